@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Log lines of the roles: time, role, level, lower-case sentence. One event, one line, on stderr.
+ * libpcluster.so never calls these.
+ */
+#ifndef PC_LIB_LOG_H
+#define PC_LIB_LOG_H
+
+enum pc_log_level { PC_LOG_ERROR, PC_LOG_WARN, PC_LOG_INFO, PC_LOG_DEBUG };
+
+/* `role` must stay valid: it is printed with every line ("hub", "scheduler", "engine 3"). */
+void pc_log_init(const char *role, enum pc_log_level level);
+void pc_log_set_level(enum pc_log_level level);
+
+/* "error", "warn", "info", "debug" -> level; -1 for anything else. */
+int pc_log_level_parse(const char *name);
+const char *pc_log_level_name(enum pc_log_level level);
+
+void pc_log(enum pc_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define pc_error(...) pc_log(PC_LOG_ERROR, __VA_ARGS__)
+#define pc_warn(...)  pc_log(PC_LOG_WARN, __VA_ARGS__)
+#define pc_info(...)  pc_log(PC_LOG_INFO, __VA_ARGS__)
+#define pc_debug(...) pc_log(PC_LOG_DEBUG, __VA_ARGS__)
+
+/* Logs at level error and ends the process with `exit_code`, without running exit handlers. */
+_Noreturn void pc_fatal(int exit_code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

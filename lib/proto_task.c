@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lib/proto_task.h"
+
+#include <string.h>
+
+#include "lib/proto.h"
+
+static int malformed(const struct pc_msg *msg, struct pc_err *err)
+{
+    return pc_err_set(err, PC_E_PROTOCOL, "malformed body of %s", pc_msg_name(msg->head.type));
+}
+
+static bool kind_is_known(uint8_t kind)
+{
+    return kind >= PC_KIND_APPLY && kind <= PC_KIND_CLEAR;
+}
+
+int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body)
+{
+    pc_buf_put_u8(out, body->kind);
+    pc_buf_put_u8(out, body->flags);
+    pc_buf_put_u8(out, body->run_flags);
+    pc_buf_put_u8(out, 0);
+    pc_buf_put_u32(out, body->target_count);
+    pc_buf_put(out, body->targets, (size_t)body->target_count * 4);
+    pc_buf_put_u16(out, body->label_size);
+    pc_buf_put(out, body->label, body->label_size);
+    return out->failed ? -1 : 0;
+}
+
+int pc_submit_decode(const struct pc_msg *msg, struct pc_submit_body *body, struct pc_err *err)
+{
+    struct pc_reader reader;
+    struct pc_submit_body got = {0};
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    got.kind = pc_get_u8(&reader);
+    got.flags = pc_get_u8(&reader);
+    got.run_flags = pc_get_u8(&reader);
+    uint8_t zero = pc_get_u8(&reader);
+    got.target_count = pc_get_u32(&reader);
+    if (got.target_count > PC_TARGETS_MAX)
+        return malformed(msg, err);
+    got.targets = pc_get_bytes(&reader, (size_t)got.target_count * 4);
+    got.label_size = pc_get_u16(&reader);
+    got.label = (const char *)pc_get_bytes(&reader, got.label_size);
+    bool is_balanced = got.flags & PC_SUBMIT_BALANCED;
+    if (!pc_reader_done(&reader) || zero || !kind_is_known(got.kind) ||
+        (got.flags & ~PC_SUBMIT_BALANCED) || got.label_size > PC_LABEL_MAX ||
+        (!is_balanced && got.target_count == 0))
+        return malformed(msg, err);
+    *body = got;
+    return 0;
+}
+
+void pc_run_encode(uint8_t out[PC_RUN_BODY_SIZE], const struct pc_run_body *body)
+{
+    memset(out, 0, PC_RUN_BODY_SIZE);
+    out[0] = body->kind;
+    out[1] = body->run_flags;
+}
+
+int pc_run_decode(const struct pc_msg *msg, struct pc_run_body *body, struct pc_err *err)
+{
+    if (msg->head.body_size != PC_RUN_BODY_SIZE || !kind_is_known(msg->body[0]) ||
+        pc_load_u16(msg->body + 2) != 0 || pc_load_u32(msg->body + 4) != 0)
+        return malformed(msg, err);
+    *body = (struct pc_run_body){.kind = msg->body[0], .run_flags = msg->body[1]};
+    return 0;
+}
+
+void pc_result_encode(uint8_t out[PC_RESULT_BODY_SIZE], const struct pc_result_body *body)
+{
+    memset(out, 0, PC_RESULT_BODY_SIZE);
+    out[0] = body->status;
+    pc_store_u64(out + 8, (uint64_t)body->submitted_us);
+    pc_store_u64(out + 16, (uint64_t)body->started_us);
+    pc_store_u64(out + 24, (uint64_t)body->completed_us);
+}
+
+int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, struct pc_err *err)
+{
+    struct pc_reader reader;
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    uint8_t status = pc_get_u8(&reader);
+    const uint8_t *zero = pc_get_bytes(&reader, 7);
+    struct pc_result_body got = {
+        .status = status,
+        .submitted_us = (int64_t)pc_get_u64(&reader),
+        .started_us = (int64_t)pc_get_u64(&reader),
+        .completed_us = (int64_t)pc_get_u64(&reader),
+    };
+    static const uint8_t zeros[7];
+    if (!pc_reader_done(&reader) || memcmp(zero, zeros, sizeof(zeros)) != 0 ||
+        status < PC_STATUS_OK || status > PC_STATUS_FAILED)
+        return malformed(msg, err);
+    *body = got;
+    return 0;
+}
+
+int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err)
+{
+    if (msg->head.body_size != PC_STREAM_BODY_SIZE || msg->head.part_count != 1 ||
+        msg->body[0] > PC_STREAM_STDERR || pc_load_u32(msg->body + 4) != 0 ||
+        (pc_load_u32(msg->body) >> 8) != 0)
+        return malformed(msg, err);
+    *stream = msg->body[0];
+    return 0;
+}
+
+struct pc_msg *pc_stream_new(uint8_t stream, const void *data, size_t size)
+{
+    uint64_t part_size = size;
+    struct pc_msg *msg = pc_msg_new(PC_MSG_STREAM, PC_STREAM_BODY_SIZE, &part_size, 1);
+    if (!msg)
+        return NULL;
+    memset(msg->body, 0, PC_STREAM_BODY_SIZE);
+    msg->body[0] = stream;
+    if (size)
+        memcpy(msg->parts[0].data, data, size);
+    return msg;
+}
+
+int pc_credit_decode(const struct pc_msg *msg, uint64_t *bytes, struct pc_err *err)
+{
+    if (msg->head.body_size != 8)
+        return malformed(msg, err);
+    *bytes = pc_load_u64(msg->body);
+    return 0;
+}
+
+struct pc_msg *pc_credit_new(uint64_t bytes)
+{
+    uint8_t body[8];
+    pc_store_u64(body, bytes);
+    return pc_msg_with_body(PC_MSG_OUTPUT_CREDIT, body, sizeof(body));
+}
+
+void pc_record_encode(uint8_t out[PC_RECORD_SIZE], const struct pc_record *record)
+{
+    out[0] = record->event;
+    out[1] = record->kind;
+    out[2] = record->status;
+    out[3] = 0;
+    pc_store_u32(out + 4, record->engine_id);
+    pc_store_u64(out + 8, record->session);
+    pc_store_u64(out + 16, record->sequence);
+    pc_store_u64(out + 24, (uint64_t)record->time_us);
+    pc_store_u64(out + 32, record->bytes);
+}
+
+int pc_record_decode(struct pc_reader *reader, struct pc_record *record)
+{
+    struct pc_record got = {.event = pc_get_u8(reader), .kind = pc_get_u8(reader)};
+    got.status = pc_get_u8(reader);
+    uint8_t zero = pc_get_u8(reader);
+    got.engine_id = pc_get_u32(reader);
+    got.session = pc_get_u64(reader);
+    got.sequence = pc_get_u64(reader);
+    got.time_us = (int64_t)pc_get_u64(reader);
+    got.bytes = pc_get_u64(reader);
+    if (reader->failed || zero || got.event < PC_RECORD_SUBMITTED || got.event > PC_RECORD_ENDED)
+        return -1;
+    *record = got;
+    return 0;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Bodies of the messages that carry work. Fixed-width, little-endian; decoders need the whole
+ * body and nothing more. Frame fields used: session and sequence name the task, engine_id the
+ * engine that runs or ran it.
+ */
+#ifndef PC_LIB_PROTO_TASK_H
+#define PC_LIB_PROTO_TASK_H
+
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/msg.h"
+
+#define PC_TARGETS_MAX     100000
+#define PC_LABEL_MAX       1024
+#define PC_SUBMIT_BALANCED 0x01
+
+/* SUBMIT: kind u8, flags u8 (PC_SUBMIT_*), run_flags u8, zero u8, target_count u32,
+ * targets u32[], label_size u16, label. The frame's sequence is the first task's; target i of a
+ * direct submission is task sequence + i. */
+struct pc_submit_body {
+    uint8_t kind; /* enum pc_kind */
+    uint8_t flags;
+    uint8_t run_flags;
+    uint32_t target_count;
+    const uint8_t *targets; /* little-endian u32s; read with pc_load_u32(targets + 4 * i) */
+    uint16_t label_size;
+    const char *label; /* not terminated */
+};
+
+int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body);
+int pc_submit_decode(const struct pc_msg *msg, struct pc_submit_body *body, struct pc_err *err);
+
+/* RUN: kind u8, run_flags u8, zero u16, zero u32. Parts: those of the submission. */
+#define PC_RUN_BODY_SIZE 8
+struct pc_run_body {
+    uint8_t kind;
+    uint8_t run_flags;
+};
+
+void pc_run_encode(uint8_t out[PC_RUN_BODY_SIZE], const struct pc_run_body *body);
+int pc_run_decode(const struct pc_msg *msg, struct pc_run_body *body, struct pc_err *err);
+
+/* RESULT: status u8 (enum pc_status, not PENDING), zero u8[7], submitted_us i64, started_us i64,
+ * completed_us i64. */
+#define PC_RESULT_BODY_SIZE 32
+struct pc_result_body {
+    uint8_t status;
+    int64_t submitted_us; /* filled in by the scheduler */
+    int64_t started_us;
+    int64_t completed_us;
+};
+
+void pc_result_encode(uint8_t out[PC_RESULT_BODY_SIZE], const struct pc_result_body *body);
+int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, struct pc_err *err);
+
+/* RESULT_ACK: pairs of session u64, sequence u64: the client (or the hub) has these results. From
+ * a client the sessions must be its own. */
+#define PC_ACK_SIZE 16
+
+/* STREAM: stream u8 (enum pc_stream), zero u8[7]. Part 0: the bytes. */
+#define PC_STREAM_BODY_SIZE 8
+int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err);
+struct pc_msg *pc_stream_new(uint8_t stream, const void *data, size_t size);
+
+/* OUTPUT_CREDIT: bytes u64: the engine may send that many more bytes of output. */
+int pc_credit_decode(const struct pc_msg *msg, uint64_t *bytes, struct pc_err *err);
+struct pc_msg *pc_credit_new(uint64_t bytes);
+
+/* Bytes of output an engine may have under way; each OUTPUT_CREDIT gives some back. */
+#define PC_OUTPUT_WINDOW (256 * 1024)
+/* Bytes of results an engine keeps until they are acknowledged; beyond, it starts no task. */
+#define PC_RESULT_WINDOW (UINT64_C(64) << 20)
+
+/* RECORDS (scheduler to hub): a sequence of fixed records:
+ * event u8 (enum pc_record_event), kind u8, status u8, zero u8, engine_id u32, session u64,
+ * sequence u64, time_us i64, bytes u64. */
+#define PC_RECORD_SIZE 40
+enum pc_record_event { PC_RECORD_SUBMITTED = 1, PC_RECORD_STARTED = 2, PC_RECORD_ENDED = 3 };
+struct pc_record {
+    uint8_t event;
+    uint8_t kind;
+    uint8_t status;
+    uint32_t engine_id;
+    uint64_t session;
+    uint64_t sequence;
+    int64_t time_us;
+    uint64_t bytes;
+};
+
+void pc_record_encode(uint8_t out[PC_RECORD_SIZE], const struct pc_record *record);
+int pc_record_decode(struct pc_reader *reader, struct pc_record *record);
+
+#endif

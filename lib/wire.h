@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Bytes in, messages out, and back. No descriptor: `sock` moves the bytes. This is what the
+ * fuzzers drive.
+ *
+ * A connection begins with a preamble of 32 bytes in both directions; on TCP the Noise messages
+ * follow it directly, and from then on every byte is in records: a length of 2 bytes
+ * (little-endian), then up to 65,535 bytes of ciphertext holding a piece of the stream of frames.
+ * On the Unix socket the frames follow the preamble as they are.
+ *
+ *   preamble   "PCLUSTER", version (2), suite or, from the acceptor, enum pc_answer (1), 0 (5),
+ *              instance id of the cluster (16)
+ *
+ * The initiator's preamble is the prologue of the handshake, so nobody can change it unnoticed.
+ */
+#ifndef PC_LIB_WIRE_H
+#define PC_LIB_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/msg.h"
+#include "lib/noise.h"
+
+#define PC_INSTANCE_SIZE    16
+#define PC_PREAMBLE_SIZE    32
+#define PC_RECORD_PLAIN_MAX 65519
+
+/* What an acceptor answers in its preamble. Anything but OK is followed by a close. */
+enum pc_answer {
+    PC_ANSWER_OK = 0,
+    PC_ANSWER_VERSION = 1, /* another protocol version */
+    PC_ANSWER_CLUSTER = 2, /* another cluster instance */
+    PC_ANSWER_SUITE = 3,   /* this suite can't be used here */
+    PC_ANSWER_KEY = 4,     /* wrong or unknown key */
+    PC_ANSWER_BUSY = 5,    /* no descriptor or no place left */
+};
+
+struct pc_preamble {
+    uint16_t version;
+    uint8_t suite_or_answer;
+    uint8_t instance[PC_INSTANCE_SIZE];
+};
+
+void pc_preamble_encode(const struct pc_preamble *preamble, uint8_t out[PC_PREAMBLE_SIZE]);
+/* -1: not a preamble of this program (other magic, reserved bytes not zero). */
+int pc_preamble_decode(const uint8_t in[PC_PREAMBLE_SIZE], struct pc_preamble *preamble);
+
+/* Something queued for sending: flat bytes, or a part by reference. */
+struct pc_wire_segment;
+
+struct pc_wire {
+    bool is_encrypted;
+    uint32_t senders; /* enum pc_sender bits that the other side may be */
+    struct pc_cipher *send_cipher, *receive_cipher; /* owned; NULL when plain */
+
+    /* receiving */
+    uint8_t *in; /* bytes read and not yet consumed: in[in_start .. in_end) */
+    size_t in_start, in_end, in_capacity;
+    bool wants_larger; /* the last read filled it */
+    size_t plain_start,
+        plain_end; /* what is left of one record, opened in place, before in_start */
+    uint8_t head[PC_FRAME_SIZE];
+    size_t head_have;
+    uint8_t *sizes; /* part sizes of the frame being read, allocated when there are any */
+    size_t sizes_have;
+    struct pc_frame frame;
+    struct pc_msg *partial; /* header known, filling */
+    int fill_part;          /* -1: the body */
+    uint64_t fill_have;
+
+    /* sending */
+    struct pc_wire_segment *out_first, *out_last, *out_spare;
+    uint64_t out_bytes;   /* queued plain bytes, not yet handed to the system */
+    struct pc_buf sealed; /* encrypted records ready to go, when encrypted */
+    size_t sealed_done;
+};
+
+void pc_wire_init(struct pc_wire *wire, uint32_t senders);
+/* From here on everything is encrypted: takes copies of the ciphers and wipes the arguments. */
+int pc_wire_encrypt(struct pc_wire *wire, struct pc_cipher *send, struct pc_cipher *receive);
+void pc_wire_fini(struct pc_wire *wire);
+
+/* Receiving: write up to *size bytes at the returned place, say how many with pc_wire_received,
+ * then take messages until NULL. When a large part is being read in plain, the place is that
+ * part's own memory. NULL: out of memory. */
+uint8_t *pc_wire_space(struct pc_wire *wire, size_t *size);
+void pc_wire_received(struct pc_wire *wire, size_t size);
+/* The next whole message (the caller owns the reference), or NULL: with err->code PC_OK more bytes
+ * are needed, with anything else the peer broke the rules and must be dropped. */
+struct pc_msg *pc_wire_next(struct pc_wire *wire, struct pc_err *err);
+/* True when a message has been begun but is not whole, or whole ones wait to be taken. */
+bool pc_wire_is_within(const struct pc_wire *wire);
+
+/* Sending: queue a message (keeps a reference while parts are sent by reference; small messages
+ * are copied at once). -1: out of memory. */
+int pc_wire_send(struct pc_wire *wire, struct pc_msg *msg);
+/* What to write now: fills up to `max` vectors, returns how many; 0 = nothing queued, -1 = out of
+ * memory or the cipher is used up. */
+int pc_wire_gather(struct pc_wire *wire, struct iovec *vectors, int max);
+/* `size` bytes of those were written. */
+void pc_wire_sent(struct pc_wire *wire, size_t size);
+/* Copies what is queued by reference, so that borrowed memory is no longer needed. -1: out of
+ * memory, nothing changed. */
+int pc_wire_settle(struct pc_wire *wire);
+/* Gives back the memory of buffers that are empty now. For connections that have been idle. */
+void pc_wire_trim(struct pc_wire *wire);
+/* Bytes queued and not written. */
+uint64_t pc_wire_queued(const struct pc_wire *wire);
+
+#endif
