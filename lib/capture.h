@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a task printed: the first and the last MiB of it, with a line between that says how much
+ * is missing, so that a task that prints for ever costs two MiB.
+ */
+#ifndef PC_LIB_CAPTURE_H
+#define PC_LIB_CAPTURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+
+#define PC_CAPTURE_HALF (1024u * 1024u)
+
+struct pc_capture {
+    struct pc_buf head; /* the first PC_CAPTURE_HALF bytes */
+    struct pc_buf tail; /* after that; a ring once it is full */
+    size_t tail_start;  /* where the ring begins */
+    uint64_t dropped;   /* bytes lost between head and tail */
+};
+
+void pc_capture_init(struct pc_capture *capture);
+void pc_capture_fini(struct pc_capture *capture);
+/* Out of memory counts as dropped. */
+void pc_capture_add(struct pc_capture *capture, const void *data, size_t size);
+/* A copy for the caller to free(); NULL when empty (*size is 0) or out of memory. */
+char *pc_capture_text(const struct pc_capture *capture, size_t *size);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside of a client: shared by client.c (calls), connect.c (opening) and roster.c (engines). */
+#ifndef PC_LIB_CLIENT_H
+#define PC_LIB_CLIENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include <uthash.h>
+
+#include "lib/buf.h"
+#include "lib/capture.h"
+#include "lib/json.h"
+#include "lib/pcluster.h"
+#include "lib/proto_task.h"
+#include "lib/roster.h"
+#include "lib/sock.h"
+
+struct pc_call {
+    uint64_t sequence;
+    UT_hash_handle hh; /* in client.calls while pending */
+    struct pc_client *client;
+    _Atomic uint32_t refs;
+    _Atomic int status; /* enum pc_status; everything below is final when it is not PENDING */
+    uint32_t engine_id;
+    bool is_announced;
+    uint64_t bytes; /* of the submission, counted in the window */
+    int64_t submitted_us, received_us;
+    struct pc_result_body times;
+    struct pc_msg *result;
+    struct pc_capture *output[2]; /* made when the first output comes; guarded by the lock */
+    struct pc_call *next_ended;   /* in client.ended_first */
+};
+
+/* A thread that waits for a REPLY; lives on its stack. */
+struct pc_question {
+    struct pc_question *next;
+    uint64_t sequence;
+    struct pc_msg *reply;
+};
+
+struct pc_client {
+    pthread_mutex_t lock;
+    pthread_cond_t filed; /* something was filed, or there is no reader now */
+    pthread_cond_t ended; /* for pc_next_ended */
+    _Atomic uint32_t refs;
+    pid_t pid; /* the process it was made in */
+
+    struct pc_sock sock;
+    int wake_fd; /* ends the reader's poll */
+    bool is_reading, is_sending;
+    bool background_reads;  /* the reader is a thread in pc_next_ended */
+    bool background_sleeps; /* it waits without a limit: signal `ended` to rouse it */
+    bool is_woken;
+    int polling;          /* threads in poll() on the socket, without the lock */
+    int waiting;          /* threads waiting on `filed` */
+    int wants_reading;    /* of those, the ones the background thread makes room for */
+    int64_t read_ms;      /* when somebody last read */
+    uint64_t filed_count; /* messages so far */
+
+    uint64_t session, sequence; /* the next call's number */
+    struct pc_call *calls;      /* pending, by sequence; owns a reference to each */
+    size_t pending;
+    uint64_t pending_bytes, window_bytes;
+    size_t window_count;
+    struct pc_buf acks; /* of results received and not yet acknowledged */
+    uint64_t acked_bytes;
+    struct pc_call *ended_first, *ended_last; /* announced and ended */
+    struct pc_question *questions;
+    struct pc_roster roster;
+
+    struct pc_err lost; /* code PC_OK while connected */
+    char goodbye[256];  /* what the controller said when it left */
+    char address[600];
+    char *info;
+};
+
+struct pc_client *pc_client_ref(struct pc_client *client);
+void pc_client_unref(struct pc_client *client);
+void pc_client_wake_reader(struct pc_client *client);
+
+/* A RESULT of status FAILED with an error of this name and text. NULL: out of memory. */
+struct pc_msg *pc_failure_new(const char *ename, const char *text);
+
+#endif

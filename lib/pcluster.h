@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pcluster.h - talk to a pcluster from a C program.
+ *
+ * One `struct pc_client` is one connection. Calls are submitted to chosen engines or to "any
+ * engine", and each is followed through its own `struct pc_call`.
+ *
+ * Threads: every function may be called from any thread, on the same client too, unless its
+ * comment says otherwise. The library starts no thread: the thread that waits reads the socket.
+ * It prints nothing, installs no signal handler, never exits and keeps no global state.
+ *
+ * Errors: functions return 0 (or a pointer) on success and -1 (or NULL) on failure; then *err,
+ * when given, holds a code and one line of text. Out-parameters are written only on success.
+ *
+ * fork: in a forked child every call on an inherited client fails with PC_E_FORKED; only
+ * pc_client_close and the unref functions are of use there, and they send nothing.
+ */
+#ifndef PCLUSTER_H
+#define PCLUSTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PC_PUBLIC __attribute__((visibility("default")))
+#else
+#define PC_PUBLIC
+#endif
+
+enum pc_errc {
+    PC_OK = 0,
+    PC_E_INVALID,     /* an argument is wrong */
+    PC_E_SYSTEM,      /* the operating system said no; the text has its reason */
+    PC_E_NO_FILE,     /* no connection file, no such profile */
+    PC_E_BAD_FILE,    /* the connection file is not one, or is for another role */
+    PC_E_STALE,       /* the file is there but nobody listens: the cluster is gone */
+    PC_E_REFUSED,     /* the address refused the connection */
+    PC_E_UNREACHABLE, /* no route, unknown host, or no answer */
+    PC_E_TIMEOUT,     /* not in the time given */
+    PC_E_KEY,         /* the key is wrong or was revoked */
+    PC_E_ROLE,        /* the key is not for this: an engine's key used by a client */
+    PC_E_VERSION,     /* the other side speaks another protocol version */
+    PC_E_CLUSTER,     /* another cluster answers at this address */
+    PC_E_PROTOCOL,    /* the other side broke the protocol */
+    PC_E_LOST,        /* the connection was lost; pending calls have failed */
+    PC_E_CLOSED,      /* the client was closed */
+    PC_E_FORKED,      /* this client belongs to the parent process */
+    PC_E_NO_ENGINE,   /* no such engine, or none at all */
+    PC_E_INTERRUPTED, /* a signal arrived while waiting; call again to go on waiting */
+    PC_E_MEMORY,      /* out of memory */
+    PC_E_REMOTE,      /* the controller refused the request; the text has its reason */
+};
+
+struct pc_err {
+    enum pc_errc code;
+    char text[508];
+};
+
+/* Version of the library, "0.1.0". */
+PC_PUBLIC const char *pc_version(void);
+
+/* ---- connecting ------------------------------------------------------------------------- */
+
+struct pc_client; /* opaque; made by pc_client_open, released by pc_client_close */
+
+enum pc_transport {
+    PC_TRANSPORT_ANY = 0, /* the Unix socket where it is on this machine, else TCP */
+    PC_TRANSPORT_UNIX,
+    PC_TRANSPORT_TCP,
+};
+
+/* How to find the cluster. Zero-initialise, then set what differs. Strings are copied. */
+struct pc_connect {
+    const char *file;        /* path of a connection file; wins over the fields below */
+    const char *json;        /* text of a connection file; wins over everything */
+    const char *profile;     /* NULL: "default" */
+    const char *profile_dir; /* wins over profile */
+    const char *cluster_id;  /* NULL or "": the profile's only, unnamed cluster */
+    int timeout_ms;          /* for the whole connect; 0: 10000 */
+    enum pc_transport transport;
+    const char *python; /* "3.11" when the caller sends pickled functions, else NULL */
+};
+
+/* Connects and authenticates. *client is the caller's to close. */
+PC_PUBLIC int pc_client_open(struct pc_client **client, const struct pc_connect *how,
+                             struct pc_err *err);
+
+/* Ends the connection; calls still pending fail with PC_E_CLOSED. Calls keep their results and
+ * must still be unref'd. No other thread may be inside a function on this client, or start one.
+ * NULL is fine. */
+PC_PUBLIC void pc_client_close(struct pc_client *client);
+
+/* JSON text about the connection: cluster_id, instance, profile, url, address, session,
+ * controller_pid, file. Valid until the client is closed. */
+PC_PUBLIC const char *pc_client_info(const struct pc_client *client);
+
+/* 0 while connected; else -1 and why not. */
+PC_PUBLIC int pc_client_check(struct pc_client *client, struct pc_err *err);
+
+/* ---- engines ---------------------------------------------------------------------------- */
+
+struct pc_engine {
+    uint32_t id; /* never reused within a cluster */
+    uint32_t pid;
+    char host[64];   /* host name, cut to fit */
+    char python[16]; /* "3.11" */
+    char uuid[40];   /* text form of the engine's identity */
+};
+
+/* The engines that are registered now, by rising id, after taking in (without waiting) what the
+ * controller has said so far. *list is the caller's to pc_engines_free. */
+PC_PUBLIC int pc_client_engines(struct pc_client *client, struct pc_engine **list, size_t *count,
+                                struct pc_err *err);
+PC_PUBLIC void pc_engines_free(struct pc_engine *list);
+
+/* Grows by one with every arrival and departure that this client was told of. */
+PC_PUBLIC uint64_t pc_client_engines_generation(const struct pc_client *client);
+
+/* ---- calls ------------------------------------------------------------------------------ */
+
+struct pc_call; /* opaque, reference counted: one call on one engine */
+
+enum pc_kind {
+    PC_KIND_APPLY = 1,   /* parts: pickled function; pickled (args, kwargs); buffers ... */
+    PC_KIND_EXECUTE = 2, /* parts: source text, UTF-8 */
+    PC_KIND_PUSH = 3,    /* parts: pickled dict; buffers ... */
+    PC_KIND_PULL = 4,    /* parts: JSON text, a string or a list of strings (expressions) */
+    PC_KIND_CLEAR = 5,   /* no parts: empties the namespace */
+};
+
+enum pc_status {
+    PC_STATUS_PENDING = 0,
+    PC_STATUS_OK = 1,    /* parts: pickled value; buffers ... */
+    PC_STATUS_ERROR = 2, /* the code raised. part 0: JSON {ename, evalue, traceback, engine_info} */
+    PC_STATUS_FAILED = 3, /* it could not be run or its engine was lost; part 0 as for ERROR */
+};
+
+struct pc_bytes {
+    const void *data;
+    size_t size;
+};
+
+struct pc_request {
+    enum pc_kind kind;
+    uint8_t flags;           /* handed to the engine unread; see PC_RUN_* */
+    bool is_balanced;        /* one engine of `targets` (none given: of all) runs it */
+    const uint32_t *targets; /* engine ids; when not balanced, each of them runs it */
+    size_t target_count;
+    const char *label; /* kept in the record; may be NULL */
+    const struct pc_bytes *parts;
+    size_t part_count;
+    bool will_wait; /* the caller waits for it at once: don't rouse a thread in pc_next_ended */
+};
+
+#define PC_RUN_SILENT 0x01 /* EXECUTE: don't send the value of the last expression back */
+
+/*
+ * Sends one request. calls[] receives one call for a balanced request and target_count calls
+ * otherwise, each with one reference owned by the caller.
+ * The parts are not copied and may be reused when this returns: it returns when the system has
+ * taken every byte. It waits while the window for submissions is used up, and receives meanwhile;
+ * PC_E_INTERRUPTED is possible only there, and then nothing was sent. (A signal that comes later,
+ * in the middle of a large part, makes it copy what is left and return.)
+ */
+PC_PUBLIC int pc_submit(struct pc_client *client, const struct pc_request *request,
+                        struct pc_call **calls, struct pc_err *err);
+
+PC_PUBLIC struct pc_call *pc_call_ref(struct pc_call *call);
+PC_PUBLIC void pc_call_unref(struct pc_call *call); /* NULL is fine */
+
+/* Session (same for all calls of a client) and number: together the id of the task. */
+PC_PUBLIC uint64_t pc_call_session(const struct pc_call *call);
+PC_PUBLIC uint64_t pc_call_sequence(const struct pc_call *call);
+
+PC_PUBLIC enum pc_status pc_call_status(const struct pc_call *call);
+
+/*
+ * Waits until all of the calls have ended, however they ended. 0: all ended. -1 with PC_E_TIMEOUT
+ * (timeout_ms < 0: none; 0: only takes in what has arrived), PC_E_INTERRUPTED (a signal came, or
+ * may have come while another thread was reading: look, then call again), or PC_E_FORKED.
+ * When the connection is lost every pending call ends as PC_STATUS_FAILED, so this returns.
+ */
+PC_PUBLIC int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count,
+                      int timeout_ms, struct pc_err *err);
+
+struct pc_result {
+    enum pc_status status;
+    uint32_t engine_id;   /* UINT32_MAX when it never reached an engine */
+    int64_t submitted_us; /* microseconds since 1970, UTC; 0 when unknown */
+    int64_t started_us;
+    int64_t completed_us;
+    int64_t received_us;
+    size_t part_count;
+};
+
+/* What came back. -1 while the call is pending. */
+PC_PUBLIC int pc_call_result(const struct pc_call *call, struct pc_result *result);
+/* Part `index` of the result. The memory is writable, belongs to the call, is aligned to 64 bytes
+ * when it is larger than 4096, and lives as long as a reference to the call. */
+PC_PUBLIC int pc_call_part(const struct pc_call *call, size_t index, void **data, size_t *size);
+
+enum pc_stream { PC_STREAM_STDOUT = 0, PC_STREAM_STDERR = 1 };
+
+/* Output captured so far, as a copy for the caller to free(): the first and the last MiB, with a
+ * line between that says how much is missing. `take` also removes it, so that a follower loses
+ * nothing. *data is NULL when there is none. */
+PC_PUBLIC int pc_call_output(struct pc_call *call, enum pc_stream stream, char **data,
+                             size_t *size);
+PC_PUBLIC int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data,
+                                  size_t *size);
+
+/* Marks a call (pending or ended) to be handed out once by pc_next_ended; takes a reference that
+ * pc_next_ended passes on. */
+PC_PUBLIC void pc_call_announce(struct pc_call *call);
+
+/*
+ * The next announced call that has ended, with a reference for the caller; waits for it as pc_wait
+ * does, but while another thread reads the socket this one lets it. NULL with PC_E_TIMEOUT,
+ * PC_E_INTERRUPTED, PC_E_CLOSED ... For a thread that runs callbacks.
+ */
+PC_PUBLIC struct pc_call *pc_next_ended(struct pc_client *client, int timeout_ms,
+                                        struct pc_err *err);
+/* Makes a thread that waits in pc_next_ended return with PC_E_INTERRUPTED. */
+PC_PUBLIC void pc_client_wake(struct pc_client *client);
+
+/* Takes in what has arrived, waiting up to timeout_ms for the first of it. Returns the number of
+ * messages taken in, -1 when the connection is lost. For programs with their own loop. */
+PC_PUBLIC int pc_dispatch(struct pc_client *client, int timeout_ms, struct pc_err *err);
+
+/* Calls that have not ended. */
+PC_PUBLIC size_t pc_client_pending(const struct pc_client *client);
+
+/* ---- asking the controller -------------------------------------------------------------- */
+
+/*
+ * Sends a query, JSON text {"query": "status" | "shutdown" | ...}, and waits for the reply's JSON
+ * text, which is the caller's to free(). timeout_ms 0: 10000. See pcluster-protocol(7).
+ */
+PC_PUBLIC int pc_query(struct pc_client *client, const char *json, int timeout_ms, char **reply,
+                       struct pc_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
