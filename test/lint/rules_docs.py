@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Manual pages: one per subcommand, clean, and in agreement with what the program says."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Iterator
+
+from tree import Problem, Tree, rule
+
+TABLE = "cmd/main.c"
+SECTIONS = ("NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "EXAMPLES")
+# mandoc asks for pages that only exist where the package is installed.
+IGNORED = re.compile(r"referenced manual not found|operating system explicitly specified")
+
+
+def subcommands(tree: Tree) -> dict[str, int]:
+    """Names in the table of cmd/main.c, with their lines."""
+    found = {}
+    for number, line in tree.lines(TABLE):
+        if row := re.match(r'\s*\{\s*"([a-z]+)"\s*,', line):
+            found[row[1]] = number
+    return found
+
+
+def page(name: str) -> str:
+    """Path of a subcommand's page."""
+    return f"man/pcluster-{name}.1"
+
+
+@rule("every subcommand has a manual page, and every page a subcommand")
+def pages(tree: Tree) -> Iterator[Problem]:
+    commands = subcommands(tree)
+    if not commands:
+        yield Problem(TABLE, 0, 'no rows {"name", ...} found')
+    for name, line in commands.items():
+        if not tree.has(page(name)):
+            yield Problem(TABLE, line, f"no page {page(name)}")
+        if f"Xr pcluster-{name} 1" not in tree.text("man/pcluster.1"):
+            yield Problem("man/pcluster.1", 0, f"does not refer to pcluster-{name}(1)")
+        if not re.search(rf"\bcmd_{name}\b", tree.text(f"cmd/{name}.c")):
+            yield Problem(TABLE, line, f"cmd/{name}.c has no cmd_{name}")
+    for path in tree.files(".1", under="man/pcluster-"):
+        if path[len("man/pcluster-"):-len(".1")] not in commands:
+            yield Problem(path, 0, f"is about a subcommand that {TABLE} does not have")
+    installed = tree.text("man/meson.build")
+    for path in tree.files(".1", under="man/"):
+        if Path(path).name not in installed:
+            yield Problem("man/meson.build", 0, f"does not install {path}")
+
+
+@rule("manual pages are clean (mandoc -Tlint) and have every section")
+def mandoc(tree: Tree) -> Iterator[Problem]:
+    for path in tree.files(".1", under="man/"):
+        for section in SECTIONS:
+            if not re.search(rf'^\.Sh "?{section}"?$', tree.text(path), re.M):
+                yield Problem(path, 0, f"no section {section}")
+        done = tree.run("mandoc", "-Tlint", "-Wstyle", path)
+        for line in (done.stdout + done.stderr).splitlines():
+            found = re.match(r"mandoc: (\S+?):(\d+):\d+: (.*)", line)
+            if found and not IGNORED.search(line):
+                yield Problem(path, int(found[2]), found[3])
+
+
+# "--json" and "-n" as words of their own; "pcluster-start" and "-f-x" are none.
+OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*[a-z]|-[A-Za-z])(?![\w-])")
+
+
+def help_options(text: str) -> set[str]:
+    """Options that a help text names."""
+    return set(OPTION.findall(text))
+
+
+def page_options(text: str) -> set[str]:
+    """Options that the .Fl macros of a page name."""
+    found = set()
+    for line in text.splitlines():
+        for word in re.findall(r"\bFl ((?:-?-?[A-Za-z][\w-]*)(?: ,)?)", line):
+            word = word.removesuffix(" ,")
+            found.add("-" + word)
+    return {option for option in found if OPTION.fullmatch(option)}
+
+
+def _ask_help(tree: Tree, name: str) -> subprocess.CompletedProcess[str]:
+    assert tree.build is not None
+    program = tree.build / "cmd" / "pcluster"
+    environment = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run([program, name, "-h"], text=True, capture_output=True, timeout=60,
+                          stdin=subprocess.DEVNULL, env=environment, check=False)
+
+
+@rule("what '-h' says and what the manual page says is the same", needs_build=True)
+def options(tree: Tree) -> Iterator[Problem]:
+    for name in subcommands(tree):
+        done = _ask_help(tree, name)
+        if done.returncode != 0:
+            yield Problem(f"cmd/{name}.c", 0, f"'pcluster {name} -h' exits {done.returncode}")
+            continue
+        said, written = help_options(done.stdout), page_options(tree.text(page(name)))
+        for option in sorted(said - written):
+            yield Problem(page(name), 0, f"{option} of 'pcluster {name} -h' is missing")
+        for option in sorted(written - said):
+            yield Problem(f"cmd/{name}.c", 0, f"{option} of {page(name)} is missing in '-h'")
+
+
+@rule("links in the documents lead somewhere")
+def links(tree: Tree) -> Iterator[Problem]:
+    for path in tree.files(".md"):
+        for number, line in tree.lines(path):
+            for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", line):
+                if "://" in target:
+                    continue
+                where = (tree.root / path).parent / target
+                if not where.exists():
+                    yield Problem(path, number, f"link to {target}, which is not there")
+
+
+@rule("the README's first screen has the two commands")
+def readme(tree: Tree) -> Iterator[Problem]:
+    first = "\n".join(tree.text("README.md").splitlines()[:30])
+    for command in ("tools/demo", "tools/check"):
+        if command not in first:
+            yield Problem("README.md", 1, f"{command} is not in the first 30 lines")
