@@ -796,6 +796,33 @@ size_t pc_client_pending(const struct pc_client *client)
     return pending;
 }
 
+int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls, size_t *count,
+                          struct pc_err *err)
+{
+    struct pc_call *call, *next, **list;
+    size_t n = 0;
+    if (enter(client, err))
+        return -1;
+    while (client->lost.code == PC_OK && !client->is_reading && take_in(client) > 0)
+        ;
+    list = malloc((client->pending + 1) * sizeof(struct pc_call *));
+    if (list) {
+        HASH_ITER (hh, client->calls, call, next) /* in the order of submission */
+            list[n++] = pc_call_ref(call);
+    }
+    leave(client);
+    if (!list)
+        return pc_err_set(err, PC_E_MEMORY, "out of memory");
+    *calls = list;
+    *count = n;
+    return 0;
+}
+
+void pc_calls_free(struct pc_call **calls)
+{
+    free(calls);
+}
+
 /* ---- asking ----------------------------------------------------------------------------- */
 
 static int send_query(struct pc_client *client, const char *json, uint64_t sequence,
@@ -927,20 +954,36 @@ static void drop_ended(struct pc_client *client)
         pc_call_unref(call);
 }
 
+static void end_connection(struct pc_client *client)
+{
+    if (client->lost.code == PC_OK) {
+        struct pc_msg *msg = pc_msg_with_body(PC_MSG_GOODBYE, "{}", 2);
+        send_acks(client);
+        if (msg && pc_wire_send(&client->sock.wire, msg) == 0)
+            write_out(client);
+        pc_msg_unref(msg);
+    }
+    lose(client, PC_E_CLOSED, "the client was closed");
+}
+
+void pc_client_shutdown(struct pc_client *client)
+{
+    if (client->pid != getpid())
+        return;
+    pthread_mutex_lock(&client->lock);
+    end_connection(client);
+    if (client->is_reading)
+        pc_client_wake_reader(client);
+    pthread_mutex_unlock(&client->lock);
+}
+
 void pc_client_close(struct pc_client *client)
 {
     if (!client)
         return;
     if (client->pid == getpid()) {
         pthread_mutex_lock(&client->lock);
-        if (client->lost.code == PC_OK) {
-            struct pc_msg *msg = pc_msg_with_body(PC_MSG_GOODBYE, "{}", 2);
-            send_acks(client);
-            if (msg && pc_wire_send(&client->sock.wire, msg) == 0)
-                write_out(client);
-            pc_msg_unref(msg);
-        }
-        lose(client, PC_E_CLOSED, "the client was closed");
+        end_connection(client);
         drop_ended(client);
         pthread_mutex_unlock(&client->lock);
     } else if (client->sock.fd >= 0) {

@@ -95,6 +95,11 @@ PC_PUBLIC int pc_client_open(struct pc_client **client, const struct pc_connect 
  * NULL is fine. */
 PC_PUBLIC void pc_client_close(struct pc_client *client);
 
+/* Ends the connection as pc_client_close does but keeps the memory: other threads may be inside
+ * functions on this client. Those that wait return, and every call has ended. pc_client_close is
+ * still needed, once they have left. */
+PC_PUBLIC void pc_client_shutdown(struct pc_client *client);
+
 /* JSON text about the connection: cluster_id, instance, profile, url, address, session,
  * controller_pid, file. Valid until the client is closed. */
 PC_PUBLIC const char *pc_client_info(const struct pc_client *client);
@@ -234,6 +239,12 @@ PC_PUBLIC int pc_dispatch(struct pc_client *client, int timeout_ms, struct pc_er
 
 /* Calls that have not ended. */
 PC_PUBLIC size_t pc_client_pending(const struct pc_client *client);
+
+/* Those calls, by rising number, each with a reference for the caller, after taking in (without
+ * waiting) what has arrived. *calls is the caller's to pc_calls_free. */
+PC_PUBLIC int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls,
+                                    size_t *count, struct pc_err *err);
+PC_PUBLIC void pc_calls_free(struct pc_call **calls); /* the array only, not the references */
 
 /* ---- asking the controller -------------------------------------------------------------- */
 
