@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Clients: their sessions, what they submit and ask, and what everybody is told of engines. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <utlist.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "sched/state.h"
+
+/* ---- sessions --------------------------------------------------------------------------- */
+
+struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    struct client *client = pc_xcalloc(1, sizeof(*client));
+    struct client *same;
+    do {
+        pc_random(&client->session, sizeof(client->session));
+        HASH_FIND(hh, s->clients, &client->session, sizeof(client->session), same);
+    } while (same || client->session == 0);
+    pc_random(client->token, sizeof(client->token));
+    client->peer = peer;
+    peer->client = client;
+    peer->sender = PC_FROM_CLIENT;
+    peer->conn.sock.wire.senders = PC_FROM_CLIENT;
+    HASH_ADD(hh, s->clients, session, sizeof(client->session), client);
+    pc_json *json = pc_json_object();
+    pc_json_put_u64(json, "session", client->session);
+    pc_json_put_i64(json, "pid", pc_json_i64_or(hello, "pid", 0));
+    pc_json_put_str(json, "host", pc_json_str_or(hello, "host", ""));
+    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_CLIENT_UP, json));
+    return client;
+}
+
+void client_check(struct sched *s, struct client *client)
+{
+    if (client->peer || client->tasks)
+        return;
+    HASH_DEL(s->clients, client);
+    free(client);
+}
+
+/* Its tasks go on; what nobody can acknowledge any more is acknowledged here. */
+void client_lost(struct sched *s, struct client *client)
+{
+    struct task *task, *next;
+    client->peer = NULL;
+    output_unstall(client);
+    for (task = client->tasks; task; task = next) {
+        next = task->client_next;
+        if (task->state == TASK_DONE)
+            task_free(s, task);
+    }
+    pc_json *json = pc_json_object();
+    pc_json_put_u64(json, "session", client->session);
+    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_CLIENT_DOWN, json));
+    client_check(s, client);
+}
+
+void client_drained(struct sched *s, struct client *client)
+{
+    if (client->stalled && pc_wire_queued(&client->peer->conn.sock.wire) < SCHED_SLOW_BYTES / 4)
+        output_unstall(client);
+}
+
+/* ---- submissions ------------------------------------------------------------------------ */
+
+static int submit_direct(struct sched *s, struct client *client, struct pc_msg *msg,
+                         const struct pc_submit_body *body)
+{
+    char text[96];
+    for (uint32_t i = 0; i < body->target_count; i++) {
+        uint32_t id = pc_load_u32(body->targets + 4 * (size_t)i);
+        struct engine *engine = engine_find(s, id);
+        struct task *task = task_new(s, client, msg->head.sequence + i, msg, body);
+        if (!task)
+            return -1;
+        if (engine && engine->state == ENGINE_UP) {
+            queue_direct(s, task, engine);
+        } else {
+            snprintf(text, sizeof(text), "engine %u is not registered (any more)", id);
+            task_fail(s, task, "EngineError", text);
+        }
+    }
+    return 0;
+}
+
+/* Restricted to some engines: it is bound at once to the one of them with the least to do. */
+static int submit_restricted(struct sched *s, struct task *task, const struct pc_submit_body *body)
+{
+    struct engine *best = NULL;
+    for (uint32_t i = 0; i < body->target_count; i++) {
+        struct engine *engine = engine_find(s, pc_load_u32(body->targets + 4 * (size_t)i));
+        if (engine && engine->state == ENGINE_UP &&
+            (!best || engine->queued + engine->assigned < best->queued + best->assigned))
+            best = engine;
+    }
+    if (best)
+        queue_direct(s, task, best);
+    else
+        task_fail(s, task, "ImpossibleDependency",
+                  "none of the engines that this task is restricted to is registered");
+    return 0;
+}
+
+int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_submit_body body;
+    if (pc_submit_decode(msg, &body, err))
+        return -1;
+    if (msg->head.session != client->session)
+        return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT for another session");
+    if (!(body.flags & PC_SUBMIT_BALANCED)) {
+        if (submit_direct(s, client, msg, &body))
+            return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
+        return 0;
+    }
+    struct task *task = task_new(s, client, msg->head.sequence, msg, &body);
+    if (!task)
+        return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
+    if (body.target_count)
+        return submit_restricted(s, task, &body);
+    queue_balanced(s, task);
+    return 0;
+}
+
+int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_reader reader;
+    if (msg->head.body_size % PC_ACK_SIZE)
+        return pc_err_set(err, PC_E_PROTOCOL, "malformed body of RESULT_ACK");
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    while (reader.left) {
+        uint64_t session = pc_get_u64(&reader);
+        uint64_t sequence = pc_get_u64(&reader);
+        if (session != client->session)
+            return pc_err_set(err, PC_E_PROTOCOL, "RESULT_ACK for another session");
+        struct task *task = task_find(s, session, sequence);
+        if (task && task->state == TASK_DONE)
+            task_free(s, task);
+    }
+    return 0;
+}
+
+/* ---- questions -------------------------------------------------------------------------- */
+
+int client_query(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    pc_json *json = pc_json_of_msg(msg, err);
+    if (!json)
+        return -1;
+    bool is_for_parent = strcmp(pc_json_str_or(json, "query", ""), "shutdown") == 0;
+    pc_json_free(json);
+    struct pc_msg *question = pc_msg_with_body(PC_MSG_QUERY, msg->body, msg->head.body_size);
+    if (!question)
+        pc_fatal(1, "out of memory");
+    question->head.session = client->session;
+    question->head.sequence = msg->head.sequence;
+    if (!is_for_parent)
+        records_flush(s); /* the answer includes all that happened before the question */
+    pc_conn_send(is_for_parent ? &s->parent : &s->hub, question);
+    return 0;
+}
+
+/* ---- news of engines -------------------------------------------------------------------- */
+
+void clients_tell_engines(struct sched *s, pc_json *engines)
+{
+    struct client *client, *next_client;
+    struct peer *host;
+    struct pc_msg *msg = pc_json_msg(PC_MSG_ENGINES, engines);
+    HASH_ITER (hh, s->clients, client, next_client) {
+        if (client->peer)
+            pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
+    }
+    DL_FOREACH (s->hosts, host) {
+        pc_conn_send(&host->conn, pc_msg_ref(msg));
+    }
+    pc_conn_send(&s->hub, pc_msg_ref(msg));
+    pc_conn_send(&s->parent, msg);
+}

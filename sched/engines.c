@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Engines: how they register, live and go.
+ *
+ *   ASKING --hub gave an id--> HALF --work lane--> UP --a lane broke--> LOST --> freed
+ *
+ * An engine that is LOST waits a moment for the report of the process that started it: "killed by
+ * signal 9" says more than "the connection broke". Then everything that it had fails with it.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "sched/state.h"
+
+struct engine *engine_find(struct sched *s, uint32_t id)
+{
+    struct engine *engine;
+    HASH_FIND(hh_id, s->engines_by_id, &id, sizeof(id), engine);
+    return engine;
+}
+
+static struct engine *find_uuid(struct sched *s, const pc_json *json)
+{
+    uint8_t uuid[SCHED_UUID_SIZE];
+    struct engine *engine = NULL;
+    if (pc_hex_decode(pc_json_str_or(json, "uuid", ""), uuid, sizeof(uuid)) == 0)
+        HASH_FIND(hh_uuid, s->engines_by_uuid, uuid, sizeof(uuid), engine);
+    return engine;
+}
+
+/* ---- registering ------------------------------------------------------------------------ */
+
+static void set_sender(struct peer *peer, enum pc_sender sender, struct engine *engine)
+{
+    peer->sender = sender;
+    peer->conn.sock.wire.senders = sender;
+    peer->engine = engine;
+}
+
+void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    uint8_t uuid[SCHED_UUID_SIZE];
+    if (pc_hex_decode(pc_json_str_or(hello, "uuid", ""), uuid, sizeof(uuid))) {
+        hello_refuse(peer, "protocol", "HELLO of an engine without a valid uuid");
+        return;
+    }
+    if (find_uuid(s, hello)) {
+        hello_refuse(peer, "protocol", "an engine with this uuid is registered already");
+        return;
+    }
+    struct engine *engine = pc_xcalloc(1, sizeof(*engine));
+    engine->sched = s;
+    engine->id = PC_NO_ENGINE;
+    engine->state = ENGINE_ASKING;
+    engine->control = peer;
+    engine->heard_ms = (int64_t)uv_now(&s->loop);
+    memcpy(engine->uuid, uuid, sizeof(uuid));
+    pc_random(engine->token, sizeof(engine->token));
+    pc_buf_init(&engine->acks, 0);
+    uv_timer_init(&s->loop, &engine->exit_timer);
+    engine->exit_timer.data = engine;
+    engine->about = pc_json_object();
+    pc_json_put_i64(engine->about, "pid", pc_json_i64_or(hello, "pid", 0));
+    pc_json_put_str(engine->about, "host", pc_json_str_or(hello, "host", ""));
+    pc_json_put_str(engine->about, "python", pc_json_str_or(hello, "python", ""));
+    pc_json_put_str(engine->about, "uuid", pc_json_str_or(hello, "uuid", ""));
+    set_sender(peer, PC_FROM_CONTROL, engine);
+    HASH_ADD(hh_uuid, s->engines_by_uuid, uuid, sizeof(engine->uuid), engine);
+    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_ENGINE_UP, pc_json_copy(engine->about)));
+}
+
+/* The hub's answer: the id. */
+void engine_got_id(struct sched *s, struct pc_msg *msg)
+{
+    char token[2 * SCHED_TOKEN_SIZE + 1];
+    struct pc_err err;
+    uint32_t id;
+    pc_json *json = pc_json_of_msg(msg, &err);
+    struct engine *engine = json ? find_uuid(s, json) : NULL;
+    if (!json || pc_json_get_u32(json, "id", &id, &err)) {
+        pc_error("bad ENGINE_ID from the hub: %s", err.text);
+    } else if (!engine || engine->state != ENGINE_ASKING || !engine->control) {
+        /* It went away in the meantime: give the id back as gone. */
+        pc_json *down = pc_json_object();
+        pc_json_put_i64(down, "id", id);
+        pc_json_put_str(down, "reason", "it left before it was registered");
+        pc_conn_send(&s->hub, pc_json_msg(PC_MSG_ENGINE_DOWN, down));
+    } else {
+        engine->id = id;
+        engine->state = ENGINE_HALF;
+        pc_json_put_i64(engine->about, "id", id);
+        HASH_ADD(hh_id, s->engines_by_id, id, sizeof(engine->id), engine);
+        pc_hex_encode(engine->token, sizeof(engine->token), token);
+        pc_json *welcome = pc_json_object();
+        pc_json_put_i64(welcome, "engine_id", id);
+        pc_json_put_str(welcome, "token", token);
+        pc_json_put_i64(welcome, "heartbeat_ms", s->heartbeat_ms);
+        pc_conn_send(&engine->control->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
+    }
+    pc_json_free(json);
+}
+
+void engine_hello_work(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    uint8_t token[SCHED_TOKEN_SIZE];
+    struct engine *engine = find_uuid(s, hello);
+    if (!engine || engine->state != ENGINE_HALF || engine->work ||
+        pc_hex_decode(pc_json_str_or(hello, "token", ""), token, sizeof(token)) ||
+        !pc_equal(token, engine->token, sizeof(token))) {
+        hello_refuse(peer, "protocol", "a work lane for an engine that is not registered");
+        return;
+    }
+    engine->work = peer;
+    engine->state = ENGINE_UP;
+    set_sender(peer, PC_FROM_WORK, engine);
+    pc_json *welcome = pc_json_object();
+    pc_json_put_i64(welcome, "engine_id", engine->id);
+    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
+    pc_json *news = pc_json_object(), *up = pc_json_array();
+    pc_json_append(up, pc_json_copy(engine->about));
+    pc_json_put_bool(news, "full", false);
+    pc_json_put(news, "up", up);
+    clients_tell_engines(s, news);
+    pc_debug("engine %u is up ('%s')", engine->id, peer->name);
+    queue_engine_up(engine);
+}
+
+struct pc_msg *engines_list(struct sched *s)
+{
+    struct engine *engine, *next;
+    pc_json *list = pc_json_object(), *up = pc_json_array();
+    HASH_ITER (hh_id, s->engines_by_id, engine, next) {
+        if (engine->state == ENGINE_UP)
+            pc_json_append(up, pc_json_copy(engine->about));
+    }
+    pc_json_put_bool(list, "full", true);
+    pc_json_put(list, "up", up);
+    return pc_json_msg(PC_MSG_ENGINES, list);
+}
+
+/* ---- going ------------------------------------------------------------------------------ */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct engine *engine = handle->data;
+    pc_json_free(engine->about);
+    pc_buf_fini(&engine->acks);
+    free(engine);
+}
+
+static void tell_down(struct engine *engine)
+{
+    struct sched *s = engine->sched;
+    pc_json *down = pc_json_object();
+    pc_json_put_i64(down, "id", engine->id);
+    pc_json_put_str(down, "reason", engine->why);
+    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_ENGINE_DOWN, pc_json_copy(down)));
+    pc_json *news = pc_json_object(), *list = pc_json_array();
+    pc_json_append(list, down);
+    pc_json_put_bool(news, "full", false);
+    pc_json_put(news, "down", list);
+    clients_tell_engines(s, news);
+}
+
+static void detach_lane(struct peer *peer)
+{
+    if (!peer)
+        return;
+    peer->engine = NULL;
+    pc_conn_end(&peer->conn);
+}
+
+/* The end of an engine: first everybody learns that it is gone, then its tasks fail. */
+static void engine_finish(struct engine *engine)
+{
+    struct sched *s = engine->sched;
+    if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
+        return;
+    detach_lane(engine->control);
+    detach_lane(engine->work);
+    engine->control = engine->work = NULL;
+    engine->state = ENGINE_LOST;
+    output_engine_gone(engine);
+    if (engine->id != PC_NO_ENGINE) {
+        if (!s->is_stopping)
+            pc_warn("lost %s", engine->why);
+        HASH_DELETE(hh_id, s->engines_by_id, engine);
+        tell_down(engine);
+    }
+    queue_engine_gone(engine);
+    HASH_DELETE(hh_uuid, s->engines_by_uuid, engine);
+    uv_close((uv_handle_t *)&engine->exit_timer, on_timer_closed);
+}
+
+static void on_exit_timer(uv_timer_t *timer)
+{
+    engine_finish(timer->data);
+}
+
+/* "engine 3 (pid 4711 on host) <what>" */
+void engine_set_why(struct engine *engine, const char *what)
+{
+    snprintf(engine->why, sizeof(engine->why), "engine %u (pid %lld on %s) %s", engine->id,
+             (long long)pc_json_i64_or(engine->about, "pid", 0),
+             pc_json_str_or(engine->about, "host", "?"), what);
+}
+
+void engine_lane_lost(struct engine *engine, const char *why)
+{
+    struct sched *s = engine->sched;
+    if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
+        return;
+    bool is_first = engine->state != ENGINE_LOST;
+    if (is_first) {
+        if (!engine->why[0])
+            engine_set_why(engine, why);
+        engine->state = ENGINE_LOST;
+        queue_engine_up(engine); /* takes it out of the idle ones */
+    }
+    if (engine->has_exited && !engine->control && !engine->work)
+        engine_finish(engine);
+    else if (is_first)
+        uv_timer_start(&engine->exit_timer, on_exit_timer, s->is_stopping ? 0 : SCHED_EXIT_WAIT_MS,
+                       0);
+}
+
+/* "was killed by signal 9 (SIGKILL)", "exited with code 3", and its last words. */
+static void describe_exit(const pc_json *report, char *text, size_t size)
+{
+    int signal_number = (int)pc_json_i64_or(report, "signal", 0);
+    const char *tail = pc_json_str_or(report, "tail", "");
+    const char *name = signal_number ? sigabbrev_np(signal_number) : NULL;
+    int used;
+    if (signal_number)
+        used = snprintf(text, size, "was killed by signal %d (SIG%s)", signal_number,
+                        name ? name : "?");
+    else
+        used = snprintf(text, size, "exited with code %d", (int)pc_json_i64_or(report, "code", 0));
+    size_t length = strlen(tail);
+    while (length && (tail[length - 1] == '\n' || tail[length - 1] == ' '))
+        length--;
+    size_t room = size - (size_t)used - 64;
+    if (length) /* the end of it says most */
+        snprintf(text + used, size - (size_t)used, "; its last lines were:\n%s%.*s",
+                 length > room ? "..." : "", (int)(length > room ? room : length),
+                 tail + (length > room ? length - room : 0));
+}
+
+/* EXITED: how a process ended, from the one that reaped it. */
+void engine_exited(struct sched *s, struct pc_msg *msg)
+{
+    char text[1200];
+    struct pc_err err;
+    pc_json *report = pc_json_of_msg(msg, &err);
+    struct engine *engine = report ? find_uuid(s, report) : NULL;
+    if (engine) {
+        describe_exit(report, text, sizeof(text));
+        engine->has_exited = true;
+        engine_set_why(engine, text);
+        /* What it had sent before is still in its lanes: they end by themselves, and soon. */
+        if (!engine->control && !engine->work)
+            engine_finish(engine);
+        else if (!uv_is_active((uv_handle_t *)&engine->exit_timer))
+            uv_timer_start(&engine->exit_timer, on_exit_timer, SCHED_EXIT_WAIT_MS, 0);
+        if (engine->state != ENGINE_LOST) {
+            engine->state = ENGINE_LOST;
+            queue_engine_up(engine);
+        }
+    }
+    pc_json_free(report);
+}
+
+/* ---- beats ------------------------------------------------------------------------------ */
+
+/* Once per period: asks those that have been silent, gives up those that stay so. */
+void engines_beat(struct sched *s)
+{
+    struct engine *engine, *next;
+    int64_t now = (int64_t)uv_now(&s->loop);
+    int64_t limit = (int64_t)s->heartbeat_ms * SCHED_BEATS_MISSED;
+    char text[96];
+    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
+        if (engine->state == ENGINE_LOST || !engine->control)
+            continue;
+        int64_t silent = now - engine->heard_ms;
+        if (silent > limit) {
+            snprintf(text, sizeof(text), "has not answered for %lld s: stopped, or cut off",
+                     (long long)silent / 1000);
+            engine_set_why(engine, text);
+            engine_finish(engine);
+        } else {
+            if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms)
+                pc_conn_send_body(&engine->control->conn, PC_MSG_PING, NULL, 0);
+            else if (engine->work)
+                pc_wire_trim(&engine->work->conn.sock.wire);
+        }
+    }
+}
+
+void engines_shutdown(struct sched *s, const struct pc_msg *shutdown)
+{
+    struct engine *engine, *next;
+    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
+        if (engine->control)
+            pc_conn_send_body(&engine->control->conn, PC_MSG_SHUTDOWN, shutdown->body,
+                              shutdown->head.body_size);
+    }
+}

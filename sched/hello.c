@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* HELLO: the first message of an authenticated peer, and what it becomes. */
+#include <stdio.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "sched/state.h"
+
+void hello_refuse(struct peer *peer, const char *code, const char *text)
+{
+    pc_json *json = pc_json_object();
+    pc_warn("refused '%s': %s", peer->name, text);
+    pc_json_put_str(json, "code", code);
+    pc_json_put_str(json, "text", text);
+    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_REFUSED, json));
+    pc_conn_end(&peer->conn);
+}
+
+/* "client", "engine", or NULL: the role that the key named in HELLO stands for. */
+static const char *role_of_key(const struct sched *s, const pc_json *hello,
+                               const uint8_t *static_key)
+{
+    uint8_t key[PC_KEY_SIZE];
+    if (pc_hex_decode(pc_json_str_or(hello, "public_key", ""), key, sizeof(key)))
+        return NULL;
+    if (static_key && !pc_equal(static_key, key, sizeof(key)))
+        return NULL;
+    if (pc_equal(key, s->client_key, sizeof(key)))
+        return "client";
+    return pc_equal(key, s->engine_key, sizeof(key)) ? "engine" : NULL;
+}
+
+static void welcome_host(struct sched *s, struct peer *peer)
+{
+    peer->sender = PC_FROM_HOST;
+    peer->conn.sock.wire.senders = PC_FROM_HOST;
+    DL_DELETE(s->strangers, peer);
+    DL_APPEND(s->hosts, peer);
+    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, pc_json_object()));
+    pc_conn_send(&peer->conn, engines_list(s));
+}
+
+static void welcome_client(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    char token[2 * SCHED_TOKEN_SIZE + 1], instance[2 * PC_INSTANCE_SIZE + 1];
+    struct client *client = client_new(s, peer, hello);
+    pc_hex_encode(client->token, SCHED_TOKEN_SIZE, token);
+    pc_hex_encode(s->instance, PC_INSTANCE_SIZE, instance);
+    pc_json *json = pc_json_object();
+    pc_json_put_str(json, "cluster_id", s->cluster_id);
+    pc_json_put_str(json, "profile", s->profile);
+    pc_json_put_str(json, "instance", instance);
+    pc_json_put_u64(json, "session", client->session);
+    pc_json_put_str(json, "token", token);
+    pc_json_put_i64(json, "controller_pid", s->controller_pid);
+    pc_json_put_i64(json, "window_count", SCHED_WINDOW_COUNT);
+    pc_json_put_i64(json, "window_bytes", SCHED_WINDOW_BYTES);
+    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
+    pc_conn_send(&peer->conn, engines_list(s));
+}
+
+static void greet(struct sched *s, struct peer *peer, const pc_json *hello,
+                  const uint8_t *static_key)
+{
+    const char *role = pc_json_str_or(hello, "role", "");
+    const char *allowed = role_of_key(s, hello, static_key);
+    bool is_client = strcmp(role, "client") == 0;
+    if (s->is_stopping) {
+        hello_refuse(peer, "busy", "the cluster is stopping");
+    } else if (!allowed) {
+        hello_refuse(peer, "key",
+                     "the controller does not know this key: it is wrong or was revoked; get a "
+                     "new connection file from the controller");
+    } else if (is_client != (strcmp(allowed, "client") == 0)) {
+        hello_refuse(peer, "role",
+                     is_client ? "this is an engine's key: it can't submit work; use the file "
+                                 "pcluster-client.json"
+                               : "this is a client's key: it can't start engines; use the file "
+                                 "pcluster-engine.json");
+    } else if (is_client) {
+        welcome_client(s, peer, hello);
+    } else if (strcmp(role, "host") == 0) {
+        welcome_host(s, peer);
+    } else if (strcmp(role, "engine") == 0 &&
+               strcmp(pc_json_str_or(hello, "lane", ""), "control") == 0) {
+        engine_hello_control(s, peer, hello);
+    } else if (strcmp(role, "engine") == 0 &&
+               strcmp(pc_json_str_or(hello, "lane", ""), "work") == 0) {
+        engine_hello_work(s, peer, hello);
+    } else {
+        hello_refuse(peer, "protocol", "HELLO names a role that this version does not know");
+    }
+}
+
+void hello_accept(struct sched *s, struct pc_sock *sock, const uint8_t *static_key,
+                  const char *name)
+{
+    struct pc_err err;
+    struct peer *peer = pc_xcalloc(1, sizeof(*peer));
+    peer->sched = s;
+    peer->sender = PC_FROM_NEW;
+    snprintf(peer->name, sizeof(peer->name), "%s", name);
+    if (pc_conn_adopt(&peer->conn, &s->conns, sock, &peer_events, peer)) {
+        pc_warn("can't take on '%s'", name);
+        pc_sock_close(sock);
+        free(peer);
+        return;
+    }
+    DL_APPEND(s->strangers, peer);
+    struct pc_msg *msg = pc_wire_next(&peer->conn.sock.wire, &err);
+    pc_json *hello = msg && msg->head.type == PC_MSG_HELLO ? pc_json_of_msg(msg, &err) : NULL;
+    if (hello)
+        greet(s, peer, hello, static_key);
+    else {
+        pc_warn("dropped '%s': %s", name, msg || err.code == PC_OK ? "no HELLO" : err.text);
+        pc_conn_close(&peer->conn);
+    }
+    pc_json_free(hello);
+    pc_msg_unref(msg);
+    /* Nothing may follow HELLO before WELCOME, so there is nothing more to take in now. */
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Output of engines on its way to clients. An engine may have PC_OUTPUT_WINDOW bytes under way;
+ * it gets them back in larger steps when they were passed on, and not while the client that reads
+ * them is slow. So a task that prints a gigabyte costs a few hundred KiB here, whoever reads.
+ */
+#include <utlist.h>
+
+#include "lib/log.h"
+#include "sched/state.h"
+
+#define CREDIT_STEP (PC_OUTPUT_WINDOW / 4)
+
+static void grant(struct engine *engine)
+{
+    struct pc_msg *msg = pc_credit_new(engine->owed);
+    engine->owed = 0;
+    if (engine->control)
+        pc_conn_send(&engine->control->conn, msg);
+    else
+        pc_msg_unref(msg);
+}
+
+static void stall(struct engine *engine, struct client *client)
+{
+    if (engine->stalled_on)
+        return;
+    engine->stalled_on = client;
+    DL_APPEND2(client->stalled, engine, stalled_prev, stalled_next);
+}
+
+void output_unstall(struct client *client)
+{
+    struct engine *engine, *next;
+    DL_FOREACH_SAFE2(client->stalled, engine, next, stalled_next)
+    {
+        DL_DELETE2(client->stalled, engine, stalled_prev, stalled_next);
+        engine->stalled_on = NULL;
+        if (engine->owed >= CREDIT_STEP)
+            grant(engine);
+    }
+}
+
+void output_engine_gone(struct engine *engine)
+{
+    struct client *client = engine->stalled_on;
+    if (client)
+        DL_DELETE2(client->stalled, engine, stalled_prev, stalled_next);
+    engine->stalled_on = NULL;
+}
+
+int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = engine->sched;
+    struct client *client;
+    uint8_t stream;
+    if (pc_stream_decode(msg, &stream, err))
+        return -1;
+    engine->owed += msg->parts_bytes;
+    if (engine->owed > 2 * PC_OUTPUT_WINDOW)
+        return pc_err_set(err, PC_E_PROTOCOL, "it sends more output than its window allows");
+    HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
+    if (client && client->peer) {
+        msg->head.engine_id = engine->id;
+        pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
+        if (pc_wire_queued(&client->peer->conn.sock.wire) > SCHED_SLOW_BYTES)
+            stall(engine, client);
+    }
+    if (!engine->stalled_on && engine->owed >= CREDIT_STEP)
+        grant(engine);
+    return 0;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The scheduler role: construction, messages from the parent and the hub, and the end.
+ *
+ * It is the only process that talks to the network. It never looks into the parts of a message,
+ * never waits for anybody, and owns no file.
+ */
+#include "sched/sched.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <utlist.h>
+
+#include "lib/dispatch.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/spawn.h"
+#include "sched/state.h"
+
+#define STOP_LIMIT_MS 2000
+
+/* ---- stopping --------------------------------------------------------------------------- */
+
+static void on_stop_timer(uv_timer_t *timer)
+{
+    struct sched *s = timer->data;
+    uv_stop(&s->loop);
+}
+
+/* Clients learn why, engines are told to end; the parent's end of file ends us. */
+static void stop(struct sched *s, const struct pc_msg *shutdown)
+{
+    struct client *client, *next;
+    struct peer *host;
+    pc_json *json = pc_json_of_msg(shutdown, NULL);
+    pc_json *goodbye = pc_json_object();
+    if (s->is_stopping) {
+        pc_json_free(json);
+        pc_json_free(goodbye);
+        return;
+    }
+    s->is_stopping = true;
+    pc_json_put_str(goodbye, "reason", pc_json_str_or(json, "reason", "the cluster was stopped"));
+    struct pc_msg *msg = pc_json_msg(PC_MSG_GOODBYE, goodbye);
+    face_close(s);
+    engines_shutdown(s, shutdown);
+    HASH_ITER (hh, s->clients, client, next) {
+        if (client->peer) {
+            pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
+            pc_conn_end(&client->peer->conn);
+        }
+    }
+    DL_FOREACH (s->hosts, host) {
+        pc_conn_send_body(&host->conn, PC_MSG_SHUTDOWN, shutdown->body, shutdown->head.body_size);
+    }
+    int64_t grace = pc_json_i64_or(json, "grace_ms", STOP_LIMIT_MS);
+    uv_timer_start(&s->stop_timer, on_stop_timer, (uint64_t)(grace > 0 ? grace : 0), 0);
+    pc_msg_unref(msg);
+    pc_json_free(json);
+}
+
+/* ---- configuration ---------------------------------------------------------------------- */
+
+static int hex_field(const pc_json *json, const char *name, uint8_t *out, size_t size,
+                     struct pc_err *err)
+{
+    const char *text;
+    if (pc_json_get_str(json, name, &text, err))
+        return -1;
+    if (pc_hex_decode(text, out, size))
+        return pc_err_set(err, PC_E_INVALID, "'%s' in CONFIG is no key", name);
+    return 0;
+}
+
+static void on_beat_timer(uv_timer_t *timer)
+{
+    engines_beat(timer->data);
+}
+
+static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
+{
+    int level = pc_log_level_parse(pc_json_str_or(json, "log_level", "info"));
+    int fd = PC_ROLE_FD_MORE + 1;
+    if (level >= 0)
+        pc_log_set_level((enum pc_log_level)level);
+    if (hex_field(json, "instance", s->instance, sizeof(s->instance), err) ||
+        hex_field(json, "controller_private", s->private_key, sizeof(s->private_key), err) ||
+        hex_field(json, "client_public", s->client_key, sizeof(s->client_key), err) ||
+        hex_field(json, "engine_public", s->engine_key, sizeof(s->engine_key), err))
+        return -1;
+    snprintf(s->cluster_id, sizeof(s->cluster_id), "%s", pc_json_str_or(json, "cluster_id", ""));
+    snprintf(s->profile, sizeof(s->profile), "%s", pc_json_str_or(json, "profile", ""));
+    s->controller_pid = pc_json_i64_or(json, "controller_pid", getppid());
+    s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
+    s->unix_fd = pc_json_bool_or(json, "has_unix", false) ? fd++ : -1;
+    s->tcp_fd = pc_json_bool_or(json, "has_tcp", false) ? fd++ : -1;
+    if (face_listen(s, err))
+        return -1;
+    uv_timer_start(&s->beat_timer, on_beat_timer, s->heartbeat_ms, s->heartbeat_ms);
+    return 0;
+}
+
+/* ---- the parent ------------------------------------------------------------------------- */
+
+static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = role;
+    pc_json *json = pc_json_of_msg(msg, err);
+    if (!json)
+        return -1;
+    int failed = s->is_configured ? pc_err_set(err, PC_E_PROTOCOL, "CONFIG came twice")
+                                  : configure(s, json, err);
+    pc_json_free(json);
+    pc_wipe(msg->body, msg->head.body_size);
+    if (failed)
+        return -1;
+    s->is_configured = true;
+    pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
+    return 0;
+}
+
+static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    engine_exited(role, msg);
+    return 0;
+}
+
+static int on_shutdown(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    stop(role, msg);
+    return 0;
+}
+
+static int on_ping(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = role;
+    pc_conn_send_body(&s->parent, PC_MSG_PONG, NULL, 0);
+    return 0;
+}
+
+/* ---- the hub, and answers to clients ---------------------------------------------------- */
+
+static int on_engine_id(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    engine_got_id(role, msg);
+    return 0;
+}
+
+static int on_reply(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = role;
+    struct client *client;
+    HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
+    if (client && client->peer)
+        pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
+    return 0;
+}
+
+static const struct pc_handler handlers[] = {
+    {PC_MSG_CONFIG, PC_FROM_PARENT, on_config},
+    {PC_MSG_EXITED, PC_FROM_PARENT, on_exited},
+    {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
+    {PC_MSG_PING, PC_FROM_PARENT, on_ping},
+    {PC_MSG_ENGINE_ID, PC_FROM_HUB, on_engine_id},
+    {PC_MSG_REPLY, PC_FROM_HUB | PC_FROM_PARENT, on_reply},
+    {0, 0, NULL},
+};
+
+static void on_message(struct pc_conn *conn, struct pc_msg *msg)
+{
+    struct sched *s = conn->owner;
+    struct pc_err err = {.code = PC_OK};
+    enum pc_sender sender = conn == &s->parent ? PC_FROM_PARENT : PC_FROM_HUB;
+    if (pc_dispatch_msg(handlers, sender, s, conn, msg, &err)) {
+        pc_json *json = pc_json_object();
+        pc_error("%s", err.text);
+        pc_json_put_str(json, "text", err.text);
+        pc_conn_send(&s->parent, pc_json_msg(PC_MSG_FAILED, json));
+        pc_conn_flush(&s->parent);
+        exit(1);
+    }
+    pc_msg_unref(msg);
+}
+
+static void on_lost(struct pc_conn *conn, const struct pc_err *why)
+{
+    struct sched *s = conn->owner;
+    if (conn == &s->parent)
+        uv_stop(&s->loop); /* nobody is left to work for */
+    else if (!s->is_stopping)
+        pc_error("the hub is gone: %s", why->text);
+}
+
+static void on_closed(struct pc_conn *conn)
+{
+}
+
+static const struct pc_conn_events events = {
+    .on_message = on_message, .on_lost = on_lost, .on_closed = on_closed};
+
+int sched_main(void)
+{
+    struct sched *s = pc_xcalloc(1, sizeof(*s));
+    pc_log_init("scheduler", PC_LOG_INFO);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* Ctrl-C in a terminal is the parent's business */
+    if (pc_noise_init() || uv_loop_init(&s->loop) || pc_conns_init(&s->conns, &s->loop))
+        pc_fatal(1, "can't start: no loop or no randomness");
+    s->unix_fd = s->tcp_fd = -1;
+    uv_timer_init(&s->loop, &s->beat_timer);
+    uv_timer_init(&s->loop, &s->stop_timer);
+    s->beat_timer.data = s->stop_timer.data = s;
+    records_init(s);
+    if (pc_conn_init(&s->parent, &s->conns, PC_ROLE_FD, PC_FROM_PARENT, &events, s) ||
+        pc_conn_init(&s->hub, &s->conns, PC_ROLE_FD_MORE, PC_FROM_HUB, &events, s))
+        pc_fatal(1, "can't start: descriptors %d and %d are not connected", PC_ROLE_FD,
+                 PC_ROLE_FD_MORE);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    pc_wipe(s->private_key, sizeof(s->private_key));
+    return 0;
+}

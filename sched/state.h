@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the scheduler knows. One struct sched per process; every object in it is owned by the
+ * table or list that its comment names.
+ *
+ *   knock ---> peer ---> client | engine lane | host
+ *   a connection that        one that has said HELLO
+ *   has proved nothing yet
+ */
+#ifndef PC_SCHED_STATE_H
+#define PC_SCHED_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uthash.h>
+#include <uv.h>
+
+#include "lib/buf.h"
+#include "lib/conn.h"
+#include "lib/json.h"
+#include "lib/key.h"
+#include "lib/proto.h"
+#include "lib/proto_task.h"
+
+#define SCHED_UUID_SIZE  16
+#define SCHED_TOKEN_SIZE 16
+
+/* Acknowledgements travel with the next RUN, or alone when there are so many. */
+#define SCHED_ACK_COUNT 32
+#define SCHED_ACK_BYTES (1024 * 1024)
+/* Calls sent ahead to an engine that were addressed to it: it never waits for the wire. */
+#define SCHED_DIRECT_AHEAD 16
+/* Balanced tasks outstanding per engine. */
+#define SCHED_HWM 1
+/* A client may have that much submitted and unfinished. */
+#define SCHED_WINDOW_COUNT 1000000
+#define SCHED_WINDOW_BYTES (INT64_C(1) << 30)
+/* A client that has more than this queued for it is slow: output towards it waits. */
+#define SCHED_SLOW_BYTES (1024 * 1024)
+/* After an engine's connection broke: time for the report that says why. */
+#define SCHED_EXIT_WAIT_MS 50
+/* Beats without an answer before an engine counts as dead. */
+#define SCHED_BEATS_MISSED 4
+
+struct sched;
+struct client;
+struct engine;
+
+/* One accepted connection that has said HELLO. Embedded conn; freed in its on_closed. */
+struct peer {
+    struct pc_conn conn;
+    struct sched *sched;
+    enum pc_sender sender;    /* what it may send */
+    struct client *client;    /* PC_FROM_CLIENT; NULL once detached */
+    struct engine *engine;    /* PC_FROM_CONTROL, PC_FROM_WORK; NULL once detached */
+    struct peer *next, *prev; /* in sched.hosts when PC_FROM_HOST, else in sched.strangers */
+    char name[64];            /* for log lines */
+};
+
+enum task_state {
+    TASK_WAITING,  /* in sched.ready, or in its engine's queue */
+    TASK_ASSIGNED, /* sent to its engine, in engine.running */
+    TASK_DONE,     /* its result went to the client, which has not acknowledged it */
+};
+
+struct task_key {
+    uint64_t session;
+    uint64_t sequence;
+};
+
+/* Owned by sched.tasks. */
+struct task {
+    struct task_key key;
+    UT_hash_handle hh;
+    struct client *client;
+    struct engine *engine;    /* NULL while it waits for any engine, or when that one is gone */
+    struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when DONE */
+    struct task *next, *prev; /* in the list that its state names */
+    struct task *client_next, *client_prev; /* in client.tasks */
+    int64_t submitted_us;
+    uint64_t result_bytes;
+    uint8_t kind, run_flags;
+    uint8_t state; /* enum task_state */
+};
+
+/* A client's session. Lives until it is disconnected and its last task has ended. */
+struct client {
+    uint64_t session;
+    UT_hash_handle hh; /* sched.clients */
+    uint8_t token[SCHED_TOKEN_SIZE];
+    struct peer *peer;      /* NULL: disconnected */
+    struct task *tasks;     /* all of its tasks, DONE ones too */
+    struct engine *stalled; /* engines whose output credit waits for this client to read */
+};
+
+enum engine_state {
+    ENGINE_ASKING, /* control lane open, the hub is asked for an id */
+    ENGINE_HALF,   /* it has an id, the work lane is missing */
+    ENGINE_UP,
+    ENGINE_LOST, /* a lane broke; waiting for the report that says why */
+};
+
+/* Owned by sched.engines_by_uuid. */
+struct engine {
+    uint8_t uuid[SCHED_UUID_SIZE];
+    UT_hash_handle hh_uuid;
+    uint32_t id; /* PC_NO_ENGINE while ASKING */
+    UT_hash_handle hh_id;
+    struct sched *sched;
+    uint8_t token[SCHED_TOKEN_SIZE];
+    enum engine_state state;
+    struct peer *control, *work;
+    pc_json *about; /* {id, pid, host, python, uuid}, as told to clients */
+    int64_t heard_ms;
+    bool is_free; /* in sched.idle_first */
+    struct engine *idle_next, *idle_prev;
+
+    struct task *queue;     /* addressed to it, WAITING */
+    struct task *running;   /* ASSIGNED, oldest first */
+    struct task *delivered; /* DONE: it keeps their results until they are acknowledged */
+    unsigned queued, assigned;
+
+    struct pc_buf acks;
+    uint64_t acked_bytes;
+
+    uint64_t owed;             /* output that was passed on and not credited yet */
+    struct client *stalled_on; /* in that client's stalled list */
+    struct engine *stalled_next, *stalled_prev;
+
+    uv_timer_t exit_timer;
+    bool has_exited; /* the report came */
+    char why[1536];  /* why it is gone */
+};
+
+struct knock;
+
+struct sched {
+    uv_loop_t loop;
+    struct pc_conns conns;
+    struct pc_conn parent, hub;
+    bool is_configured, is_stopping;
+    uv_timer_t beat_timer, record_timer, knock_timer, stop_timer;
+
+    /* identity */
+    char cluster_id[128], profile[128];
+    uint8_t instance[PC_INSTANCE_SIZE];
+    uint8_t private_key[PC_KEY_SIZE];
+    uint8_t client_key[PC_KEY_SIZE], engine_key[PC_KEY_SIZE]; /* public ones */
+    int64_t controller_pid;
+    unsigned heartbeat_ms;
+
+    /* listeners and who knocks */
+    uv_poll_t unix_poll, tcp_poll;
+    int unix_fd, tcp_fd, spare_fd;
+    struct knock *knocks; /* oldest first */
+    unsigned knock_count; /* those over TCP */
+    int64_t busy_logged_ms;
+
+    struct peer *strangers; /* connected, answered with REFUSED or waiting for the hub */
+    struct peer *hosts;
+    struct client *clients;
+    struct engine *engines_by_uuid, *engines_by_id;
+    struct engine *idle_first, *idle_last; /* can take a balanced task; least recently used first */
+    struct task *tasks;
+    struct task *ready; /* balanced, WAITING for any engine */
+    unsigned ready_count;
+
+    struct pc_buf records;
+};
+
+/* ---- face.c: from an accepted descriptor to a peer ---- */
+int face_listen(struct sched *sched, struct pc_err *err);
+void face_close(struct sched *sched);
+
+/* ---- hello.c: what a peer's HELLO makes of it ---- */
+/* Takes over the descriptor of an authenticated peer (static_key NULL on the Unix socket, where
+ * the kernel vouched for it) whose wire holds the bytes of its HELLO. */
+void hello_accept(struct sched *sched, struct pc_sock *sock, const uint8_t *static_key,
+                  const char *name);
+void hello_refuse(struct peer *peer, const char *code, const char *text);
+
+/* ---- peers.c: messages of clients, engines and hosts ---- */
+extern const struct pc_conn_events peer_events;
+void peer_detach(struct peer *peer);
+
+/* ---- clients.c ---- */
+struct client *client_new(struct sched *sched, struct peer *peer, const pc_json *hello);
+void client_lost(struct sched *sched, struct client *client);
+/* Frees a disconnected client without tasks. */
+void client_check(struct sched *sched, struct client *client);
+int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg,
+                  struct pc_err *err);
+int client_ack(struct sched *sched, struct client *client, struct pc_msg *msg, struct pc_err *err);
+int client_query(struct sched *sched, struct client *client, struct pc_msg *msg,
+                 struct pc_err *err);
+void client_drained(struct sched *sched, struct client *client);
+/* To every client, host, the hub and the parent. */
+void clients_tell_engines(struct sched *sched, pc_json *engines);
+/* The ENGINES message with every engine that is up. */
+struct pc_msg *engines_list(struct sched *sched);
+
+/* ---- engines.c ---- */
+void engine_hello_control(struct sched *sched, struct peer *peer, const pc_json *hello);
+void engine_hello_work(struct sched *sched, struct peer *peer, const pc_json *hello);
+void engine_got_id(struct sched *sched, struct pc_msg *msg);
+/* Why it is going, as the end of a sentence: "was killed by signal 9". */
+void engine_set_why(struct engine *engine, const char *what);
+void engine_lane_lost(struct engine *engine, const char *why);
+void engine_exited(struct sched *sched, struct pc_msg *msg);
+void engines_beat(struct sched *sched);
+void engines_shutdown(struct sched *sched, const struct pc_msg *shutdown);
+struct engine *engine_find(struct sched *sched, uint32_t id);
+
+/* ---- queue.c: which task runs where ---- */
+void queue_direct(struct sched *sched, struct task *task, struct engine *engine);
+void queue_balanced(struct sched *sched, struct task *task);
+void queue_engine_up(struct engine *engine);
+/* Something of this engine ended: sends it more. */
+void queue_advance(struct engine *engine);
+void queue_engine_gone(struct engine *engine);
+
+/* ---- task.c ---- */
+struct task *task_new(struct sched *sched, struct client *client, uint64_t sequence,
+                      struct pc_msg *request, const struct pc_submit_body *body);
+struct task *task_find(struct sched *sched, uint64_t session, uint64_t sequence);
+void task_set_state(struct task *task, enum task_state state);
+void task_free(struct sched *sched, struct task *task);
+/* Sends the client this result and keeps the task until it is acknowledged. Takes `result`. */
+void task_deliver(struct sched *sched, struct task *task, struct pc_msg *result);
+/* Ends a task that could not be run, with an error of this name and text. */
+void task_fail(struct sched *sched, struct task *task, const char *ename, const char *text);
+int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
+
+/* ---- output.c ---- */
+int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
+void output_unstall(struct client *client);
+void output_engine_gone(struct engine *engine);
+
+/* ---- records.c ---- */
+void records_init(struct sched *sched);
+void records_add(struct sched *sched, enum pc_record_event event, const struct task *task,
+                 uint8_t status, uint64_t bytes);
+void records_flush(struct sched *sched);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One task: from the submission to the acknowledged result.
+ *
+ *   WAITING -> ASSIGNED -> DONE -> (freed when acknowledged)
+ *      |           |         ^
+ *      +-----------+---------+   failed: no engine, or the engine is gone
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "sched/state.h"
+
+/* transitions[from] has bit (1 << to) set when the step is legal. */
+static const unsigned transitions[] = {
+    [TASK_WAITING] = 1 << TASK_ASSIGNED | 1 << TASK_DONE,
+    [TASK_ASSIGNED] = 1 << TASK_DONE,
+    [TASK_DONE] = 0,
+};
+
+void task_set_state(struct task *task, enum task_state state)
+{
+    assert(transitions[task->state] & 1u << state);
+    task->state = (uint8_t)state;
+}
+
+struct task *task_find(struct sched *s, uint64_t session, uint64_t sequence)
+{
+    struct task_key key = {.session = session, .sequence = sequence};
+    struct task *task;
+    HASH_FIND(hh, s->tasks, &key, sizeof(key), task);
+    return task;
+}
+
+struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
+                      struct pc_msg *request, const struct pc_submit_body *body)
+{
+    if (task_find(s, client->session, sequence))
+        return NULL;
+    struct task *task = pc_xcalloc(1, sizeof(*task));
+    task->key = (struct task_key){.session = client->session, .sequence = sequence};
+    task->client = client;
+    task->request = pc_msg_ref(request);
+    task->kind = body->kind;
+    task->run_flags = body->run_flags;
+    task->submitted_us = pc_wall_us();
+    task->state = TASK_WAITING;
+    HASH_ADD(hh, s->tasks, key, sizeof(task->key), task);
+    DL_APPEND2(client->tasks, task, client_prev, client_next);
+    records_add(s, PC_RECORD_SUBMITTED, task, 0, request->parts_bytes);
+    return task;
+}
+
+/* The engine may forget this result: with its next RUN, or now when much has come together. */
+static void acknowledge(struct engine *engine, const struct task *task)
+{
+    pc_buf_put_u64(&engine->acks, task->key.session);
+    pc_buf_put_u64(&engine->acks, task->key.sequence);
+    engine->acked_bytes += task->result_bytes;
+}
+
+void task_free(struct sched *s, struct task *task)
+{
+    struct client *client = task->client;
+    assert(task->state == TASK_DONE);
+    if (task->engine) {
+        DL_DELETE(task->engine->delivered, task);
+        acknowledge(task->engine, task);
+        queue_advance(task->engine);
+    }
+    HASH_DEL(s->tasks, task);
+    DL_DELETE2(client->tasks, task, client_prev, client_next);
+    free(task);
+}
+
+void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
+{
+    struct client *client = task->client;
+    task_set_state(task, TASK_DONE);
+    pc_msg_unref(task->request);
+    task->request = NULL;
+    task->result_bytes = result->parts_bytes;
+    records_add(s, PC_RECORD_ENDED, task, result->body[0], result->parts_bytes);
+    if (task->engine)
+        DL_APPEND(task->engine->delivered, task);
+    if (client->peer) {
+        pc_conn_send(&client->peer->conn, result);
+    } else {
+        pc_msg_unref(result);
+        task_free(s, task);
+        client_check(s, client);
+    }
+}
+
+static struct pc_msg *failure(const struct task *task, const char *ename, const char *text)
+{
+    pc_json *json = pc_json_object(), *info = pc_json_object();
+    struct pc_result_body body = {.status = PC_STATUS_FAILED,
+                                  .submitted_us = task->submitted_us,
+                                  .completed_us = pc_wall_us()};
+    if (task->engine)
+        pc_json_put_i64(info, "engine_id", task->engine->id);
+    pc_json_put_str(json, "ename", ename);
+    pc_json_put_str(json, "evalue", text);
+    pc_json_put_str(json, "traceback", "");
+    pc_json_put(json, "engine_info", info);
+    char *printed = pc_json_print(json);
+    pc_json_free(json);
+    if (!printed)
+        pc_fatal(1, "out of memory");
+    uint64_t size = strlen(printed);
+    struct pc_msg *msg = pc_msg_new(PC_MSG_RESULT, PC_RESULT_BODY_SIZE, &size, 1);
+    if (!msg)
+        pc_fatal(1, "out of memory");
+    memcpy(msg->parts[0].data, printed, size);
+    free(printed);
+    pc_result_encode(msg->body, &body);
+    msg->head.session = task->key.session;
+    msg->head.sequence = task->key.sequence;
+    msg->head.engine_id = task->engine ? task->engine->id : PC_NO_ENGINE;
+    return msg;
+}
+
+void task_fail(struct sched *s, struct task *task, const char *ename, const char *text)
+{
+    struct pc_msg *msg = failure(task, ename, text);
+    task->engine = NULL; /* it holds no result that could be acknowledged */
+    task_deliver(s, task, msg);
+}
+
+/* From the engine: pass it on as it is, with the time of submission filled in. */
+int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = engine->sched;
+    struct pc_result_body body;
+    if (pc_result_decode(msg, &body, err))
+        return -1;
+    struct task *task = task_find(s, msg->head.session, msg->head.sequence);
+    if (!task || task->engine != engine || task->state != TASK_ASSIGNED)
+        return pc_err_set(err, PC_E_PROTOCOL, "RESULT of a task that was not sent to it");
+    DL_DELETE(engine->running, task);
+    engine->assigned--;
+    body.submitted_us = task->submitted_us;
+    pc_result_encode(msg->body, &body);
+    msg->head.engine_id = engine->id;
+    task_deliver(s, task, pc_msg_ref(msg));
+    queue_advance(engine);
+    return 0;
+}
