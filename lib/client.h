@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Inside of a client: shared by client.c (calls), connect.c (opening) and roster.c (engines). */
+/* Inside of a client: shared by the files that make up the client library. */
 #ifndef PC_LIB_CLIENT_H
 #define PC_LIB_CLIENT_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -79,6 +80,39 @@ struct pc_client {
 struct pc_client *pc_client_ref(struct pc_client *client);
 void pc_client_unref(struct pc_client *client);
 void pc_client_wake_reader(struct pc_client *client);
+
+/* ---- all of these are called under the client's lock, but pc_client_enter ---- */
+
+/* Takes the lock; PC_E_FORKED in a forked child. */
+int pc_client_enter(struct pc_client *client, struct pc_err *err);
+void pc_client_leave(struct pc_client *client);
+/* Monotonic milliseconds; -1 (no limit) for a negative timeout. */
+int64_t pc_deadline_after(int timeout_ms);
+
+/* call.c */
+struct pc_call *pc_call_new(struct pc_client *client, uint64_t sequence, uint64_t bytes);
+/* Takes the reference to `result`. */
+void pc_client_end_call(struct pc_client *client, struct pc_call *call, struct pc_msg *result,
+                        const struct pc_result_body *body);
+void pc_client_announce(struct pc_client *client, struct pc_call *call);
+
+/* filing.c */
+void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *text);
+int pc_client_lost_error(const struct pc_client *client, struct pc_err *err);
+void pc_client_send_acks(struct pc_client *client);
+int pc_client_take_in(struct pc_client *client);
+int pc_client_write_out(struct pc_client *client);
+
+/* waiting.c */
+int pc_client_poll(struct pc_client *client, struct pollfd *polled, nfds_t count, int timeout_ms);
+int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
+int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
+struct pc_call *pc_client_take_ended(struct pc_client *client);
+
+/* submit.c */
+int pc_client_send_all(struct pc_client *client);
+int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count,
+                           struct pc_err *err);
 
 /* A RESULT of status FAILED with an error of this name and text. NULL: out of memory. */
 struct pc_msg *pc_failure_new(const char *ename, const char *text);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Calls: their life, and what became of them. */
+#include "lib/client.h"
+
+#include <stdlib.h>
+
+#include "lib/clock.h"
+
+/* ---- life of calls ---------------------------------------------------------------------- */
+
+struct pc_call *pc_call_new(struct pc_client *client, uint64_t sequence, uint64_t bytes)
+{
+    struct pc_call *call = calloc(1, sizeof(*call));
+    if (!call)
+        return NULL;
+    atomic_init(&call->refs, 1);
+    call->client = pc_client_ref(client);
+    call->sequence = sequence;
+    call->bytes = bytes;
+    call->submitted_us = pc_wall_us();
+    return call;
+}
+
+struct pc_call *pc_call_ref(struct pc_call *call)
+{
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+    return call;
+}
+
+void pc_call_unref(struct pc_call *call)
+{
+    if (!call || atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    pc_msg_unref(call->result);
+    for (int i = 0; i < 2; i++) {
+        if (call->output[i])
+            pc_capture_fini(call->output[i]);
+        free(call->output[i]);
+    }
+    pc_client_unref(call->client);
+    free(call);
+}
+
+/* The table of pending calls owns one reference to each. */
+static void forget(struct pc_client *client, struct pc_call *call)
+{
+    HASH_DEL(client->calls, call);
+    client->pending--;
+    client->pending_bytes -= call->bytes;
+    pc_call_unref(call);
+}
+
+void pc_client_announce(struct pc_client *client, struct pc_call *call)
+{
+    call->next_ended = NULL;
+    if (client->ended_last)
+        client->ended_last->next_ended = call;
+    else
+        client->ended_first = call;
+    client->ended_last = call;
+    pthread_cond_signal(&client->ended);
+}
+
+/* Takes the reference to `result`. */
+void pc_client_end_call(struct pc_client *client, struct pc_call *call, struct pc_msg *result,
+                        const struct pc_result_body *body)
+{
+    call->result = result;
+    call->times = *body;
+    call->received_us = pc_wall_us();
+    atomic_store_explicit(&call->status, body->status, memory_order_release);
+    if (call->is_announced)
+        pc_client_announce(client, call);
+    forget(client, call);
+}
+
+/* ---- what became of a call -------------------------------------------------------------- */
+
+uint64_t pc_call_session(const struct pc_call *call)
+{
+    return call->client->session;
+}
+
+uint64_t pc_call_sequence(const struct pc_call *call)
+{
+    return call->sequence;
+}
+
+enum pc_status pc_call_status(const struct pc_call *call)
+{
+    return (enum pc_status)atomic_load_explicit(&call->status, memory_order_acquire);
+}
+
+int pc_call_result(const struct pc_call *call, struct pc_result *result)
+{
+    enum pc_status status = pc_call_status(call);
+    if (status == PC_STATUS_PENDING)
+        return -1;
+    *result = (struct pc_result){
+        .status = status,
+        .engine_id = call->engine_id,
+        .submitted_us = call->times.submitted_us ? call->times.submitted_us : call->submitted_us,
+        .started_us = call->times.started_us,
+        .completed_us = call->times.completed_us,
+        .received_us = call->received_us,
+        .part_count = call->result ? call->result->head.part_count : 0,
+    };
+    return 0;
+}
+
+int pc_call_part(const struct pc_call *call, size_t index, void **data, size_t *size)
+{
+    if (pc_call_status(call) == PC_STATUS_PENDING || !call->result ||
+        index >= call->result->head.part_count)
+        return -1;
+    *data = call->result->parts[index].data;
+    *size = call->result->parts[index].size;
+    return 0;
+}
+
+static int read_output(struct pc_call *call, enum pc_stream stream, bool take, char **data,
+                       size_t *size)
+{
+    *data = NULL;
+    *size = 0;
+    pthread_mutex_lock(&call->client->lock);
+    struct pc_capture *capture = call->output[stream];
+    if (capture) {
+        *data = pc_capture_text(capture, size);
+        if (take)
+            pc_capture_fini(capture);
+    }
+    pthread_mutex_unlock(&call->client->lock);
+    return 0;
+}
+
+int pc_call_output(struct pc_call *call, enum pc_stream stream, char **data, size_t *size)
+{
+    return read_output(call, stream, false, data, size);
+}
+
+int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data, size_t *size)
+{
+    return read_output(call, stream, true, data, size);
+}
+
+/* ---- announcing ------------------------------------------------------------------------- */
+
+void pc_call_announce(struct pc_call *call)
+{
+    struct pc_client *client = call->client;
+    pthread_mutex_lock(&client->lock);
+    if (!call->is_announced) {
+        call->is_announced = true;
+        pc_call_ref(call);
+        if (pc_call_status(call) != PC_STATUS_PENDING)
+            pc_client_announce(client, call);
+        else if (client->background_sleeps)
+            pthread_cond_signal(&client->ended);
+    }
+    pthread_mutex_unlock(&client->lock);
+}

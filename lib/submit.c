@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Submitting: from a request to bytes that the system has taken, and questions likewise. */
+#include "lib/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/proto.h"
+
+#define SEND_SLICE_MS                                                                              \
+    100 /* while another thread reads, look so often whether it lost the connection */
+
+/* ---- submitting ------------------------------------------------------------------------- */
+
+static bool window_is_open(const struct pc_client *client, uint64_t bytes, size_t count)
+{
+    /* One request may always go when nothing else is under way, however large it is. */
+    return client->pending == 0 || (client->pending_bytes + bytes <= client->window_bytes &&
+                                    client->pending + count <= client->window_count);
+}
+
+/* Sends everything that is queued, which may refer to the caller's memory. Receives meanwhile, so
+ * that two full directions can't block each other. */
+int pc_client_send_all(struct pc_client *client)
+{
+    for (;;) {
+        int all = pc_client_write_out(client);
+        if (all)
+            return all < 0 ? -1 : 0;
+        struct pc_err err;
+        if (!client->is_reading) {
+            if (pc_client_read_turn(client, -1, &err) == 0 || err.code != PC_E_INTERRUPTED)
+                continue;
+        } else {
+            struct pollfd polled = {.fd = client->sock.fd, .events = POLLOUT};
+            int ready = pc_client_poll(client, &polled, 1, SEND_SLICE_MS);
+            if (client->lost.code != PC_OK)
+                return -1;
+            if (ready >= 0 || errno != EINTR)
+                continue;
+        }
+        if (client->lost.code != PC_OK)
+            return -1;
+        /* A signal: its handler must run soon. Whoever reads next sends the rest. */
+        if (pc_wire_settle(&client->sock.wire) == 0)
+            return 0;
+    }
+}
+
+static struct pc_msg *submit_message(struct pc_client *client, const struct pc_request *request,
+                                     struct pc_err *err)
+{
+    struct pc_buf body, targets;
+    struct pc_msg *msg = NULL;
+    size_t label_size = request->label ? strlen(request->label) : 0;
+    pc_buf_init(&body, 0);
+    pc_buf_init(&targets, 0);
+    for (size_t i = 0; i < request->target_count; i++)
+        pc_buf_put_u32(&targets, request->targets[i]);
+    struct pc_submit_body fields = {
+        .kind = (uint8_t)request->kind,
+        .flags = request->is_balanced ? PC_SUBMIT_BALANCED : 0,
+        .run_flags = request->flags,
+        .target_count = (uint32_t)request->target_count,
+        .targets = targets.data,
+        .label_size = (uint16_t)(label_size > PC_LABEL_MAX ? PC_LABEL_MAX : label_size),
+        .label = request->label,
+    };
+    if (!targets.failed && pc_submit_encode(&body, &fields) == 0)
+        msg = pc_msg_borrowing(PC_MSG_SUBMIT, body.data, body.size, request->parts,
+                               (uint16_t)request->part_count);
+    if (!msg)
+        pc_err_set(err, PC_E_MEMORY, "out of memory");
+    pc_buf_fini(&body);
+    pc_buf_fini(&targets);
+    return msg;
+}
+
+static int check_request(const struct pc_request *request, struct pc_err *err)
+{
+    if (!request->is_balanced && request->target_count == 0)
+        return pc_err_set(err, PC_E_NO_ENGINE, "no engine was named");
+    if (request->target_count > PC_TARGETS_MAX)
+        return pc_err_set(err, PC_E_INVALID, "%zu targets; at most %d are possible",
+                          request->target_count, PC_TARGETS_MAX);
+    if (request->part_count > PC_PARTS_MAX)
+        return pc_err_set(err, PC_E_INVALID, "%zu buffers in one call; at most %d are possible",
+                          request->part_count, PC_PARTS_MAX);
+    return 0;
+}
+
+/* Makes the calls and enters them in the table; all or nothing. */
+static int register_calls(struct pc_client *client, struct pc_call **calls, size_t count,
+                          uint64_t bytes, struct pc_err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        /* The first call carries the bytes of all: the body is sent once. */
+        calls[i] = pc_call_new(client, client->sequence + i, i == 0 ? bytes : 0);
+        if (!calls[i]) {
+            while (i-- > 0)
+                pc_call_unref(calls[i]);
+            return pc_err_set(err, PC_E_MEMORY, "out of memory");
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        HASH_ADD(hh, client->calls, sequence, sizeof(uint64_t), pc_call_ref(calls[i]));
+        client->pending_bytes += calls[i]->bytes;
+    }
+    client->pending += count;
+    client->sequence += count;
+    return 0;
+}
+
+/* Waits until the window is open and no other thread is in the middle of sending. */
+int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count,
+                           struct pc_err *err)
+{
+    while (client->is_sending || !window_is_open(client, bytes, count))
+        if (pc_client_wait_turn(client, -1, err))
+            return -1;
+    return client->lost.code == PC_OK ? 0 : pc_client_lost_error(client, err);
+}
+
+int pc_submit(struct pc_client *client, const struct pc_request *request, struct pc_call **calls,
+              struct pc_err *err)
+{
+    struct pc_err local;
+    size_t count = request->is_balanced ? 1 : request->target_count;
+    int result = -1;
+    if (!err)
+        err = &local;
+    if (check_request(request, err) || pc_client_enter(client, err))
+        return -1;
+    struct pc_msg *msg = submit_message(client, request, err);
+    if (!msg || pc_client_wait_to_send(client, msg->parts_bytes, count, err))
+        goto out;
+    msg->head.session = client->session;
+    msg->head.sequence = client->sequence;
+    if (register_calls(client, calls, count, msg->parts_bytes, err))
+        goto out;
+    pc_client_send_acks(client);
+    client->is_sending = true;
+    if (pc_wire_send(&client->sock.wire, msg))
+        pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
+    else
+        pc_client_send_all(client);
+    client->is_sending = false;
+    if (client->waiting)
+        pthread_cond_broadcast(&client->filed);
+    if (!request->will_wait && client->background_sleeps)
+        pthread_cond_signal(&client->ended);
+    result = 0; /* when the connection was lost on the way the calls have ended, saying so */
+out:
+    pc_client_leave(client);
+    pc_msg_unref(msg);
+    return result;
+}
+
+/* ---- asking ----------------------------------------------------------------------------- */
+
+static int send_query(struct pc_client *client, const char *json, uint64_t sequence,
+                      struct pc_err *err)
+{
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_QUERY, json, strlen(json));
+    if (!msg)
+        return pc_err_set(err, PC_E_MEMORY, "out of memory");
+    msg->head.session = client->session;
+    msg->head.sequence = sequence;
+    int failed = pc_wire_send(&client->sock.wire, msg);
+    pc_msg_unref(msg);
+    if (failed)
+        return pc_err_set(err, PC_E_MEMORY, "out of memory");
+    return pc_client_send_all(client) && client->lost.code != PC_OK
+               ? pc_client_lost_error(client, err)
+               : 0;
+}
+
+int pc_query(struct pc_client *client, const char *json, int timeout_ms, char **reply,
+             struct pc_err *err)
+{
+    struct pc_err local;
+    int64_t deadline = pc_clock_ms() + (timeout_ms > 0 ? timeout_ms : 10000);
+    if (!err)
+        err = &local;
+    if (pc_client_enter(client, err))
+        return -1;
+    struct pc_question question = {.next = client->questions};
+    int failed = pc_client_wait_to_send(client, 0, 0, err);
+    question.sequence = client->sequence++;
+    client->questions = &question;
+    if (!failed)
+        failed = send_query(client, json, question.sequence, err);
+    while (!failed && !question.reply)
+        if (pc_client_wait_turn(client, deadline, err) && err->code != PC_E_INTERRUPTED)
+            failed = -1;
+    for (struct pc_question **q = &client->questions; *q; q = &(*q)->next)
+        if (*q == &question) {
+            *q = question.next;
+            break;
+        }
+    pc_client_leave(client);
+    if (question.reply) {
+        *reply = strndup((const char *)question.reply->body, question.reply->head.body_size);
+        failed = *reply ? 0 : pc_err_set(err, PC_E_MEMORY, "out of memory");
+    } else if (err->code == PC_E_TIMEOUT) {
+        pc_err_set(err, PC_E_TIMEOUT, "the controller at %s did not answer the query in time",
+                   client->address);
+    }
+    pc_msg_unref(question.reply);
+    return failed ? -1 : 0;
+}
