@@ -57,7 +57,7 @@ struct pc_client {
     int polling;          /* threads in poll() on the socket, without the lock */
     int waiting;          /* threads waiting on `filed` */
     int wants_reading;    /* of those, the ones the background thread makes room for */
-    int64_t read_ms;      /* when somebody last read */
+    int64_t read_ms;      /* when a thread that waits for its call last read */
     uint64_t filed_count; /* messages so far */
 
     uint64_t session, sequence; /* the next call's number */

@@ -90,7 +90,8 @@ int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc
         if (client->lost.code == PC_OK && pc_wire_queued(&client->sock.wire))
             pc_client_write_out(client); /* acknowledgements */
     }
-    client->read_ms = pc_clock_ms();
+    if (!client->background_reads)
+        client->read_ms = pc_clock_ms();
     return 0;
 }
 
