@@ -3,7 +3,8 @@
 """Counts the individual tests of meson runs: cmocka and pytest cases, lines of TAP.
 
 usage: tally.py add FILE LABEL TESTLOG_JSON     count one run, print its failures, remember it
-       tally.py fail FILE LABEL [TEXT]          remember one failure that is not a test's
+       tally.py fail FILE LABEL [TEXT]          remember one failure that meson does not know of
+       tally.py pass FILE LABEL                 remember one success that meson does not know of
        tally.py close FILE                      print 'N passed, N failed'; exit 1 on any failure
 
 A program that ended badly without naming a failed case, or before it had run all of the cases that
@@ -114,6 +115,8 @@ def main(arguments: list[str]) -> int:
         case ["fail", file, label, *text]:
             count = Count(failed=1)
             print(f"---- {label}: {' '.join(text)}" if text else f"---- {label}: failed")
+        case ["pass", file, label]:
+            count = Count(passed=1)
         case ["close", file]:
             path = Path(file)
             counts = [Count(*json.loads(line)) for line in path.read_text().splitlines()]

@@ -46,7 +46,9 @@ def messages(tree: Tree) -> list[Message]:
 def _size(text: str) -> int | None:
     """'64 KiB', '16', '1 MiB' in bytes; None when it is no size."""
     found = re.fullmatch(r"(\d+)(?:\s*(B|KiB|MiB))?", text.strip())
-    return found and int(found[1]) * {"KiB": 1024, "MiB": 1 << 20}.get(found[2] or "B", 1)
+    if not found:
+        return None
+    return int(found[1]) * {"KiB": 1024, "MiB": 1 << 20}.get(found[2], 1)
 
 
 class Row(NamedTuple):

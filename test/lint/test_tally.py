@@ -55,11 +55,12 @@ def test_totals_and_exit_code(tmp_path, capsys):
     log, totals = tmp_path / "log.json", str(tmp_path / "totals")
     log.write_text(json.dumps(run("1..1\nok 1\n")) + "\n" + json.dumps(run("x")) + "\n")
     assert tally.main(["add", totals, "one", str(log)]) == 0
+    assert tally.main(["pass", totals, "fuzz"]) == 0
     assert tally.main(["close", totals]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 0 failed"
+    assert capsys.readouterr().out.splitlines()[-1] == "3 passed, 0 failed"
     assert tally.main(["fail", totals, "build", "did not build"]) == 0
     assert tally.main(["close", totals]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 1 failed"
+    assert capsys.readouterr().out.splitlines()[-1] == "3 passed, 1 failed"
 
 
 def test_a_missing_log_is_a_failure(tmp_path, capsys):
