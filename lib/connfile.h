@@ -16,7 +16,8 @@
 #include "lib/err.h"
 #include "lib/key.h"
 
-#define PC_INSTANCE_BYTES 16
+#define PC_INSTANCE_BYTES     16
+#define PC_CONNFILE_BYTES_MAX (64 * 1024) /* larger files are refused unread */
 
 struct pc_connfile {
     char path[1024]; /* where it was read from; "" when it came as text */
@@ -33,14 +34,15 @@ struct pc_connfile {
 };
 
 /* Reads and checks every field. PC_E_NO_FILE, PC_E_BAD_FILE (names the field), PC_E_SYSTEM; also
- * PC_E_BAD_FILE when other users may read the file. */
+ * PC_E_BAD_FILE when other users may read the file. *file is written only on success. */
 int pc_connfile_read(struct pc_connfile *file, const char *path, struct pc_err *err);
 /* From text; `name` is used in error texts. */
 int pc_connfile_parse(struct pc_connfile *file, const char *text, size_t size, const char *name,
                       struct pc_err *err);
 /* Text for the caller to wipe and free(). */
 char *pc_connfile_print(const struct pc_connfile *file);
-/* Writes file->path: a temporary file beside it, fsync, rename. Nothing is left on failure. */
+/* Writes file->path: a temporary file beside it, fsync, rename. Nothing is left on failure. A
+ * process with a limit on file sizes must ignore SIGXFSZ, else it ends here. */
 int pc_connfile_write(const struct pc_connfile *file, struct pc_err *err);
 void pc_connfile_wipe(struct pc_connfile *file);
 

@@ -17,7 +17,8 @@ struct pc_profile {
 };
 
 /* Names are letters, digits, '_', '-', '.', not starting with '.'; PC_E_INVALID otherwise.
- * `dir` wins over `name`; both NULL: "default". Touches nothing. */
+ * `dir` wins over `name`, and the profile is then called after the folder, or "custom" when that is
+ * no name; both NULL: "default". Touches nothing. */
 int pc_profile_resolve(struct pc_profile *profile, const char *name, const char *dir,
                        struct pc_err *err);
 bool pc_cluster_id_is_valid(const char *cluster_id); /* same characters; "" is valid */
@@ -29,13 +30,16 @@ int pc_profile_create(const struct pc_profile *profile, struct pc_err *err);
 /* "<dir>/security/pcluster[-<cluster_id>]-<role>.json" */
 int pc_profile_connfile(const struct pc_profile *profile, const char *cluster_id, const char *role,
                         char *path, size_t size, struct pc_err *err);
-/* Folder for the Unix socket: $XDG_RUNTIME_DIR/pcluster when usable, else "<dir>/run"; the whole
- * path may have at most 107 bytes (PC_E_INVALID, naming the path and PCLUSTER_DIR). */
+/* Path for the Unix socket: in $XDG_RUNTIME_DIR/pcluster (made when missing) when usable, that is
+ * ours alone and short enough, else in "<dir>/run". The whole path may have at most 107 bytes
+ * (PC_E_INVALID, naming the path and PCLUSTER_DIR). */
+#define PC_SOCKET_PATH_MAX 107
 int pc_profile_socket(const struct pc_profile *profile, const char *cluster_id, char *path,
                       size_t size, struct pc_err *err);
 
-/* Calls `visit` for every connection file of role "client" in every profile. Stops when it
- * returns non-zero. */
+/* Calls `visit` for every connection file of role "client" in every profile below the usual place,
+ * in order of their names. Stops when it returns non-zero and returns that; -1 with *err set when
+ * the profiles can't be listed. No profile at all is no error. */
 int pc_profile_each(int (*visit)(const struct pc_profile *profile, const char *cluster_id,
                                  const char *path, void *arg),
                     void *arg, struct pc_err *err);

@@ -46,6 +46,8 @@ static void test_values(void **state)
     bool truth;
     assert_true(pc_json_is_object(json));
     assert_false(pc_json_is_array(json));
+    assert_true(pc_json_is_null(pc_json_member(json, "z")));
+    assert_false(pc_json_is_null(NULL));
     assert_int_equal(pc_json_get_str(json, "s", &text, &err), 0);
     assert_string_equal(text, "a\xc3\xa9\\\"\n");
     assert_int_equal(pc_json_get_i64(json, "n", &i64, &err), 0);
