@@ -106,7 +106,8 @@ static int register_calls(struct pc_client *client, struct pc_call **calls, size
         }
     }
     for (size_t i = 0; i < count; i++) {
-        HASH_ADD(hh, client->calls, sequence, sizeof(uint64_t), pc_call_ref(calls[i]));
+        pc_call_ref(calls[i]); /* not in the macro: it evaluates its argument often */
+        HASH_ADD(hh, client->calls, sequence, sizeof(uint64_t), calls[i]);
         client->pending_bytes += calls[i]->bytes;
     }
     client->pending += count;

@@ -311,3 +311,14 @@ void engines_shutdown(struct sched *s, const struct pc_msg *shutdown)
                               shutdown->head.body_size);
     }
 }
+
+/* At the end of the scheduler, without a word. */
+void engines_drop(struct sched *s)
+{
+    struct engine *engine, *next;
+    HASH_ITER(hh_uuid, s->engines_by_uuid, engine, next) {
+        if (!engine->why[0])
+            engine_set_why(engine, "was given up: the cluster was stopped");
+        engine_finish(engine);
+    }
+}

@@ -439,15 +439,21 @@ int face_listen(struct sched *s, struct pc_err *err)
         return -1;
     if (s->tcp_fd >= 0 && watch(s, &s->tcp_poll, s->tcp_fd, "TCP", err))
         return -1;
+    s->is_listening = true;
     return 0;
 }
 
 void face_close(struct sched *s)
 {
+    if (!s->is_listening)
+        return;
+    s->is_listening = false;
     if (s->unix_fd >= 0)
-        uv_poll_stop(&s->unix_poll);
+        uv_close((uv_handle_t *)&s->unix_poll, NULL);
     if (s->tcp_fd >= 0)
-        uv_poll_stop(&s->tcp_poll);
+        uv_close((uv_handle_t *)&s->tcp_poll, NULL);
+    uv_close((uv_handle_t *)&s->knock_timer, NULL);
+    close(s->spare_fd);
     while (s->knocks)
         knock_close(s->knocks);
 }

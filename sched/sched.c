@@ -201,6 +201,48 @@ static void on_closed(struct pc_conn *conn)
 static const struct pc_conn_events events = {
     .on_message = on_message, .on_lost = on_lost, .on_closed = on_closed};
 
+/* ---- the end ---------------------------------------------------------------------------- */
+
+static void close_handle(void *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Gives everything back: what is still there afterwards was forgotten, and a sanitizer sees it. */
+static void tear_down(struct sched *s)
+{
+    struct client *client, *next_client;
+    struct peer *peer;
+    s->is_stopping = true;
+    face_close(s);
+    engines_drop(s);
+    HASH_ITER(hh, s->clients, client, next_client) {
+        if (client->peer) {
+            pc_conn_close(&client->peer->conn);
+            peer_detach(client->peer);
+        }
+    }
+    DL_FOREACH(s->hosts, peer) {
+        pc_conn_close(&peer->conn);
+    }
+    DL_FOREACH(s->strangers, peer) {
+        pc_conn_close(&peer->conn);
+    }
+    pc_conn_close(&s->parent);
+    pc_conn_close(&s->hub);
+    close_handle(&s->beat_timer);
+    close_handle(&s->stop_timer);
+    close_handle(&s->record_timer);
+    pc_conns_fini(&s->conns);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&s->loop))
+        pc_fatal(1, "handles were left open at the end");
+    pc_buf_fini(&s->records);
+    pc_wipe(s, sizeof(*s));
+    free(s);
+}
+
 int sched_main(void)
 {
     struct sched *s = pc_xcalloc(1, sizeof(*s));
@@ -219,6 +261,6 @@ int sched_main(void)
         pc_fatal(1, "can't start: descriptors %d and %d are not connected", PC_ROLE_FD,
                  PC_ROLE_FD_MORE);
     uv_run(&s->loop, UV_RUN_DEFAULT);
-    pc_wipe(s->private_key, sizeof(s->private_key));
+    tear_down(s);
     return 0;
 }

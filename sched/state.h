@@ -139,7 +139,7 @@ struct sched {
     uv_loop_t loop;
     struct pc_conns conns;
     struct pc_conn parent, hub;
-    bool is_configured, is_stopping;
+    bool is_configured, is_listening, is_stopping;
     uv_timer_t beat_timer, record_timer, knock_timer, stop_timer;
 
     /* identity */
@@ -210,6 +210,7 @@ void engine_lane_lost(struct engine *engine, const char *why);
 void engine_exited(struct sched *sched, struct pc_msg *msg);
 void engines_beat(struct sched *sched);
 void engines_shutdown(struct sched *sched, const struct pc_msg *shutdown);
+void engines_drop(struct sched *sched);
 struct engine *engine_find(struct sched *sched, uint32_t id);
 
 /* ---- queue.c: which task runs where ---- */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A stage for the scheduler: the real role in a process of its own, with this test as its parent
+ * and hub, and helpers that play clients and engines.
+ */
+#ifndef PC_TEST_STAGE_H
+#define PC_TEST_STAGE_H
+
+#include <sys/types.h>
+
+#include "lib/connfile.h"
+#include "lib/json.h"
+#include "lib/sock.h"
+
+#define STAGE_LIMIT_MS 20000 /* nothing here takes so long unless it hangs */
+
+struct stage {
+    pid_t pid;
+    char dir[64];
+    struct pc_sock parent, hub; /* our ends */
+    struct pc_connfile client, engine;
+    uint32_t next_id;
+};
+
+/* heartbeat_ms as in CONFIG. */
+void stage_open(struct stage *stage, int heartbeat_ms);
+/* Ends the role by the parent's end of file and checks that it left by itself with code 0. */
+void stage_close(struct stage *stage);
+
+/* A connection that has said HELLO with these fields; fails the test when it is refused. */
+void stage_connect(struct stage *stage, struct pc_sock *sock, const struct pc_connfile *file,
+                   enum pc_transport transport, const char *hello_fields, struct pc_msg **welcome);
+/* The HELLO text with the file's public key added to the fields, for the caller to free(). */
+char *stage_hello(const struct pc_connfile *file, const char *fields);
+
+/* An engine played by the test: both lanes open, registered. */
+struct fake_engine {
+    struct pc_sock control, work;
+    uint32_t id;
+    char uuid[33];
+};
+void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_transport transport);
+void fake_engine_close(struct fake_engine *engine);
+/* The next message of this type, passing over others. */
+struct pc_msg *stage_await(struct pc_sock *sock, uint8_t type);
+/* Waits until the other side closes. */
+void stage_await_end(struct pc_sock *sock);
+/* Answers a RUN with status OK and one part. */
+void fake_engine_answer(struct fake_engine *engine, const struct pc_msg *run, const char *value);
+/* From the parent: how a process ended. */
+void stage_exited(struct stage *stage, const struct fake_engine *engine, int signal_number,
+                  const char *tail);
+
+#endif
