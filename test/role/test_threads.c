@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Many threads on one client, with and without the background thread, while an engine echoes. */
+#include "unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/pcluster.h"
+#include "lib/proto.h"
+#include "lib/proto_task.h"
+#include "stage.h"
+
+#define THREADS 6
+#define CALLS   400
+
+/* Answers every RUN with its own first part, until the lane closes. */
+static void *echo_main(void *arg)
+{
+    struct fake_engine *engine = arg;
+    struct pc_msg *msg;
+    while ((msg = pc_sock_receive(&engine->work, -1, NULL)) != NULL) {
+        if (msg->head.type == PC_MSG_RUN) {
+            struct pc_result_body body = {.status = PC_STATUS_OK};
+            uint8_t bytes[PC_RESULT_BODY_SIZE];
+            pc_result_encode(bytes, &body);
+            struct pc_msg *result = pc_msg_sharing(PC_MSG_RESULT, bytes, sizeof(bytes), msg);
+            result->head.session = msg->head.session;
+            result->head.sequence = msg->head.sequence;
+            pc_sock_send(&engine->work, result, NULL);
+            pc_msg_unref(result);
+        }
+        pc_msg_unref(msg);
+    }
+    return NULL;
+}
+
+struct crowd {
+    struct stage stage;
+    struct fake_engine engine;
+    pthread_t echo;
+    struct pc_client *client;
+    _Atomic int announced, heard;
+    _Atomic bool is_over;
+    size_t part_size;
+};
+
+static void crowd_open(struct crowd *crowd, enum pc_transport transport)
+{
+    struct pc_err err;
+    memset(crowd, 0, sizeof(*crowd));
+    stage_open(&crowd->stage, 60000);
+    stage_engine(&crowd->stage, &crowd->engine, PC_TRANSPORT_UNIX);
+    assert_int_equal(pthread_create(&crowd->echo, NULL, echo_main, &crowd->engine), 0);
+    char *text = pc_connfile_print(&crowd->stage.client);
+    struct pc_connect how = {.json = text, .transport = transport, .timeout_ms = STAGE_LIMIT_MS};
+    if (pc_client_open(&crowd->client, &how, &err))
+        fail_msg("%s", err.text);
+    free(text);
+}
+
+static void crowd_close(struct crowd *crowd)
+{
+    pc_client_close(crowd->client);
+    shutdown(crowd->engine.work.fd, SHUT_RDWR);
+    pthread_join(crowd->echo, NULL);
+    fake_engine_close(&crowd->engine);
+    stage_close(&crowd->stage);
+}
+
+static struct pc_call *submit(struct crowd *crowd, const void *data, size_t size, bool will_wait)
+{
+    struct pc_call *call;
+    struct pc_err err;
+    struct pc_bytes part = {data, size};
+    struct pc_request request = {.kind = PC_KIND_EXECUTE,
+                                 .targets = &crowd->engine.id,
+                                 .target_count = 1,
+                                 .parts = &part,
+                                 .part_count = 1,
+                                 .will_wait = will_wait};
+    while (pc_submit(crowd->client, &request, &call, &err))
+        if (err.code != PC_E_INTERRUPTED)
+            abort();
+    return call;
+}
+
+static void wait_for(struct crowd *crowd, struct pc_call *call)
+{
+    struct pc_err err;
+    while (pc_wait(crowd->client, &call, 1, STAGE_LIMIT_MS, &err))
+        if (err.code != PC_E_INTERRUPTED)
+            abort();
+}
+
+static void *caller_main(void *arg)
+{
+    struct crowd *crowd = arg;
+    uint8_t *bytes = malloc(crowd->part_size);
+    for (int i = 0; i < CALLS; i++) {
+        void *data;
+        size_t size;
+        memset(bytes, i, crowd->part_size);
+        bool announces = i % 3 == 0;
+        struct pc_call *call = submit(crowd, bytes, crowd->part_size, !announces);
+        if (announces) {
+            atomic_fetch_add(&crowd->announced, 1);
+            pc_call_announce(call);
+        } else {
+            wait_for(crowd, call);
+            if (pc_call_part(call, 0, &data, &size) || size != crowd->part_size ||
+                memcmp(data, bytes, size) != 0)
+                abort();
+        }
+        pc_call_unref(call);
+    }
+    free(bytes);
+    return NULL;
+}
+
+static void *background_main(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct pc_err err;
+    while (!atomic_load(&crowd->is_over) ||
+           atomic_load(&crowd->heard) < atomic_load(&crowd->announced)) {
+        struct pc_call *call = pc_next_ended(crowd->client, STAGE_LIMIT_MS, &err);
+        if (!call && err.code != PC_E_INTERRUPTED)
+            abort();
+        if (call) {
+            if (pc_call_status(call) != PC_STATUS_OK)
+                abort();
+            atomic_fetch_add(&crowd->heard, 1);
+            pc_call_unref(call);
+        }
+    }
+    return NULL;
+}
+
+static void run_crowd(enum pc_transport transport, size_t part_size)
+{
+    struct crowd crowd;
+    pthread_t threads[THREADS], background;
+    crowd_open(&crowd, transport);
+    crowd.part_size = part_size;
+    pthread_create(&background, NULL, background_main, &crowd);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, caller_main, &crowd);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    atomic_store(&crowd.is_over, true);
+    pc_client_wake(crowd.client);
+    pthread_join(background, NULL);
+    assert_int_equal(atomic_load(&crowd.heard), atomic_load(&crowd.announced));
+    assert_int_equal(pc_client_pending(crowd.client), 0);
+    crowd_close(&crowd);
+}
+
+static void threads_share_a_client(void **state)
+{
+    run_crowd(PC_TRANSPORT_UNIX, 10);
+    run_crowd(PC_TRANSPORT_TCP, 10);
+}
+
+/* Larger than what the sockets hold: sending has to wait, and must receive meanwhile. */
+static void large_parts_in_both_directions_do_not_block(void **state)
+{
+    run_crowd(PC_TRANSPORT_UNIX, 300000);
+    run_crowd(PC_TRANSPORT_TCP, 300000);
+}
+
+/* The connection breaks while threads wait, send and sleep in the background. */
+static void losing_the_controller_ends_everybody(void **state)
+{
+    struct crowd crowd;
+    struct pc_err err;
+    crowd_open(&crowd, PC_TRANSPORT_UNIX);
+    shutdown(crowd.engine.work.fd, SHUT_RDWR); /* no more answers */
+    pthread_join(crowd.echo, NULL);
+    struct pc_call *call = submit(&crowd, "x", 1, false);
+    pc_sock_close(&crowd.stage.parent); /* the scheduler leaves */
+    wait_for(&crowd, call);
+    assert_int_equal(pc_call_status(call), PC_STATUS_FAILED);
+    while (pc_client_check(crowd.client, &err) == 0)
+        pc_dispatch(crowd.client, 100, &err);
+    assert_null(pc_next_ended(crowd.client, STAGE_LIMIT_MS, &err));
+    assert_int_equal(err.code, PC_E_LOST);
+    pc_call_unref(call);
+    pc_client_close(crowd.client);
+    fake_engine_close(&crowd.engine);
+    stage_close(&crowd.stage);
+}
+
+/* A child of a fork may only drop what it inherited; the parent's connection goes on working. */
+static void a_forked_child_is_told_so(void **state)
+{
+    struct crowd crowd;
+    int status;
+    crowd_open(&crowd, PC_TRANSPORT_UNIX);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct pc_err err;
+        struct pc_engine *list;
+        size_t count;
+        bool is_right =
+            pc_client_engines(crowd.client, &list, &count, &err) == -1 && err.code == PC_E_FORKED;
+        pc_client_close(crowd.client);
+        _exit(is_right ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    struct pc_call *call = submit(&crowd, "y", 1, true);
+    wait_for(&crowd, call);
+    assert_int_equal(pc_call_status(call), PC_STATUS_OK);
+    pc_call_unref(call);
+    crowd_close(&crowd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_share_a_client),
+        cmocka_unit_test(large_parts_in_both_directions_do_not_block),
+        cmocka_unit_test(losing_the_controller_ends_everybody),
+        cmocka_unit_test(a_forked_child_is_told_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
