@@ -401,3 +401,8 @@ struct pc_msg *pc_json_msg(uint8_t type, pc_json *json)
     pc_json_free(json);
     return msg;
 }
+
+const char *pc_json_library_version(void)
+{
+    return cJSON_Version();
+}

@@ -75,4 +75,7 @@ char *pc_json_print_pretty(const pc_json *json);
 /* A message of `type` whose body is the text of `json`, which is freed. NULL: out of memory. */
 struct pc_msg *pc_json_msg(uint8_t type, pc_json *json);
 
+/* Of cJSON, "1.7.15". */
+const char *pc_json_library_version(void);
+
 #endif

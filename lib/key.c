@@ -48,3 +48,8 @@ int pc_hex_decode(const char *text, void *bytes, size_t size)
         return -1;
     return sodium_hex2bin(bytes, size, text, digits, NULL, NULL, NULL);
 }
+
+const char *pc_key_library_version(void)
+{
+    return sodium_version_string();
+}

@@ -27,4 +27,7 @@ void pc_hex_encode(const void *bytes, size_t size, char *text);
 /* Exactly 2 * size hexadecimal digits and then the end, else -1. Writes nothing on failure. */
 int pc_hex_decode(const char *text, void *bytes, size_t size);
 
+/* Of libsodium, "1.0.18". */
+const char *pc_key_library_version(void);
+
 #endif
