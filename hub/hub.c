@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "hub/hub.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include "hub/query.h"
+#include "hub/state.h"
+#include "lib/dispatch.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/spawn.h"
+
+static void hub_stop(struct hub *hub, int exit_code)
+{
+    if (hub->is_stopping)
+        return;
+    hub->is_stopping = true;
+    hub->exit_code = exit_code;
+    pc_conn_close(&hub->scheduler);
+    pc_conn_end(&hub->parent);
+}
+
+/* ---- messages of the parent ------------------------------------------------------------- */
+
+static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    const char *cluster_id, *profile, *instance, *url;
+    pc_json *config = pc_json_of_msg(msg, err);
+    if (!config)
+        return -1;
+    int status = -1;
+    if (hub->instance)
+        pc_err_set(err, PC_E_PROTOCOL, "CONFIG came twice");
+    else if (pc_json_get_str(config, "cluster_id", &cluster_id, err) == 0 &&
+             pc_json_get_str(config, "profile", &profile, err) == 0 &&
+             pc_json_get_str(config, "instance", &instance, err) == 0 &&
+             pc_json_get_str(config, "url", &url, err) == 0 &&
+             pc_json_get_u32(config, "controller_pid", &hub->controller_pid, err) == 0)
+        status = 0;
+    if (status == 0) {
+        const char *unix_path = pc_json_str_or(config, "unix", NULL);
+        int level = pc_log_level_parse(pc_json_str_or(config, "log_level", "info"));
+        hub->cluster_id = pc_xstrdup(cluster_id);
+        hub->profile = pc_xstrdup(profile);
+        hub->instance = pc_xstrdup(instance);
+        hub->url = pc_xstrdup(url);
+        hub->unix_path = unix_path ? pc_xstrdup(unix_path) : NULL;
+        hub->started_us = pc_json_i64_or(config, "started_us", 0);
+        hub->scheduler_pid = (uint32_t)pc_json_i64_or(config, "scheduler_pid", 0);
+        if (level >= 0)
+            pc_log_set_level((enum pc_log_level)level);
+        pc_conn_send_body(&hub->parent, PC_MSG_READY, "{}", 2);
+    }
+    pc_json_free(config);
+    return status;
+}
+
+static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    hub_stop(role, 0);
+    return 0;
+}
+
+static int on_ping(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    pc_conn_send_body(peer, PC_MSG_PONG, NULL, 0);
+    return 0;
+}
+
+/* ---- messages of the scheduler ---------------------------------------------------------- */
+
+static int on_engine_up(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    const char *uuid, *host;
+    uint32_t pid;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    struct hub_engine *engine = NULL;
+    if (pc_json_get_str(body, "uuid", &uuid, err) == 0 &&
+        pc_json_get_str(body, "host", &host, err) == 0 &&
+        pc_json_get_u32(body, "pid", &pid, err) == 0) {
+        engine =
+            hub_engines_add(&hub->engines, uuid, pid, host, pc_json_str_or(body, "python", ""));
+        if (!engine)
+            pc_err_set(err, PC_E_SYSTEM, "all engine ids are used up");
+    }
+    pc_json_free(body);
+    if (!engine)
+        return -1;
+    pc_debug("engine %u has pid %u on host '%s'", engine->id, engine->pid, engine->host);
+    pc_json *answer = pc_json_object();
+    pc_json_put_i64(answer, "id", engine->id);
+    pc_json_put_str(answer, "uuid", engine->uuid);
+    struct pc_msg *reply = pc_json_msg(PC_MSG_ENGINE_ID, answer);
+    reply->head.sequence = msg->head.sequence;
+    reply->head.engine_id = engine->id;
+    pc_conn_send(&hub->scheduler, reply);
+    return 0;
+}
+
+static int on_engine_down(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    uint32_t id;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int status = pc_json_get_u32(body, "id", &id, err);
+    if (status == 0) {
+        const char *reason = pc_json_str_or(body, "reason", "not known why");
+        pc_debug("engine %u is down: %s", id, reason);
+        hub_engines_set_down(&hub->engines, id, reason);
+    }
+    pc_json_free(body);
+    return status;
+}
+
+/* Arrivals are what matters here: departures come as ENGINE_DOWN, too. */
+static int on_engines(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int status = 0;
+    const pc_json *up = pc_json_member(body, "up");
+    for (const pc_json *row = up ? pc_json_first(up) : NULL; row; row = pc_json_next(row)) {
+        uint32_t id;
+        status = pc_json_get_u32(row, "id", &id, err);
+        if (status < 0)
+            break;
+        hub_engines_set_up(&hub->engines, id);
+    }
+    pc_json_free(body);
+    return status;
+}
+
+static int on_client_up(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    uint64_t session;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int status = pc_json_get_u64(body, "session", &session, err);
+    if (status == 0)
+        hub_clients_add(&hub->clients, session, (uint32_t)pc_json_i64_or(body, "pid", 0),
+                        pc_json_str_or(body, "host", ""));
+    pc_json_free(body);
+    return status;
+}
+
+static int on_client_down(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    uint64_t session;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int status = pc_json_get_u64(body, "session", &session, err);
+    if (status == 0)
+        hub_clients_remove(&hub->clients, session);
+    pc_json_free(body);
+    return status;
+}
+
+static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    struct pc_reader reader;
+    struct pc_record record;
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    while (reader.left) {
+        if (pc_record_decode(&reader, &record) < 0)
+            return pc_err_set(err, PC_E_PROTOCOL, "RECORDS with a broken record");
+        hub_history_record(&hub->history, &hub->engines, &record);
+    }
+    return 0;
+}
+
+/* A client's question: whatever is wrong with it is told to that client and harms nobody. */
+static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    struct pc_msg *reply =
+        pc_json_msg(PC_MSG_REPLY, hub_query_answer(hub, msg->body, msg->head.body_size));
+    reply->head.session = msg->head.session;
+    reply->head.sequence = msg->head.sequence;
+    pc_conn_send(&hub->scheduler, reply);
+    return 0;
+}
+
+static const struct pc_handler handlers[] = {
+    {PC_MSG_CONFIG, PC_FROM_PARENT, on_config},
+    {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
+    {PC_MSG_PING, PC_FROM_PARENT | PC_FROM_SCHED, on_ping},
+    {PC_MSG_ENGINE_UP, PC_FROM_SCHED, on_engine_up},
+    {PC_MSG_ENGINE_DOWN, PC_FROM_SCHED, on_engine_down},
+    {PC_MSG_ENGINES, PC_FROM_SCHED, on_engines},
+    {PC_MSG_CLIENT_UP, PC_FROM_SCHED, on_client_up},
+    {PC_MSG_CLIENT_DOWN, PC_FROM_SCHED, on_client_down},
+    {PC_MSG_RECORDS, PC_FROM_SCHED, on_records},
+    {PC_MSG_QUERY, PC_FROM_SCHED, on_query},
+    {0},
+};
+
+/* ---- the two peers ---------------------------------------------------------------------- */
+
+static void on_message(struct pc_conn *conn, struct pc_msg *msg)
+{
+    struct hub *hub = conn->owner;
+    uint32_t sender = conn == &hub->parent ? PC_FROM_PARENT : PC_FROM_SCHED;
+    struct pc_err err;
+    if (!hub->is_stopping && pc_dispatch_msg(handlers, sender, hub, conn, msg, &err) < 0) {
+        pc_error("%s of the %s: %s", pc_msg_name(msg->head.type),
+                 sender == PC_FROM_PARENT ? "parent" : "scheduler", err.text);
+        hub_stop(hub, 1);
+    }
+    pc_msg_unref(msg);
+}
+
+static void on_parent_lost(struct pc_conn *conn, const struct pc_err *why)
+{
+    struct hub *hub = conn->owner;
+    if (!hub->is_stopping)
+        pc_debug("the parent is gone: %s", why->text);
+    hub_stop(hub, 0);
+}
+
+/* The parent sees it die, too, and decides what comes next. */
+static void on_scheduler_lost(struct pc_conn *conn, const struct pc_err *why)
+{
+    pc_debug("the scheduler is gone: %s", why->text);
+    if (why->code != PC_E_LOST)
+        hub_stop(conn->owner, 1);
+}
+
+static void on_closed(struct pc_conn *conn)
+{
+    (void)conn;
+}
+
+static const struct pc_conn_events parent_events = {
+    .on_message = on_message,
+    .on_lost = on_parent_lost,
+    .on_closed = on_closed,
+};
+static const struct pc_conn_events scheduler_events = {
+    .on_message = on_message,
+    .on_lost = on_scheduler_lost,
+    .on_closed = on_closed,
+};
+
+static void hub_fini(struct hub *hub)
+{
+    hub_history_fini(&hub->history);
+    hub_clients_fini(&hub->clients);
+    hub_engines_fini(&hub->engines);
+    free(hub->cluster_id);
+    free(hub->profile);
+    free(hub->instance);
+    free(hub->url);
+    free(hub->unix_path);
+}
+
+int hub_main(void)
+{
+    static struct hub hub;
+    pc_log_init("hub", PC_LOG_INFO);
+    signal(SIGPIPE, SIG_IGN);
+    hub_engines_init(&hub.engines);
+    if (uv_loop_init(&hub.loop) < 0 || pc_conns_init(&hub.conns, &hub.loop) < 0 ||
+        pc_conn_init(&hub.parent, &hub.conns, PC_ROLE_FD, PC_FROM_PARENT, &parent_events, &hub) <
+            0 ||
+        pc_conn_init(&hub.scheduler, &hub.conns, PC_ROLE_FD_MORE, PC_FROM_SCHED, &scheduler_events,
+                     &hub) < 0)
+        pc_fatal(1, "can't use the inherited descriptors: this command is for pcluster itself");
+    pc_conn_start(&hub.parent);
+    pc_conn_start(&hub.scheduler);
+    /* The connections keep the loop alive: it ends when both are closed. */
+    while (!hub.is_stopping && uv_run(&hub.loop, UV_RUN_ONCE))
+        ;
+    uv_run(&hub.loop, UV_RUN_DEFAULT);
+    pc_conns_fini(&hub.conns);
+    uv_run(&hub.loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&hub.loop) < 0)
+        pc_warn("handles were left open");
+    hub_fini(&hub);
+    return hub.exit_code;
+}
