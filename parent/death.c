@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What happens when a child is gone, and who else has to go then. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "parent/state.h"
+
+/* More deaths of nurseries than this within a minute, and something is wrong with more than one
+ * of them. */
+#define NURSERY_DEATHS_MAX 5
+#define SWEEP_LIMIT_MS     2000
+
+void parent_kill_group(uint32_t pid)
+{
+    if (pid > 1)
+        kill(-(pid_t)pid, SIGKILL);
+}
+
+/* ---- a nursery -------------------------------------------------------------------------- */
+
+void parent_end_engines(struct parent *parent, const char *why)
+{
+    struct parent_engine *engine, *next;
+    HASH_ITER (hh, parent->engines.by_uuid, engine, next) {
+        if (!engine->is_spawned)
+            continue;
+        /* Nobody else waits for it any more: the pid is still that of this engine. */
+        parent_kill_group(engine->pid);
+        kill((pid_t)engine->pid, SIGKILL);
+        pc_json *body = pc_json_object();
+        pc_json_put_i64(body, "pid", engine->pid);
+        pc_json_put_str(body, "uuid", engine->uuid);
+        pc_json_put_i64(body, "signal", SIGKILL);
+        pc_json_put_i64(body, "code", 0);
+        pc_json_put_str(body, "tail", why);
+        parent_role_send(&parent->scheduler, PC_MSG_EXITED, body);
+        parent_engines_exited(&parent->engines, engine);
+    }
+}
+
+static void on_respawn(uv_timer_t *timer)
+{
+    struct parent *parent = timer->data;
+    struct pc_err err;
+    if (parent->state == PARENT_READY && parent_start_nursery(parent, &err) < 0)
+        parent_fail(parent, "%s", err.text);
+}
+
+static void nursery_gone(struct parent *parent)
+{
+    char death[512];
+    parent_role_death(&parent->nursery, death, sizeof(death));
+    parent_end_engines(parent, death);
+    int64_t now_ms = pc_clock_ms();
+    if (now_ms - parent->nursery_deaths_since_ms > 60000) {
+        parent->nursery_deaths_since_ms = now_ms;
+        parent->nursery_deaths = 0;
+    }
+    if (++parent->nursery_deaths > NURSERY_DEATHS_MAX) {
+        parent_fail(parent, "%s: that is the %dth within a minute", death, parent->nursery_deaths);
+        return;
+    }
+    uint64_t pause_ms = parent->nursery_deaths == 1 ? 0 : UINT64_C(100) << parent->nursery_deaths;
+    pc_warn("%s; starting another, and %u engines", death, parent->options->engine_count);
+    uv_timer_start(&parent->respawn_timer, on_respawn, pause_ms, 0);
+}
+
+/* ---- any -------------------------------------------------------------------------------- */
+
+void parent_role_gone(struct parent_role *role)
+{
+    struct parent *parent = role->parent;
+    char death[512];
+    if (parent->state >= PARENT_STOPPING) {
+        if (role == &parent->nursery)
+            parent_end_engines(parent, "the cluster was stopped");
+        parent_stop_step(parent);
+        return;
+    }
+    if (role->is_remote) {
+        parent_fail(parent, "the connection to the controller at %s is lost", parent->address);
+        return;
+    }
+    if (role == &parent->nursery && parent->state == PARENT_READY) {
+        nursery_gone(parent);
+        return;
+    }
+    parent_role_death(role, death, sizeof(death));
+    parent_fail(parent, "%s", death);
+}
+
+void parent_reap(struct parent *parent)
+{
+    struct parent_role *roles[] = {&parent->scheduler, &parent->hub, &parent->nursery};
+    for (;;) {
+        int status;
+        pid_t pid = waitpid(-1, &status, WNOHANG);
+        if (pid <= 0)
+            return;
+        for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+            if (roles[i]->pid == pid)
+                parent_role_exited(roles[i], status);
+    }
+}
+
+/* ---- orphans ---------------------------------------------------------------------------- */
+
+/* The kernel lists our children as pids with blanks between. */
+static size_t list_children(pid_t *pids, size_t max)
+{
+    char path[64], text[16384];
+    size_t count = 0;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    for (char *at = text; count < max;) {
+        char *end;
+        long pid = strtol(at, &end, 10);
+        /* A number at the very end of the buffer may be cut. */
+        if (end == at || (end == text + sizeof(text) - 1))
+            break;
+        pids[count++] = (pid_t)pid;
+        at = end;
+    }
+    return count;
+}
+
+bool parent_has_children(void)
+{
+    pid_t pid;
+    return list_children(&pid, 1) > 0;
+}
+
+/* Each round the orphans of those killed become ours. */
+void parent_sweep(struct parent *parent)
+{
+    int64_t until_ms = pc_clock_ms() + SWEEP_LIMIT_MS;
+    if (parent->has_other_children)
+        return;
+    while (pc_clock_ms() < until_ms) {
+        pid_t pids[1024];
+        size_t count = list_children(pids, sizeof(pids) / sizeof(pids[0]));
+        for (size_t i = 0; i < count; i++)
+            kill(pids[i], SIGKILL);
+        if (count == 0 && waitpid(-1, NULL, WNOHANG) < 0)
+            return;
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+        usleep(1000);
+    }
+    pc_warn("processes that engines started could not be ended");
+}

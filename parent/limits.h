@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the system allows this many engines. */
+#ifndef PC_PARENT_LIMITS_H
+#define PC_PARENT_LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+/* Raises the soft limit of open files to what the roles will need, and leaves it alone when it is
+ * higher. -1 when the hard limit is too low for that many engines. */
+int parent_raise_limits(uint32_t engine_count, struct pc_err *err);
+
+#endif

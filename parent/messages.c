@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the children say. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/dispatch.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "parent/state.h"
+
+/* ---- from any --------------------------------------------------------------------------- */
+
+static int on_ready(void *role_of, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct parent *parent = role_of;
+    struct parent_role *role = peer;
+    struct pc_err why;
+    role->is_ready = true;
+    pc_debug("the %s (pid %d) is ready", role->name, (int)role->pid);
+    if (role == &parent->scheduler && parent->state == PARENT_STARTING &&
+        parent_files_write(&parent->files, &why) < 0)
+        parent_fail(parent, "%s", why.text);
+    if (role == &parent->nursery && parent->state <= PARENT_READY) {
+        pc_json *body = pc_json_object();
+        pc_json_put_i64(body, "count", parent->options->engine_count);
+        parent_role_send(role, PC_MSG_SPAWN, body);
+    }
+    parent_check_ready(parent);
+    return 0;
+}
+
+static int on_failed(void *role_of, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct parent *parent = role_of;
+    struct parent_role *role = peer;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    free(role->failure);
+    role->failure = pc_xstrdup(pc_json_str_or(body, "text", "it did not say why"));
+    pc_json_free(body);
+    if (parent->state == PARENT_STARTING)
+        parent_fail(parent, "%s", role->failure);
+    return 0;
+}
+
+static int on_pong(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    return 0;
+}
+
+/* ---- from the scheduler ----------------------------------------------------------------- */
+
+static int on_engines(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct parent *parent = role;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int status = 0;
+    const pc_json *up = pc_json_member(body, "up");
+    const pc_json *down = pc_json_member(body, "down");
+    const char *uuid;
+    uint32_t id;
+    for (const pc_json *row = up ? pc_json_first(up) : NULL; row && status == 0;
+         row = pc_json_next(row)) {
+        status = pc_json_get_str(row, "uuid", &uuid, err) < 0 ||
+                         pc_json_get_u32(row, "id", &id, err) < 0 ||
+                         parent_engines_up(&parent->engines, uuid, id, err) < 0
+                     ? -1
+                     : 0;
+    }
+    for (const pc_json *row = down ? pc_json_first(down) : NULL; row && status == 0;
+         row = pc_json_next(row)) {
+        status = pc_json_get_u32(row, "id", &id, err);
+        if (status == 0)
+            parent_engines_down(&parent->engines, id);
+    }
+    pc_json_free(body);
+    parent_check_ready(parent);
+    return status;
+}
+
+/* Questions that only the parent can answer. */
+static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct parent *parent = role;
+    struct parent_role *scheduler = peer;
+    struct pc_err why;
+    const char *name = "";
+    pc_json *question = pc_json_of_msg(msg, &why);
+    bool is_shutdown = question && pc_json_get_str(question, "query", &name, &why) == 0 &&
+                       strcmp(name, "shutdown") == 0;
+    pc_json *reply = pc_json_object();
+    pc_json_put_bool(reply, "ok", is_shutdown);
+    if (is_shutdown)
+        pc_json_put_i64(reply, "pid", getpid());
+    else
+        pc_json_put_str(reply, "error", question && *name ? "unknown query" : why.text);
+    pc_json_free(question);
+    struct pc_msg *answer = pc_json_msg(PC_MSG_REPLY, reply);
+    answer->head.session = msg->head.session;
+    answer->head.sequence = msg->head.sequence;
+    pc_conn_send(&scheduler->conn, answer);
+    if (is_shutdown)
+        parent_stop(parent, "a client asked for it");
+    return 0;
+}
+
+/* Only a controller elsewhere says these. */
+static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct parent *parent = role;
+    struct parent_role *scheduler = peer;
+    if (!scheduler->is_remote)
+        return pc_err_set(err, PC_E_PROTOCOL, "it may not stop its parent");
+    if (parent->state == PARENT_STARTING) {
+        parent_fail(parent, "the controller at %s is stopping", parent->address);
+        return 0;
+    }
+    pc_warn("the controller at %s stops: its engines end here, too", parent->address);
+    parent_stop(parent, "the controller stops");
+    return 0;
+}
+
+/* ---- from the nursery ------------------------------------------------------------------- */
+
+static int on_spawned(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct parent *parent = role;
+    const char *uuid;
+    uint32_t pid;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int status = -1;
+    if (pc_json_get_str(body, "uuid", &uuid, err) == 0 &&
+        pc_json_get_u32(body, "pid", &pid, err) == 0)
+        status = parent_engines_spawned(&parent->engines, uuid, pid, err);
+    pc_json_free(body);
+    parent_check_ready(parent);
+    return status;
+}
+
+/* Says what became of an engine: to the user while starting, afterwards to the log. */
+static void report_exit(struct parent *parent, const struct parent_engine *engine, int signal,
+                        int code, const char *tail)
+{
+    char end[64], name[32] = "an engine";
+    parent_end_text(signal, code, end, sizeof(end));
+    if (engine->has_id)
+        snprintf(name, sizeof(name), "engine %u", engine->id);
+    size_t size = strlen(tail);
+    while (size > 0 && tail[size - 1] == '\n')
+        size--;
+    if (parent->state == PARENT_STARTING)
+        parent_fail(parent, "%s (pid %u) %s before the cluster was ready%s%.*s", name, engine->pid,
+                    end, size ? "; its last words:\n" : "", (int)size, tail);
+    else if (parent->state == PARENT_READY) /* a scheduler of ours has warned already */
+        pc_log(parent->options->with_controller ? PC_LOG_INFO : PC_LOG_WARN, "%s (pid %u) %s%s%.*s",
+               name, engine->pid, end, size ? "; its last words: " : "", (int)size, tail);
+    else
+        pc_debug("%s (pid %u) %s", name, engine->pid, end);
+}
+
+static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct parent *parent = role;
+    const char *uuid;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    if (pc_json_get_str(body, "uuid", &uuid, err) < 0) {
+        pc_json_free(body);
+        return -1;
+    }
+    struct parent_engine *engine = parent_engines_find(&parent->engines, uuid);
+    if (engine && engine->is_spawned) {
+        parent_kill_group(engine->pid);
+        report_exit(parent, engine, (int)pc_json_i64_or(body, "signal", 0),
+                    (int)pc_json_i64_or(body, "code", 0), pc_json_str_or(body, "tail", ""));
+        parent_engines_exited(&parent->engines, engine);
+    }
+    pc_json_free(body);
+    /* The scheduler knows best which tasks that ends. */
+    if (parent->scheduler.has_conn)
+        pc_conn_send(&parent->scheduler.conn, pc_msg_ref(msg));
+    return 0;
+}
+
+static const struct pc_handler handlers[] = {
+    {PC_MSG_READY, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY, on_ready},
+    {PC_MSG_FAILED, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY, on_failed},
+    {PC_MSG_PONG, PC_FROM_SCHED | PC_FROM_HUB, on_pong},
+    {PC_MSG_ENGINES, PC_FROM_SCHED, on_engines},
+    {PC_MSG_QUERY, PC_FROM_SCHED, on_query},
+    {PC_MSG_SHUTDOWN, PC_FROM_SCHED, on_shutdown},
+    {PC_MSG_GOODBYE, PC_FROM_SCHED, on_shutdown},
+    {PC_MSG_SPAWNED, PC_FROM_NURSERY, on_spawned},
+    {PC_MSG_EXITED, PC_FROM_NURSERY, on_exited},
+    {0},
+};
+
+int parent_take_message(struct parent_role *role, struct pc_msg *msg, struct pc_err *err)
+{
+    return pc_dispatch_msg(handlers, role->sender, role->parent, role, msg, err);
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "parent/parent.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/noise.h"
+#include "lib/spawn.h"
+#include "parent/limits.h"
+#include "parent/python.h"
+#include "parent/state.h"
+
+/* Without a sign of life for so long a start has failed. Importing what --preload names counts as
+ * silence, and may take its time. */
+#define START_LIMIT_MS 120000
+
+/* ---- how it goes ------------------------------------------------------------------------ */
+
+void parent_fail(struct parent *parent, const char *format, ...)
+{
+    va_list args;
+    char *text = NULL;
+    if (parent->state >= PARENT_STOPPING)
+        return;
+    va_start(args, format);
+    int size = vasprintf(&text, format, args);
+    va_end(args);
+    if (size < 0)
+        pc_fatal(1, "out of memory");
+    parent->exit_code = 1;
+    if (parent->state == PARENT_STARTING) {
+        free(parent->failure);
+        parent->failure = text;
+        parent_stop(parent, "the start failed");
+    } else {
+        pc_error("%s", text);
+        parent_stop(parent, text);
+        free(text);
+    }
+}
+
+static void say_ready(struct parent *parent)
+{
+    const struct parent_options *options = parent->options;
+    const struct pc_connfile *file = &parent->files.client;
+    char what[64] = "controller";
+    char where[1200];
+    char text[1400];
+    double seconds = (double)(pc_clock_us() - parent->begun_us) / 1e6;
+    if (options->engine_count)
+        snprintf(what, sizeof(what), "%u engine%s", options->engine_count,
+                 options->engine_count == 1 ? "" : "s");
+    if (options->with_controller) {
+        parent_url(file, where, sizeof(where));
+        size_t used = strlen(where);
+        snprintf(where + used, sizeof(where) - used, " (unix:%s)", file->unix_path);
+    } else {
+        snprintf(where, sizeof(where), "%s", parent->address);
+    }
+    snprintf(text, sizeof(text), "%s at %s in %.2f s", what, where, seconds);
+    pc_info("ready: %s", text);
+    if (parent_tell_ready(&parent->tell, text) < 0)
+        parent_fail(parent, "the command that started this cluster was ended meanwhile");
+}
+
+static void show_progress(struct parent *parent)
+{
+    char text[128];
+    uint32_t wanted = parent->options->engine_count;
+    if (wanted == 0)
+        return;
+    snprintf(text, sizeof(text), "starting %u engine%s: %u answered", wanted,
+             wanted == 1 ? "" : "s", parent->engines.ready_count);
+    parent_tell_progress(&parent->tell, text);
+}
+
+static void on_start_limit(uv_timer_t *timer)
+{
+    struct parent *parent = timer->data;
+    parent_fail(parent, "%u of %u engines answered, and then nothing happened for %d s",
+                parent->engines.ready_count, parent->options->engine_count, START_LIMIT_MS / 1000);
+}
+
+void parent_check_ready(struct parent *parent)
+{
+    if (parent->state != PARENT_STARTING)
+        return;
+    uv_timer_start(&parent->start_timer, on_start_limit, START_LIMIT_MS, 0);
+    bool has_controller = parent->options->with_controller;
+    if (!parent->scheduler.is_ready || (has_controller && !parent->hub.is_ready) ||
+        parent->engines.ready_count < parent->options->engine_count) {
+        show_progress(parent);
+        return;
+    }
+    uv_timer_stop(&parent->start_timer);
+    parent->state = PARENT_READY;
+    say_ready(parent);
+}
+
+/* ---- signals ---------------------------------------------------------------------------- */
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+    struct parent *parent = handle->data;
+    char reason[32];
+    snprintf(reason, sizeof(reason), "got SIG%s", sigabbrev_np(number));
+    if (parent->state == PARENT_STARTING)
+        parent_fail(parent, "interrupted before the cluster was ready");
+    else if (parent->state == PARENT_READY)
+        parent_stop(parent, reason);
+    else
+        parent_stop_now(parent);
+}
+
+static void on_child_signal(uv_signal_t *handle, int number)
+{
+    parent_reap(handle->data);
+}
+
+/* As nohup leaves it. */
+static bool is_ignored(int number)
+{
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+static void watch_signal(struct parent *parent, uv_signal_t *handle, uv_signal_cb callback,
+                         int number)
+{
+    uv_signal_init(&parent->loop, handle);
+    handle->data = parent;
+    uv_signal_start(handle, callback, number);
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+static int parent_init(struct parent *parent, struct pc_err *err)
+{
+    if (uv_loop_init(&parent->loop) < 0 || pc_conns_init(&parent->conns, &parent->loop) < 0)
+        return pc_err_set(err, PC_E_SYSTEM,
+                          "can't make an event loop: no memory or file descriptor is left");
+    watch_signal(parent, &parent->on_sigint, on_stop_signal, SIGINT);
+    watch_signal(parent, &parent->on_sigterm, on_stop_signal, SIGTERM);
+    if (!is_ignored(SIGHUP))
+        watch_signal(parent, &parent->on_sighup, on_stop_signal, SIGHUP);
+    watch_signal(parent, &parent->on_sigchld, on_child_signal, SIGCHLD);
+    uv_timer_t *timers[] = {&parent->stop_timer, &parent->respawn_timer, &parent->start_timer};
+    for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+        uv_timer_init(&parent->loop, timers[i]);
+        timers[i]->data = parent;
+    }
+    parent_role_init(parent, &parent->scheduler, "scheduler", PC_FROM_SCHED);
+    parent_role_init(parent, &parent->hub, "hub", PC_FROM_HUB);
+    parent_role_init(parent, &parent->nursery, "nursery", PC_FROM_NURSERY);
+    return 0;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void parent_fini(struct parent *parent)
+{
+    parent_sweep(parent);
+    /* Connections to processes that could not be ended may still be there: with their polls. */
+    uv_walk(&parent->loop, close_handle, NULL);
+    uv_run(&parent->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&parent->loop);
+    if (parent->unix_fd >= 0) {
+        unlink(parent->files.socket_path);
+        close(parent->unix_fd);
+    }
+    if (parent->tcp_fd >= 0)
+        close(parent->tcp_fd);
+    parent_engines_fini(&parent->engines);
+    free(parent->scheduler.failure);
+    free(parent->hub.failure);
+    free(parent->nursery.failure);
+    parent_files_fini(&parent->files);
+}
+
+/* With everything checked that can be: starts, waits for the end, cleans up. */
+static void run(struct parent *parent)
+{
+    struct pc_err err;
+    if (parent_init(parent, &err) < 0) {
+        parent->failure = pc_xstrdup(err.text);
+        parent->exit_code = 1;
+        parent_files_fini(&parent->files);
+        return;
+    }
+    if (parent_start(parent, &err) < 0)
+        parent_fail(parent, "%s", err.text);
+    parent_check_ready(parent);
+    while (parent->state != PARENT_ENDED)
+        uv_run(&parent->loop, UV_RUN_ONCE);
+    parent_fini(parent);
+}
+
+/* The log of a cluster in the background; its folder is made with the profile. */
+static int go_to_background(struct parent *parent, int *exit_code, struct pc_err *err)
+{
+    const struct parent_files *files = &parent->files;
+    char log_path[1200];
+    if (pc_profile_create(&files->profile, err) < 0)
+        return -1;
+    snprintf(log_path, sizeof(log_path), "%s/log/pcluster%s%s%s.log", files->profile.dir,
+             files->cluster_id[0] ? "-" : "", files->cluster_id,
+             parent->options->with_controller ? "" : "-engine");
+    return parent_daemonize(&parent->tell, log_path, exit_code, err);
+}
+
+static int check(struct parent *parent, struct pc_err *err)
+{
+    const struct parent_options *options = parent->options;
+    if (pc_noise_init() < 0)
+        return pc_err_set(err, PC_E_SYSTEM, "libsodium can't be used: no source of randomness");
+    if (parent_raise_limits(options->engine_count, err) < 0 ||
+        parent_choose_python(options->python, parent->python, sizeof(parent->python), err) < 0)
+        return -1;
+    return options->with_controller ? parent_files_claim(&parent->files, err) : 0;
+}
+
+static void set_title(const struct parent *parent)
+{
+    char title[200];
+    snprintf(title, sizeof(title), "pcluster: %s in profile %s%s%s",
+             parent->options->with_controller ? "cluster" : "engines", parent->files.profile.name,
+             parent->files.cluster_id[0] ? ", id " : "", parent->files.cluster_id);
+    pc_title_set(title);
+}
+
+int parent_main(const struct parent_options *options)
+{
+    struct pc_err err;
+    int exit_code = 1;
+    struct parent *parent = pc_xcalloc(1, sizeof(*parent));
+    parent->options = options;
+    parent->begun_us = pc_clock_us();
+    parent->begun_wall_us = pc_wall_us();
+    parent->tcp_fd = parent->unix_fd = -1;
+    parent->log_level = options->log_level   ? options->log_level
+                        : options->daemonize ? "info"
+                                             : "warn";
+    pc_log_init("parent", (enum pc_log_level)pc_log_level_parse(parent->log_level));
+    parent_tell_init(&parent->tell, options->command);
+
+    int status = parent_files_init(&parent->files, options->profile,
+                                   options->cluster_id ? options->cluster_id : "", &err);
+    if (status == 0 && options->daemonize)
+        status = go_to_background(parent, &exit_code, &err);
+    if (status == 0) {
+        signal(SIGPIPE, SIG_IGN);
+        signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not a death */
+        parent->has_other_children = parent_has_children();
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        set_title(parent);
+        status = check(parent, &err);
+    }
+    if (status == 0) {
+        run(parent);
+        exit_code = parent->exit_code;
+        if (parent->failure)
+            parent_tell_failed(&parent->tell, parent->failure);
+    } else if (status < 0) {
+        parent_files_fini(&parent->files);
+        parent_tell_failed(&parent->tell, err.text);
+    }
+    free(parent->failure);
+    free(parent);
+    return exit_code;
+}

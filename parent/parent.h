@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The parent: supervises one cluster (or, without a controller, the engines of one host).
+ *
+ * It owns the profile's files, the keys and the listening sockets, starts the roles, says when the
+ * cluster is ready, notices what dies, and stops everything in order. The only entry to this room.
+ */
+#ifndef PC_PARENT_PARENT_H
+#define PC_PARENT_PARENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* More than one parent should supervise. */
+#define PARENT_ENGINES_MAX 10000
+
+/* Strings may be NULL where a default is named. They must live as long as parent_main runs. */
+struct parent_options {
+    const char *command;     /* "start", "controller", "engine": begins error lines */
+    const char *profile;     /* "default" */
+    const char *cluster_id;  /* "" */
+    const char *ip;          /* "127.0.0.1" */
+    const char *preload;     /* modules separated by commas, "" */
+    const char *python;      /* the interpreter engines take their packages from; see python.h */
+    const char *log_level;   /* "info" when the log is a file, else "warn" */
+    const char *transport;   /* how engines connect: "any", "unix", "tcp" */
+    const char *engine_file; /* without a controller: which one to join; the profile's */
+    uint32_t engine_count;   /* up to PARENT_ENGINES_MAX */
+    uint16_t port;           /* 0: any that is free */
+    bool with_controller;
+    bool use_nursery;
+    bool daemonize; /* go to the background; return when ready or failed */
+};
+
+/* Returns the exit code of the command. */
+int parent_main(const struct parent_options *options);
+
+#endif

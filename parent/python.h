@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which Python the engines take their packages and sys.executable from. */
+#ifndef PC_PARENT_PYTHON_H
+#define PC_PARENT_PYTHON_H
+
+#include <stddef.h>
+
+#include "lib/err.h"
+
+/*
+ * `option` (--python: an interpreter, or the folder of a virtual environment) wins over
+ * $VIRTUAL_ENV; without either `path` becomes "": what pcluster was built with. Otherwise the
+ * interpreter is run once and must have the minor version that the engines embed.
+ */
+int parent_choose_python(const char *option, char *path, size_t size, struct pc_err *err);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Starting the children. The nursery comes first: Python needs longer to start than all the rest,
+ * which goes on meanwhile. Nobody waits here; answers are taken by messages.c.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/key.h"
+#include "lib/spawn.h"
+#include "parent/listen.h"
+#include "parent/state.h"
+
+#define JOIN_LIMIT_MS 10000
+
+/* ---- what they are told ----------------------------------------------------------------- */
+
+static pc_json *common_config(const struct parent *parent)
+{
+    const struct pc_connfile *file = &parent->files.client;
+    char instance[2 * PC_INSTANCE_BYTES + 1], url[300];
+    pc_hex_encode(file->instance, PC_INSTANCE_BYTES, instance);
+    parent_url(file, url, sizeof(url));
+    pc_json *config = pc_json_object();
+    pc_json_put_str(config, "cluster_id", parent->files.cluster_id);
+    pc_json_put_str(config, "profile", parent->files.profile.name);
+    pc_json_put_str(config, "instance", instance);
+    pc_json_put_str(config, "log_level", parent->log_level);
+    pc_json_put_i64(config, "controller_pid", getpid());
+    pc_json_put_str(config, "url", url);
+    pc_json_put_str(config, "unix", file->unix_path[0] ? file->unix_path : NULL);
+    return config;
+}
+
+static void put_key(pc_json *config, const char *name, const uint8_t key[PC_KEY_SIZE])
+{
+    char text[2 * PC_KEY_SIZE + 1];
+    pc_hex_encode(key, PC_KEY_SIZE, text);
+    pc_json_put_str(config, name, text);
+    pc_wipe(text, sizeof(text));
+}
+
+static void put_public_of(pc_json *config, const char *name, const uint8_t private[PC_KEY_SIZE])
+{
+    struct pc_keypair pair;
+    pc_keypair_from_private(&pair, private);
+    put_key(config, name, pair.public_key);
+    pc_wipe(&pair, sizeof(pair));
+}
+
+static pc_json *scheduler_config(const struct parent *parent)
+{
+    pc_json *config = common_config(parent);
+    put_key(config, "controller_private", parent->files.controller.private_key);
+    put_public_of(config, "client_public", parent->files.client.exec_key);
+    put_public_of(config, "engine_public", parent->files.engine.exec_key);
+    pc_json_put_i64(config, "heartbeat_ms", 3000);
+    pc_json_put_bool(config, "has_unix", parent->unix_fd >= 0);
+    pc_json_put_bool(config, "has_tcp", parent->tcp_fd >= 0);
+    return config;
+}
+
+static pc_json *hub_config(const struct parent *parent)
+{
+    pc_json *config = common_config(parent);
+    pc_json_put_i64(config, "started_us", parent->begun_wall_us);
+    pc_json_put_i64(config, "scheduler_pid", parent->scheduler.pid);
+    return config;
+}
+
+static pc_json *nursery_config(const struct parent *parent)
+{
+    const struct parent_options *options = parent->options;
+    char *connection = pc_connfile_print(&parent->files.engine);
+    pc_json *config = pc_json_object();
+    pc_json *preload = pc_json_array();
+    pc_json_put_str(config, "connection", connection);
+    pc_wipe(connection, strlen(connection));
+    free(connection);
+    for (const char *at = options->preload ? options->preload : ""; *at;) {
+        char module[256];
+        size_t size = strcspn(at, ",");
+        if (size > 0 && size < sizeof(module)) {
+            memcpy(module, at, size);
+            module[size] = '\0';
+            pc_json_append_str(preload, module);
+        }
+        at += size + (at[size] == ',');
+    }
+    pc_json_put(config, "preload", preload);
+    pc_json_put_str(config, "python", parent->python);
+    pc_json_put_bool(config, "use_nursery", options->use_nursery);
+    pc_json_put_str(config, "log_level", parent->log_level);
+    pc_json_put_str(config, "transport", options->transport ? options->transport : "any");
+    return config;
+}
+
+/* ---- a controller of our own ------------------------------------------------------------ */
+
+static int open_listeners(struct parent *parent, struct pc_err *err)
+{
+    const struct parent_options *options = parent->options;
+    uint16_t port = options->port;
+    char host[256];
+    parent->tcp_fd =
+        parent_listen_tcp(options->ip ? options->ip : "127.0.0.1", &port, host, sizeof(host), err);
+    if (parent->tcp_fd < 0)
+        return -1;
+    parent->unix_fd = parent_listen_unix(parent->files.socket_path, err);
+    if (parent->unix_fd < 0)
+        return -1;
+    parent_files_fill(&parent->files, host, port);
+    return 0;
+}
+
+static int start_controller(struct parent *parent, struct pc_err *err)
+{
+    int between[2];
+    if (pc_socketpair(between, err) < 0)
+        return -1;
+    int scheduler_fds[] = {between[0], parent->unix_fd, parent->tcp_fd};
+    int hub_fds[] = {between[1]};
+    int status = parent_role_start(&parent->scheduler, SIGKILL, scheduler_fds, 3, err);
+    if (status == 0) {
+        parent_role_send(&parent->scheduler, PC_MSG_CONFIG, scheduler_config(parent));
+        pc_conn_flush(&parent->scheduler.conn);
+        status = parent_role_start(&parent->hub, SIGKILL, hub_fds, 1, err);
+    }
+    if (status == 0)
+        parent_role_send(&parent->hub, PC_MSG_CONFIG, hub_config(parent));
+    close(between[0]);
+    close(between[1]);
+    return status;
+}
+
+/* A nursery outlives us for a moment, to end its engines and what they started: it sees the end of
+ * its connection, and the signal in case it is not looking. */
+int parent_start_nursery(struct parent *parent, struct pc_err *err)
+{
+    if (parent_role_start(&parent->nursery, SIGTERM, NULL, 0, err) < 0)
+        return -1;
+    parent_role_send(&parent->nursery, PC_MSG_CONFIG, nursery_config(parent));
+    pc_conn_flush(&parent->nursery.conn);
+    return 0;
+}
+
+/* ---- a controller elsewhere ------------------------------------------------------------- */
+
+static char *host_hello(const struct pc_connfile *file)
+{
+    uint8_t random[16];
+    char uuid[33], host[256] = "";
+    pc_random(random, sizeof(random));
+    pc_hex_encode(random, sizeof(random), uuid);
+    gethostname(host, sizeof(host) - 1);
+    pc_json *hello = pc_json_object();
+    pc_json_put_str(hello, "role", "host");
+    put_public_of(hello, "public_key", file->exec_key);
+    pc_json_put_i64(hello, "pid", getpid());
+    pc_json_put_str(hello, "host", host);
+    pc_json_put_str(hello, "python", PC_EMBED_PYTHON);
+    pc_json_put_str(hello, "uuid", uuid);
+    char *text = pc_json_print(hello);
+    pc_json_free(hello);
+    return text;
+}
+
+static enum pc_transport transport_of(const char *name)
+{
+    if (name && strcmp(name, "unix") == 0)
+        return PC_TRANSPORT_UNIX;
+    return name && strcmp(name, "tcp") == 0 ? PC_TRANSPORT_TCP : PC_TRANSPORT_ANY;
+}
+
+static int join_controller(struct parent *parent, struct pc_err *err)
+{
+    const struct pc_connfile *file = &parent->files.engine;
+    struct pc_sock sock;
+    if (pc_sock_connect(&sock, file, transport_of(parent->options->transport), JOIN_LIMIT_MS,
+                        parent->address, sizeof(parent->address), err) < 0)
+        return -1;
+    char *hello = host_hello(file);
+    struct pc_msg *welcome = pc_sock_hello(&sock, hello, JOIN_LIMIT_MS, err);
+    free(hello);
+    int status = welcome ? parent_role_join(&parent->scheduler, &sock, err) : -1;
+    pc_msg_unref(welcome);
+    pc_sock_close(&sock);
+    return status;
+}
+
+static int read_engine_file(struct parent *parent, struct pc_err *err)
+{
+    const char *given = parent->options->engine_file;
+    struct pc_connfile *file = &parent->files.engine;
+    if (pc_connfile_read(file, given ? given : parent->files.engine_path, err) < 0)
+        return -1;
+    if (strcmp(file->role, "engine") != 0)
+        return pc_err_set(err, PC_E_ROLE,
+                          "'%s' is the connection file of a %s: engines need the one named "
+                          "pcluster-engine.json beside it",
+                          file->path, file->role);
+    return 0;
+}
+
+int parent_start(struct parent *parent, struct pc_err *err)
+{
+    bool has_controller = parent->options->with_controller;
+    if (has_controller ? open_listeners(parent, err) < 0 : read_engine_file(parent, err) < 0)
+        return -1;
+    if (parent->options->engine_count > 0 && parent_start_nursery(parent, err) < 0)
+        return -1;
+    return has_controller ? start_controller(parent, err) : join_controller(parent, err);
+}

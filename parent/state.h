@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The state of the supervisor; only for the files of this room.
+ *
+ * A reader should think of three children that may each be starting, working or gone, and of one
+ * state for the whole: starting until everything answered, then ready, then stopping until the last
+ * child is gone. Everything that goes wrong leads to parent_fail, everything that ends to
+ * parent_stop; nothing else ends a child.
+ */
+#ifndef PC_PARENT_STATE_H
+#define PC_PARENT_STATE_H
+
+#include <sys/types.h>
+
+#include "lib/conn.h"
+#include "lib/json.h"
+#include "lib/proto.h"
+#include "parent/engines.h"
+#include "parent/files.h"
+#include "parent/parent.h"
+#include "parent/tell.h"
+
+enum parent_state { PARENT_STARTING, PARENT_READY, PARENT_STOPPING, PARENT_ENDED };
+
+struct parent;
+
+/* One child process and the connection to it. It is gone when both are. For the engines of a host
+ * the scheduler is such a "child", too: a connection only, to a process somewhere else. */
+struct parent_role {
+    const char *name;
+    uint32_t sender; /* what it may send: PC_FROM_SCHED ... */
+    struct parent *parent;
+    pid_t pid; /* 0: no process (any more) */
+    pid_t last_pid;
+    int wait_status;
+    bool has_conn;
+    bool is_remote; /* no process of ours */
+    bool is_ready;
+    bool is_told;  /* to stop */
+    char *failure; /* what it said in FAILED */
+    struct pc_conn conn;
+    uv_timer_t linger;
+};
+
+struct parent {
+    const struct parent_options *options;
+    enum parent_state state;
+    struct parent_files files;
+    struct parent_tell tell;
+    struct parent_engines engines;
+    const char *log_level;
+    char python[1024];
+    char address[1100]; /* without a controller: where ours is */
+    int64_t begun_us;
+    int64_t begun_wall_us;
+
+    uv_loop_t loop;
+    struct pc_conns conns;
+    uv_signal_t on_sigint, on_sigterm, on_sighup, on_sigchld;
+    uv_timer_t stop_timer, respawn_timer, start_timer;
+    struct parent_role scheduler, hub, nursery;
+    int tcp_fd, unix_fd;
+
+    int stop_rounds;
+    int nursery_deaths; /* in the minute that began at: */
+    int64_t nursery_deaths_since_ms;
+    bool has_other_children; /* of the program that became this one by exec */
+    int exit_code;
+    char *failure; /* told at the end, when the cluster never was ready */
+};
+
+/* ---- parent.c --------------------------------------------------------------------------- */
+
+/* Something that the cluster can't go on without is wrong: stops it with exit code 1. Before the
+ * cluster is ready the text is for the user, afterwards for the log. */
+void parent_fail(struct parent *parent, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Called with every answer; says "ready" when the last one came. */
+void parent_check_ready(struct parent *parent);
+
+/* ---- start.c ---------------------------------------------------------------------------- */
+
+/* Listeners and roles, or the connection to a controller elsewhere. */
+int parent_start(struct parent *parent, struct pc_err *err);
+int parent_start_nursery(struct parent *parent, struct pc_err *err);
+
+/* ---- roles.c ---------------------------------------------------------------------------- */
+
+void parent_role_init(struct parent *parent, struct parent_role *role, const char *name,
+                      uint32_t sender);
+/* Starts the process and connects to it; more_fds follow its end of the connection. */
+int parent_role_start(struct parent_role *role, int death_signal, const int *more_fds,
+                      int more_count, struct pc_err *err);
+/* Takes over a connection to a process that is not ours. */
+int parent_role_join(struct parent_role *role, struct pc_sock *sock, struct pc_err *err);
+void parent_role_send(struct parent_role *role, uint8_t type, pc_json *body);
+bool parent_role_exists(const struct parent_role *role);
+void parent_role_exited(struct parent_role *role, int wait_status);
+void parent_role_kill(struct parent_role *role);
+/* "the hub (pid 7) was killed by signal 9 (SIGKILL)" */
+void parent_role_death(const struct parent_role *role, char *text, size_t size);
+/* "was killed by signal 9 (SIGKILL)" or "ended with exit code 1" */
+void parent_end_text(int signal, int code, char *text, size_t size);
+
+/* ---- messages.c ------------------------------------------------------------------------- */
+
+/* 0, or -1: the role broke the protocol. */
+int parent_take_message(struct parent_role *role, struct pc_msg *msg, struct pc_err *err);
+
+/* ---- death.c ---------------------------------------------------------------------------- */
+
+/* The process has been reaped and its connection has said its last. */
+void parent_role_gone(struct parent_role *role);
+/* Ends with all their children the engines that a nursery left. */
+void parent_end_engines(struct parent *parent, const char *why);
+void parent_kill_group(uint32_t pid);
+/* After SIGCHLD: takes note of our roles, and buries the orphans of engines. */
+void parent_reap(struct parent *parent);
+/* Kills every process that became ours as an orphan, and theirs. At the end. */
+void parent_sweep(struct parent *parent);
+bool parent_has_children(void);
+
+/* ---- stop.c ----------------------------------------------------------------------------- */
+
+/* Begins the orderly end; repeatable. */
+void parent_stop(struct parent *parent, const char *reason);
+/* Stops waiting for those who don't end. */
+void parent_stop_now(struct parent *parent);
+/* One of them is gone: goes on with the next, or is done. */
+void parent_stop_step(struct parent *parent);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The end, in order: the scheduler tells clients and engines, and the nursery sees its engines off;
+ * when it is done the scheduler's connection ends and with it the scheduler; then the hub, which
+ * nobody has anything to tell any more. Whoever takes too long is killed.
+ */
+#include <stdio.h>
+
+#include "lib/log.h"
+#include "parent/state.h"
+
+#define GRACE_MS       2000 /* for engines to leave by themselves */
+#define START_GRACE_MS 200  /* when there never was a cluster */
+#define FORCE_AFTER_MS 1000 /* after the grace */
+#define ROUNDS_MAX     3
+
+static void tell_role(struct parent_role *role, const char *reason, int grace_ms)
+{
+    if (!role->has_conn || role->is_told)
+        return;
+    role->is_told = true;
+    pc_json *body = pc_json_object();
+    pc_json_put_str(body, "reason", reason);
+    if (role->is_remote) {
+        parent_role_send(role, PC_MSG_GOODBYE, body);
+        pc_conn_end(&role->conn);
+        return;
+    }
+    pc_json_put_i64(body, "grace_ms", grace_ms);
+    parent_role_send(role, PC_MSG_SHUTDOWN, body);
+}
+
+static void force_role(struct parent_role *role)
+{
+    if (role->pid > 0) {
+        pc_warn("the %s (pid %d) does not end: killing it", role->name, (int)role->pid);
+        parent_role_kill(role);
+    } else if (role->has_conn) {
+        pc_conn_close(&role->conn);
+    }
+}
+
+/* The hub has its own turn, when the others are gone. */
+static void force(struct parent *parent)
+{
+    parent_end_engines(parent, "the cluster was stopped");
+    if (!parent_role_exists(&parent->nursery) && !parent_role_exists(&parent->scheduler))
+        force_role(&parent->hub);
+    force_role(&parent->nursery);
+    force_role(&parent->scheduler);
+}
+
+static void on_limit(uv_timer_t *timer)
+{
+    struct parent *parent = timer->data;
+    force(parent);
+    if (++parent->stop_rounds < ROUNDS_MAX)
+        return;
+    pc_error("giving up on processes that can't be killed");
+    parent->exit_code = 1;
+    parent->state = PARENT_ENDED;
+}
+
+void parent_stop_now(struct parent *parent)
+{
+    uv_timer_start(&parent->stop_timer, on_limit, 0, FORCE_AFTER_MS);
+}
+
+void parent_stop(struct parent *parent, const char *reason)
+{
+    if (parent->state >= PARENT_STOPPING)
+        return;
+    int grace_ms = parent->state == PARENT_READY ? GRACE_MS : START_GRACE_MS;
+    pc_info("stopping: %s", reason);
+    parent->state = PARENT_STOPPING;
+    uv_timer_stop(&parent->respawn_timer);
+    uv_timer_stop(&parent->start_timer);
+    tell_role(&parent->scheduler, reason, grace_ms);
+    tell_role(&parent->nursery, reason, grace_ms);
+    uv_timer_start(&parent->stop_timer, on_limit, (uint64_t)(grace_ms + FORCE_AFTER_MS),
+                   FORCE_AFTER_MS);
+    parent_stop_step(parent);
+}
+
+void parent_stop_step(struct parent *parent)
+{
+    if (parent_role_exists(&parent->nursery))
+        return;
+    if (parent_role_exists(&parent->scheduler)) {
+        if (parent->scheduler.has_conn && !parent->scheduler.conn.is_ending)
+            pc_conn_end(&parent->scheduler.conn);
+    } else if (parent_role_exists(&parent->hub)) {
+        tell_role(&parent->hub, "the scheduler is gone", 0);
+    } else {
+        parent->state = PARENT_ENDED;
+    }
+}
