@@ -103,6 +103,7 @@ CASES = [
     (rules_files.spdx, {}, {"tools/x": "#!/bin/sh\n"}, "tools/x:1: no line"),
     (rules_files.size, {"lib/a.c": "\n" * 800}, {"lib/a.c": "\n" * 801}, "801 lines"),
     (rules_files.size, {"lib/a.c": "x" * 100}, {"lib/a.c": "x" * 101}, "101 columns"),
+    (rules_files.size, {"a.py": "x" * 120}, {"a.py": "x" * 121}, "121 columns"),
     (rules_files.unfinished, {"lib/a.c": "/* to do is fine */\n"},
      {"lib/a.c": "\n/* TO" + "DO: this */\n"}, "lib/a.c:2"),
     (rules_files.unfinished, {"README.md": "X\n"}, {"README.md": "X" * 3 + "\n"}, "README.md:1"),
