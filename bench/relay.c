@@ -104,9 +104,9 @@ static void report(double *times, size_t count)
 
 int main(int argc, char **argv)
 {
-    char *end = "";
+    char *end = NULL;
     unsigned long count = argc > 1 ? strtoul(argv[1], &end, 10) : DEFAULT_TRIPS;
-    if (argc > 2 || *end || count < 1 || count > MOST_TRIPS) {
+    if (argc > 2 || (end && *end) || count < 1 || count > MOST_TRIPS) {
         fprintf(stderr, "usage: relay [round trips, 1 to %d]\n", MOST_TRIPS);
         return 2;
     }
