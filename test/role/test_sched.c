@@ -7,9 +7,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/pcluster.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
@@ -363,6 +365,55 @@ static void silence_ends_after_the_limit(void **state)
     stage_close(&stage);
 }
 
+/* Waits until the scheduler has noticed that others have gone. */
+static void await_place(struct stage *stage)
+{
+    int64_t deadline_ms = pc_clock_ms() + STAGE_LIMIT_MS;
+    struct pc_client *client;
+    struct pc_err err;
+    char *text = pc_connfile_print(&stage->client);
+    struct pc_connect how = {.json = text, .timeout_ms = STAGE_LIMIT_MS};
+    while (pc_client_open(&client, &how, &err)) {
+        assert_int_equal(err.code, PC_E_REFUSED);
+        assert_true(pc_clock_ms() < deadline_ms);
+    }
+    pc_client_close(client);
+    free(text);
+}
+
+/* Without a free descriptor a newcomer is told so at once, and those inside go on. */
+static void a_full_table_says_busy(void **state)
+{
+    struct stage stage;
+    struct fake_engine engine;
+    struct pc_err err;
+    struct pc_client *inside;
+    struct rlimit limit = {.rlim_cur = 40, .rlim_max = 40};
+    int fds[40];
+    stage_open(&stage, 3000);
+    stage_engine(&stage, &engine, PC_TRANSPORT_UNIX);
+    inside = open_client(&stage, PC_TRANSPORT_UNIX);
+    assert_int_equal(prlimit(stage.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+    for (int i = 0; i < 40; i++)
+        fds[i] = raw_tcp(&stage);
+    assert_int_equal(open_fails(&stage.client, PC_TRANSPORT_UNIX, &err), PC_E_REFUSED);
+    assert_non_null(strstr(err.text, "open files"));
+    struct pc_call *call = submit(inside, &engine.id, "x");
+    struct pc_msg *run = stage_await(&engine.work, PC_MSG_RUN);
+    fake_engine_answer(&engine, run, "still here");
+    pc_msg_unref(run);
+    wait_for(inside, call);
+    expect_part(call, "still here");
+    pc_call_unref(call);
+    for (int i = 0; i < 40; i++)
+        close(fds[i]);
+    pc_client_close(inside);
+    await_place(&stage);
+    check_works(&stage, &engine);
+    fake_engine_close(&engine);
+    stage_close(&stage);
+}
+
 static void connect_client_raw(struct stage *stage, struct pc_sock *sock, uint64_t *session)
 {
     struct pc_msg *welcome;
@@ -588,6 +639,7 @@ int main(void)
         cmocka_unit_test(strangers_are_dropped),
         cmocka_unit_test(idle_strangers_do_not_keep_others_out),
         cmocka_unit_test(silence_ends_after_the_limit),
+        cmocka_unit_test(a_full_table_says_busy),
         cmocka_unit_test(clients_that_break_the_rules_are_dropped),
         cmocka_unit_test(engines_that_break_the_rules_are_dropped),
         cmocka_unit_test(output_precedes_its_result),
