@@ -396,6 +396,10 @@ static void a_full_table_says_busy(void **state)
     assert_int_equal(prlimit(stage.pid, RLIMIT_NOFILE, &limit, NULL), 0);
     for (int i = 0; i < 40; i++)
         fds[i] = raw_tcp(&stage);
+    /* They are accepted in order: the last one is told, so the table is full. */
+    uint8_t answer[PC_PREAMBLE_SIZE];
+    assert_int_equal(recv(fds[39], answer, sizeof(answer), MSG_WAITALL), sizeof(answer));
+    assert_int_equal(answer[10], PC_ANSWER_BUSY);
     assert_int_equal(open_fails(&stage.client, PC_TRANSPORT_UNIX, &err), PC_E_REFUSED);
     assert_non_null(strstr(err.text, "open files"));
     struct pc_call *call = submit(inside, &engine.id, "x");
