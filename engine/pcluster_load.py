@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Values from and to pickles, under the rule for the globals of functions.
+
+A function that was sent by value from `__main__` gets the engine's namespace as its globals: it
+sees what was pushed, and `global x` writes there. The globals that it carried are put into the
+namespace where the name is free, or where an earlier function's carried value still stands. So a
+value that the user pushed or assigned wins, and a global that changed on the client is noticed.
+"""
+
+import builtins
+import io
+import pickle
+import sys
+import types
+from opcode import opmap
+
+namespace = sys.modules["__main__"].__dict__
+
+_carried: dict = {}  # name -> the object with which a function filled that name
+_pairs: list = []  # what the functions of the load under way carried
+
+_ATOMS = frozenset(
+    (bool, int, float, complex, str, bytes, range, type(None), type(...), type(NotImplemented),
+     types.ModuleType, types.BuiltinFunctionType, types.CodeType)
+)
+_REBINDS = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
+
+
+def merge(pairs):
+    """Puts carried globals into the namespace, where they don't cover a user's."""
+    for name, value in pairs:
+        if name not in namespace or (name in _carried and namespace[name] is _carried[name]):
+            namespace[name] = _carried[name] = value
+
+
+def forget_carried(name):
+    """From now on what stands under this name is the user's."""
+    _carried.pop(name, None)
+
+
+def _make_function(original, code, base_globals, *rest):
+    if base_globals.get("__name__") == "__main__":
+        return types.FunctionType(code, namespace, *rest)
+    return original(code, base_globals, *rest)
+
+
+def _function_setstate(original, function, state):
+    if function.__globals__ is not namespace:
+        return original(function, state)
+    pairs = list(state[1].get("__globals__", {}).items())
+    state[1]["__globals__"] = {}
+    original(function, state)
+    namespace["__builtins__"] = builtins  # cloudpickle puts a dictionary there
+    _pairs.extend(pairs)
+    merge(pairs)
+    return None
+
+
+# By the names they have in cloudpickle 1.5 and later; what is not found there stays as it is.
+_REPLACED = {"_make_function": _make_function, "_function_setstate": _function_setstate}
+
+
+class _Loader(pickle.Unpickler):
+    """Unpickles functions into the namespace."""
+
+    def find_class(self, module, name):
+        is_ours = name in _REPLACED and module.partition(".")[0] == "cloudpickle"
+        try:
+            found = super().find_class(module, name)
+        except ModuleNotFoundError as error:
+            if error.name != "cloudpickle":
+                raise
+            raise ModuleNotFoundError(
+                "this was sent by value, for which the engines' Python "
+                f"({sys.executable or 'built in'}) needs the package cloudpickle", name=error.name
+            ) from None
+        if not is_ours:
+            return found
+        replacement = _REPLACED[name]
+        return lambda *arguments: replacement(found, *arguments)
+
+
+def load(data, buffers=()):
+    """The value of a pickle."""
+    return _Loader(io.BytesIO(data), buffers=buffers).load()
+
+
+def load_callable(data):
+    """(callable, globals that it carried, whether it may be kept for the next call)."""
+    _pairs.clear()
+    function = load(data)
+    pairs = tuple(_pairs)
+    _pairs.clear()
+    # What is found by name is found again quickly, and may have been reloaded meanwhile.
+    may_keep = (
+        type(function) is types.FunctionType
+        and not _is_by_reference(function)
+        and _is_constant(function, set())
+        and all(_is_constant(value, set()) for _, value in pairs)
+    )
+    return function, pairs, may_keep
+
+
+def _is_by_reference(function):
+    module = sys.modules.get(function.__module__)
+    return function.__globals__ is not namespace and \
+        getattr(module, "__dict__", None) is function.__globals__
+
+
+def _is_constant(value, seen):
+    """True when no call can change it: only then one copy serves several calls.
+
+    A call gets what was sent, not what an earlier call has made of it.
+    """
+    kind = type(value)
+    if kind in _ATOMS or isinstance(value, type):
+        return True
+    if id(value) in seen:
+        return True
+    seen.add(id(value))
+    if kind is tuple or kind is frozenset:
+        return all(_is_constant(item, seen) for item in value)
+    if kind is types.FunctionType:
+        return _is_by_reference(value) or _is_constant_function(value, seen)
+    return False
+
+
+def _is_constant_function(function, seen):
+    held = list(function.__defaults__ or ())
+    held += (function.__kwdefaults__ or {}).values()
+    held += vars(function).values()
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # not filled: a later use will say so
+            pass
+    if function.__globals__ is not namespace:  # its own, so nobody else sees it change
+        if _rebinds_globals(function.__code__):
+            return False
+        held += [v for k, v in function.__globals__.items() if k != "__builtins__"]
+    return all(_is_constant(value, seen) for value in held)
+
+
+def _rebinds_globals(code):
+    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return not _REBINDS.isdisjoint(code.co_code[::2]) or any(map(_rebinds_globals, inner))
+
+
+def dump(value, buffer_callback, plain_error):
+    """Pickles what plain pickle can't, or only by the name it has in our own `__main__`."""
+    try:
+        import cloudpickle
+    except ImportError:
+        reason = plain_error
+    else:
+        file = io.BytesIO()
+        try:
+            cloudpickle.CloudPickler(file, protocol=5, buffer_callback=buffer_callback).dump(value)
+            return file.getvalue()
+        except Exception as error:
+            reason = error
+    if reason is None:
+        return None  # what plain pickle made must do
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else \
+        f"{kind.__module__}.{kind.__qualname__}"
+    raise pickle.PicklingError(
+        f"a result of type '{name}' can't be sent back: {type(reason).__name__}: {reason}"
+    ) from None
+
+
+def clear():
+    """Forgets whose the names in the namespace were."""
+    _carried.clear()

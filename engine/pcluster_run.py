@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an engine does with source text, names and errors. Calls of functions are in call.c."""
+
+import _ast
+import gc
+import linecache
+import sys
+import traceback
+from collections import deque
+
+from pcluster_load import clear as _clear_carried
+from pcluster_load import forget_carried, namespace
+
+# Our own frames have file names that start like this; users need not see them.
+_OWN_FRAMES = "<pcluster engine"
+_EVALUE_MAX = 64 * 1024
+_TRACEBACK_MAX = 256 * 1024
+
+_initial: dict = {}  # the namespace of a fresh engine
+_execution_count = 0
+
+# Sources that tracebacks can still show; older ones are dropped.
+_SOURCES_MAX = 1000
+_SOURCES_BYTES_MAX = 4 << 20
+_sources: deque = deque()
+_sources_bytes = 0
+_source_count = 0
+
+
+def start():
+    """Notes what belongs to a fresh engine. Call once, in the engine."""
+    _initial.update(namespace)
+
+
+def _remember(source):
+    """Gives the source a file name of its own, under which tracebacks find its lines."""
+    global _source_count, _sources_bytes
+    _source_count += 1
+    name = f"<pcluster execute {_source_count}>"
+    _sources.append((name, len(source)))
+    _sources_bytes += len(source)
+    while len(_sources) > 1 and (
+        len(_sources) > _SOURCES_MAX or _sources_bytes > _SOURCES_BYTES_MAX
+    ):
+        old, size = _sources.popleft()
+        _sources_bytes -= size
+        linecache.cache.pop(old, None)
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    return name
+
+
+def execute(source, is_silent):
+    """Runs source text in the namespace. Unless silent: its number, and its value as text."""
+    global _execution_count
+    name = _remember(source)
+    if is_silent:
+        exec(compile(source, name, "exec", dont_inherit=True), namespace)
+        return None
+    _execution_count += 1
+    tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+    last = tree.body.pop() if tree.body and type(tree.body[-1]) is _ast.Expr else None
+    exec(compile(tree, name, "exec", dont_inherit=True), namespace)
+    data = {}
+    if last is not None:
+        value = eval(compile(_ast.Expression(last.value), name, "eval", dont_inherit=True),
+                     namespace)
+        if value is not None:
+            namespace["_"] = value
+            data["text/plain"] = repr(value)
+    return {"execution_count": _execution_count, "data": data}
+
+
+def _assignment(target):
+    """Code that assigns `_value` to "a.b" or "d['k']"."""
+    line = f"{target} = _value"
+    try:
+        body = compile(line, "<pcluster push>", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True).body
+        is_one = len(body) == 1 and type(body[0]) is _ast.Assign and len(body[0].targets) == 1 \
+            and type(body[0].targets[0]) in (_ast.Attribute, _ast.Subscript)
+    except SyntaxError:
+        is_one = False
+    if not is_one:
+        raise ValueError(f"can't push to {target!r}: it is no name, attribute or item")
+    return compile(line, "<pcluster push>", "exec", dont_inherit=True)
+
+
+def push(values):
+    """Assigns each value to its name."""
+    for name, value in values.items():
+        if not isinstance(name, str):
+            raise TypeError(f"names to push to are str, not {type(name).__name__}")
+        if name.isidentifier():
+            namespace[name] = value
+            forget_carried(name)
+        else:
+            exec(_assignment(name), namespace, {"_value": value})
+
+
+def _evaluate(expression):
+    if expression in namespace:
+        return namespace[expression]
+    code = compile(expression.strip(), "<pcluster pull>", "eval", dont_inherit=True)
+    return eval(code, namespace)
+
+
+def pull(wanted):
+    """The value of an expression, or a list of the values of several."""
+    if isinstance(wanted, str):
+        return _evaluate(wanted)
+    return [_evaluate(expression) for expression in wanted]
+
+
+def clear():
+    """Makes the namespace that of a fresh engine."""
+    namespace.clear()
+    namespace.update(_initial)
+    _clear_carried()
+    gc.collect()
+
+
+def _limited(text, limit):
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+
+
+def _text_of(error):
+    try:
+        return str(error)
+    except Exception:
+        return "<its text can't be made>"
+
+
+def _hint(error):
+    """What to do about a name that is missing on the engine."""
+    name = getattr(error, "name", None)
+    if type(error) is not NameError or not name:
+        return ""
+    return (
+        f"\nhint: the engine has no '{name}'. Send it with view.push({{'{name}': ...}}); when it "
+        f"is a module, import it there: @require('{name}'), or view.execute('import {name}')"
+    )
+
+
+def _without_own_frames(report, seen):
+    if report is None or id(report) in seen:
+        return
+    seen.add(id(report))
+    if report.stack is not None:
+        report.stack[:] = [f for f in report.stack if not f.filename.startswith(_OWN_FRAMES)]
+        if not report.stack:
+            report.stack = None
+    _without_own_frames(report.__cause__, seen)
+    _without_own_frames(report.__context__, seen)
+    for inner in getattr(report, "exceptions", None) or ():
+        _without_own_frames(inner, seen)
+
+
+def describe(error):
+    """(name, text, traceback) of an exception, as plain text."""
+    name = type(error).__name__
+    try:
+        report = traceback.TracebackException(
+            type(error), error, error.__traceback__, compact=True
+        )
+        _without_own_frames(report, set())
+        lines = "".join(report.format())
+    except Exception as trouble:  # its attributes may be anything
+        lines = f"{name}: its traceback can't be made: {type(trouble).__name__}\n"
+    evalue = _limited(_text_of(error), _EVALUE_MAX) + _hint(error)
+    return name, evalue, _limited(lines, _TRACEBACK_MAX)
+
+
+def exit_code(error):
+    """How a forked child that comes back with this exception ends; says why on stderr."""
+    if not isinstance(error, SystemExit):
+        print(describe(error)[2], end="", file=sys.stderr, flush=True)
+        return 1
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
+    print(error.code, file=sys.stderr, flush=True)
+    return 1
