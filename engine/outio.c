@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/outio.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/proto.h"
+#include "lib/proto_task.h"
+
+#define LIVE_AFTER_NS (5 * 1000 * 1000) /* a buffer is sent so long after its first byte */
+#define PIECE         8192              /* what a buffer holds and one message carries ... */
+#define DIRECT_PIECE  65536             /* ... unless a text alone is longer */
+#define PUMP_MAX      65536             /* read from one pipe before others have their turn */
+#define LOOK_AGAIN_MS 100 /* two threads may wait for credit, and one bell rings for both */
+
+/* Everything but the descriptors is guarded by the lane's lock. */
+static struct {
+    struct eng_lane *lane;
+    struct eng_tail *tail;
+    int pipes[2];
+    int timer_fd, credit_fd;
+    char buffers[2][PIECE]; /* written by Python, not sent yet */
+    size_t sizes[2];
+    char piece[PIECE]; /* on its way from a pipe to the lane */
+    uint64_t window;   /* bytes that may still be sent */
+    uint64_t session, sequence;
+    bool has_task; /* those two are set */
+    bool is_armed; /* the timer runs */
+} out;
+
+void eng_out_init(struct eng_lane *lane, struct eng_tail *tail, const int pipes[2])
+{
+    out.lane = lane;
+    out.tail = tail;
+    out.pipes[0] = pipes[0];
+    out.pipes[1] = pipes[1];
+    out.window = PC_OUTPUT_WINDOW;
+    out.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    out.credit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (out.timer_fd < 0 || out.credit_fd < 0)
+        pc_fatal(1, "can't make a timer: %s", strerror(errno));
+}
+
+void eng_out_forget(void)
+{
+    if (!out.lane)
+        return;
+    eng_lane_forget(out.lane);
+    out.sizes[0] = out.sizes[1] = 0;
+}
+
+int eng_out_timer_fd(void)
+{
+    return out.timer_fd;
+}
+
+/* ---- sending; all with the lock held ---------------------------------------------------- */
+
+static struct pc_msg *make_stream(int stream, const char *data, size_t size)
+{
+    if (size <= PIECE)
+        return pc_stream_new((uint8_t)stream, data, size);
+    uint8_t body[PC_STREAM_BODY_SIZE] = {(uint8_t)stream};
+    struct pc_bytes part = {.data = data, .size = size};
+    return pc_msg_borrowing(PC_MSG_STREAM, body, sizeof(body), &part, 1);
+}
+
+/* Makes a message of at most `size` bytes that the window allows and queues it. Returns how many
+ * it took. More than PIECE bytes must stay in place until the lane is flushed. */
+static size_t queue_piece(int stream, const char *data, size_t size)
+{
+    size_t n = size < out.window ? size : (size_t)out.window;
+    if (n < size) /* not within a character */
+        for (int back = 0; back < 3 && n > 0 && ((unsigned char)data[n] & 0xc0) == 0x80; back++)
+            n--;
+    if (n == 0)
+        return 0;
+    struct pc_msg *msg = make_stream(stream, data, n);
+    if (!msg)
+        pc_fatal(1, "out of memory while sending output");
+    msg->head.session = out.session;
+    msg->head.sequence = out.sequence;
+    eng_lane_queue(out.lane, msg);
+    pc_msg_unref(msg);
+    out.window -= n;
+    return n;
+}
+
+/* Queues what the window allows of a buffer. True: it is empty now. */
+static bool queue_buffer(int stream)
+{
+    size_t size = out.sizes[stream];
+    size_t n = size ? queue_piece(stream, out.buffers[stream], size) : 0;
+    if (n && n < size)
+        memmove(out.buffers[stream], out.buffers[stream] + n, size - n);
+    out.sizes[stream] = size - n;
+    return n == size;
+}
+
+static void note(int stream, const char *data, size_t size)
+{
+    if (stream == PC_STREAM_STDERR)
+        eng_tail_put(out.tail, data, size);
+}
+
+/* Reads up to `limit` bytes of a pipe and queues them. Returns how many; 0: nothing there or no
+ * window, with *has_ended when there will never be more. */
+static size_t queue_from_pipe(int stream, size_t limit, bool *has_ended)
+{
+    size_t room = limit < PIECE ? limit : PIECE;
+    if (out.has_task && room > out.window)
+        room = (size_t)out.window;
+    if (room == 0)
+        return 0;
+    ssize_t got = read(out.pipes[stream], out.piece, room);
+    if (got <= 0) {
+        *has_ended = got == 0;
+        return 0;
+    }
+    note(stream, out.piece, (size_t)got);
+    size_t done = 0;
+    while (out.has_task && done < (size_t)got)
+        done += queue_piece(stream, out.piece + done, (size_t)got - done);
+    return (size_t)got;
+}
+
+/* ---- waiting for credit ----------------------------------------------------------------- */
+
+void eng_out_credit(uint64_t bytes)
+{
+    uint64_t one = 1;
+    pthread_mutex_lock(&out.lane->lock);
+    out.window += bytes;
+    pthread_mutex_unlock(&out.lane->lock);
+    ssize_t ignored = write(out.credit_fd, &one, sizeof(one));
+    (void)ignored;
+}
+
+/* Without lock and GIL. False: a signal came. */
+static bool wait_credit(void)
+{
+    struct pollfd p = {.fd = out.credit_fd, .events = POLLIN};
+    uint64_t count;
+    if (poll(&p, 1, LOOK_AGAIN_MS) < 0)
+        return false;
+    ssize_t ignored = read(out.credit_fd, &count, sizeof(count));
+    (void)ignored;
+    return true;
+}
+
+/* ---- Python's streams ------------------------------------------------------------------- */
+
+static void arm_timer(void)
+{
+    struct itimerspec when = {.it_value = {.tv_nsec = LIVE_AFTER_NS}};
+    if (!out.is_armed)
+        timerfd_settime(out.timer_fd, 0, &when, NULL);
+    out.is_armed = true;
+}
+
+static void append(int stream, const char *data, size_t size)
+{
+    memcpy(out.buffers[stream] + out.sizes[stream], data, size);
+    out.sizes[stream] += size;
+    arm_timer();
+}
+
+bool eng_out_try_write(int stream, const char *data, size_t size)
+{
+    if (pthread_mutex_trylock(&out.lane->lock) != 0)
+        return false;
+    bool fits = !out.has_task || size <= PIECE - out.sizes[stream];
+    if (fits) {
+        note(stream, data, size);
+        if (out.has_task && size)
+            append(stream, data, size);
+    }
+    pthread_mutex_unlock(&out.lane->lock);
+    return fits;
+}
+
+/* With the lock held. Takes what there is room for: into the buffer, or straight to the lane.
+ * Returns how many bytes; 0: credit is needed. */
+static size_t take(int stream, const char *data, size_t size)
+{
+    if (!out.has_task || out.lane->is_broken)
+        return size;
+    if (size <= PIECE - out.sizes[stream]) {
+        append(stream, data, size);
+        return size;
+    }
+    size_t n = 0;
+    if (queue_buffer(stream))
+        n = queue_piece(stream, data, size < DIRECT_PIECE ? size : DIRECT_PIECE);
+    eng_lane_flush(out.lane, true);
+    return n;
+}
+
+bool eng_out_write(int stream, const char *data, size_t size, size_t *done)
+{
+    *done = 0;
+    while (*done < size) {
+        pthread_mutex_lock(&out.lane->lock);
+        size_t n = take(stream, data + *done, size - *done);
+        note(stream, data + *done, n);
+        pthread_mutex_unlock(&out.lane->lock);
+        *done += n;
+        if (n == 0 && !wait_credit())
+            return false;
+    }
+    return true;
+}
+
+bool eng_out_flush(int stream)
+{
+    for (;;) {
+        pthread_mutex_lock(&out.lane->lock);
+        bool is_empty = queue_buffer(stream) || out.lane->is_broken;
+        eng_lane_flush(out.lane, true);
+        pthread_mutex_unlock(&out.lane->lock);
+        if (is_empty)
+            return true;
+        if (!wait_credit())
+            return false;
+    }
+}
+
+/* ---- tasks ------------------------------------------------------------------------------ */
+
+void eng_out_begin(uint64_t session, uint64_t sequence)
+{
+    pthread_mutex_lock(&out.lane->lock);
+    /* What a thread of the last task has written since belongs to that one. */
+    for (int stream = 0; stream < 2; stream++)
+        if (!queue_buffer(stream))
+            out.sizes[stream] = 0;
+    out.session = session;
+    out.sequence = sequence;
+    out.has_task = true;
+    pthread_mutex_unlock(&out.lane->lock);
+}
+
+/* How much is in the pipes now. What comes later, from processes that the task left running,
+ * isn't waited for. */
+static void measure_pipes(int left[2])
+{
+    struct pollfd polled[2] = {{.fd = out.pipes[0], .events = POLLIN},
+                               {.fd = out.pipes[1], .events = POLLIN}};
+    left[0] = left[1] = 0;
+    fflush(stdout);
+    if (poll(polled, 2, 0) <= 0)
+        return;
+    for (int stream = 0; stream < 2; stream++)
+        if ((polled[stream].revents & POLLIN) &&
+            ioctl(out.pipes[stream], FIONREAD, &left[stream]) < 0)
+            left[stream] = 0;
+}
+
+/* With the lock held: queues what is to go before the result. True: that was all of it. */
+static bool queue_rest(int left[2])
+{
+    bool is_all = true;
+    for (int stream = 0; stream < 2; stream++) {
+        bool has_ended = false;
+        is_all &= queue_buffer(stream);
+        while (is_all && left[stream] > 0) {
+            size_t n = queue_from_pipe(stream, (size_t)left[stream], &has_ended);
+            if (n == 0) {
+                /* Either the control thread has taken it, or the window is used up. */
+                is_all = out.window > 0;
+                break;
+            }
+            left[stream] -= (int)n;
+        }
+    }
+    return is_all || out.lane->is_broken;
+}
+
+void eng_out_end(struct pc_msg *result)
+{
+    int left[2];
+    measure_pipes(left);
+    for (;;) {
+        pthread_mutex_lock(&out.lane->lock);
+        bool is_all = queue_rest(left);
+        if (is_all)
+            eng_lane_queue(out.lane, result);
+        eng_lane_flush(out.lane, true);
+        pthread_mutex_unlock(&out.lane->lock);
+        if (is_all)
+            return;
+        wait_credit();
+    }
+}
+
+/* ---- the control thread ----------------------------------------------------------------- */
+
+enum eng_out_state eng_out_pump(bool pipe_ended[2])
+{
+    bool is_all = true;
+    if (pthread_mutex_trylock(&out.lane->lock) != 0)
+        return ENG_OUT_BUSY;
+    out.is_armed = false;
+    for (int stream = 0; stream < 2; stream++) {
+        size_t taken = 0, n;
+        if (!queue_buffer(stream)) {
+            is_all = false;
+            continue;
+        }
+        while (taken < PUMP_MAX && !pipe_ended[stream] &&
+               (n = queue_from_pipe(stream, PIECE, &pipe_ended[stream])) > 0)
+            taken += n;
+        if (out.has_task && out.window == 0)
+            is_all = false;
+    }
+    bool is_sent = eng_lane_flush(out.lane, false);
+    pthread_mutex_unlock(&out.lane->lock);
+    return !is_sent ? ENG_OUT_BUSY : is_all ? ENG_OUT_IDLE : ENG_OUT_WINDOW;
+}
