@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The engines that a nursery has: who they are, and how they ended. */
+#ifndef PC_ENGINE_CHILDREN_H
+#define PC_ENGINE_CHILDREN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "engine/spawn.h"
+#include "engine/tail.h"
+
+struct eng_child;
+
+struct eng_children {
+    struct eng_child *by_pid;
+};
+
+struct eng_exit {
+    pid_t pid;
+    char uuid[33];
+    int signal;                   /* 0: it ended by itself ... */
+    int code;                     /* ... with this exit code */
+    char tail[ENG_TAIL_KEPT + 1]; /* the last of its stderr */
+};
+
+/* Takes over descriptor and tail. */
+void eng_children_add(struct eng_children *children, const char *uuid,
+                      const struct eng_spawned *spawned);
+unsigned eng_children_count(const struct eng_children *children);
+/* Reaps one process that has ended, with all that is left of its process group. False: none has. */
+bool eng_children_reap(struct eng_children *children, struct eng_exit *ended);
+/* Sends a signal to every engine's process group. */
+void eng_children_signal(const struct eng_children *children, int signal);
+
+#endif

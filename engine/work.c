@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/py.h"
+
+#include "engine/work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "engine/outio.h"
+#include "engine/run.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/proto.h"
+#include "lib/proto_task.h"
+
+/* What keeping a result costs besides its bytes. */
+#define KEPT_OVERHEAD 256
+
+struct kept_key {
+    uint64_t session, sequence;
+};
+
+struct eng_kept {
+    struct kept_key key;
+    struct pc_msg *msg;
+    PyObject *owner; /* of the memory of its parts; NULL: the message */
+    uint64_t bytes;
+    UT_hash_handle hh;
+};
+
+void eng_work_init(struct eng_work *work, struct pc_sock *sock)
+{
+    *work = (struct eng_work){0};
+    eng_lane_init(&work->lane, sock);
+}
+
+/* ---- results that are kept -------------------------------------------------------------- */
+
+static void keep_result(struct eng_work *work, struct eng_outcome *outcome)
+{
+    struct eng_kept *kept = pc_xcalloc(1, sizeof(*kept));
+    kept->key = (struct kept_key){outcome->msg->head.session, outcome->msg->head.sequence};
+    kept->msg = outcome->msg;
+    kept->owner = outcome->owner;
+    kept->bytes = outcome->msg->parts_bytes + KEPT_OVERHEAD;
+    work->kept_bytes += kept->bytes;
+    HASH_ADD(hh, work->kept, key, sizeof(kept->key), kept);
+}
+
+static void free_kept(struct eng_work *work, struct eng_kept *kept)
+{
+    HASH_DEL(work->kept, kept);
+    work->kept_bytes -= kept->bytes;
+    pc_msg_unref(kept->msg);
+    if (kept->owner) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        Py_DECREF(kept->owner);
+        PyGILState_Release(state);
+    }
+    free(kept);
+}
+
+static int on_ack(struct eng_work *work, const struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_reader reader;
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    if (msg->head.body_size % PC_ACK_SIZE)
+        return pc_err_set(err, PC_E_PROTOCOL, "malformed RESULT_ACK");
+    while (reader.left) {
+        struct eng_kept *kept;
+        struct kept_key key = {.session = pc_get_u64(&reader)};
+        key.sequence = pc_get_u64(&reader);
+        HASH_FIND(hh, work->kept, &key, sizeof(key), kept);
+        if (kept) /* one that was acknowledged before does no harm */
+            free_kept(work, kept);
+    }
+    return 0;
+}
+
+/* ---- tasks ------------------------------------------------------------------------------ */
+
+static int run_task(struct eng_work *work, struct pc_msg *msg, PyThreadState **thread,
+                    struct pc_err *err)
+{
+    struct eng_outcome outcome;
+    eng_out_begin(msg->head.session, msg->head.sequence);
+    PyEval_RestoreThread(*thread);
+    int failed = eng_run_task(msg, &outcome, err);
+    *thread = PyEval_SaveThread();
+    if (failed)
+        return -1;
+    eng_out_end(outcome.msg);
+    keep_result(work, &outcome);
+    return 0;
+}
+
+static bool may_start(const struct eng_work *work)
+{
+    return work->kept_bytes <= PC_RESULT_WINDOW;
+}
+
+static void put_waiting(struct eng_work *work, struct pc_msg *msg)
+{
+    if (work->waiting_first + work->waiting_count == work->waiting_capacity) {
+        memmove(work->waiting, work->waiting + work->waiting_first,
+                work->waiting_count * sizeof(*work->waiting));
+        work->waiting_first = 0;
+        if (work->waiting_count == work->waiting_capacity) {
+            work->waiting_capacity = 2 * work->waiting_capacity + 16;
+            work->waiting =
+                pc_xrealloc(work->waiting, work->waiting_capacity, sizeof(*work->waiting));
+        }
+    }
+    work->waiting[work->waiting_first + work->waiting_count++] = pc_msg_ref(msg);
+}
+
+static struct pc_msg *take_waiting(struct eng_work *work)
+{
+    work->waiting_count--;
+    return work->waiting[work->waiting_first++];
+}
+
+static int on_message(struct eng_work *work, struct pc_msg *msg, PyThreadState **thread,
+                      struct pc_err *err)
+{
+    switch (msg->head.type) {
+    case PC_MSG_RUN:
+        if (work->waiting_count || !may_start(work)) {
+            put_waiting(work, msg);
+            return 0;
+        }
+        return run_task(work, msg, thread, err);
+    case PC_MSG_RESULT_ACK:
+        return on_ack(work, msg, err);
+    default:
+        return pc_err_set(err, PC_E_PROTOCOL, "%s on the work lane", pc_msg_name(msg->head.type));
+    }
+}
+
+/* The next message, waiting for it. NULL: the end. A signal lets Python's handlers run. */
+static struct pc_msg *receive(struct eng_work *work, PyThreadState **thread, struct pc_err *err)
+{
+    for (;;) {
+        struct pc_msg *msg = pc_sock_receive(&work->lane.sock, -1, err);
+        if (msg || err->code != PC_E_INTERRUPTED)
+            return msg;
+        PyEval_RestoreThread(*thread);
+        eng_py_run_signals();
+        *thread = PyEval_SaveThread();
+    }
+}
+
+enum eng_work_end eng_work_loop(struct eng_work *work, struct pc_err *why)
+{
+    PyThreadState *thread = PyEval_SaveThread();
+    int failed = 0;
+    while (!failed && !atomic_load(&work->is_stopping)) {
+        struct pc_msg *msg = NULL;
+        if (work->waiting_count && may_start(work)) {
+            msg = take_waiting(work);
+            failed = run_task(work, msg, &thread, why);
+        } else if ((msg = receive(work, &thread, why)) != NULL) {
+            failed = on_message(work, msg, &thread, why);
+        } else {
+            failed = -1;
+        }
+        pc_msg_unref(msg);
+    }
+    PyEval_RestoreThread(thread);
+    if (atomic_load(&work->is_stopping))
+        return ENG_WORK_STOPPED;
+    return why->code == PC_E_PROTOCOL ? ENG_WORK_BROKEN : ENG_WORK_LOST;
+}
