@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * client.c - the type Client: one connection.
+ *
+ * Closing while other threads are inside: `inside` counts them (guarded by the interpreter lock).
+ * close() ends the connection, which makes them return; the last one out releases the handle.
+ */
+#include "ext.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* A thread that waits looks for signals and for close() at least this often, in milliseconds: a
+ * signal that comes just before the library sleeps must not be lost until the next message. */
+#define SLICE_MS 200
+
+/* Grows in a forked child, so that nothing there touches the locks of a client of its parent. */
+static unsigned forks;
+
+static void count_fork(void)
+{
+    forks++;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- entering and leaving ---------------------------------------------------------------- */
+
+static int enter(struct client_object *client)
+{
+    struct pc_err err = {.code = PC_OK};
+    if (client->handle && client->forks != forks) {
+        err.code = PC_E_FORKED;
+        strcpy(err.text, "this client was made before a fork, in the parent process; make a new "
+                         "Client in the child");
+    } else if (!client->handle || client->is_closing) {
+        err.code = PC_E_CLOSED;
+        strcpy(err.text, "the client was closed");
+    } else {
+        client->inside++;
+        return 0;
+    }
+    ext_raise(ext_state((PyObject *)client), &err);
+    return -1;
+}
+
+static void release(struct client_object *client)
+{
+    struct pc_client *handle = client->handle;
+    client->handle = NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    pc_client_close(handle);
+    PyEval_RestoreThread(thread);
+}
+
+static void leave(struct client_object *client)
+{
+    if (--client->inside == 0 && client->is_closing)
+        release(client);
+}
+
+/* The library came back because of a signal or a slice of time: may the wait go on? */
+static bool may_go_on(struct client_object *client, const struct pc_err *err)
+{
+    if (err->code != PC_E_INTERRUPTED && err->code != PC_E_TIMEOUT)
+        return false;
+    return PyErr_CheckSignals() == 0 && !client->is_closing;
+}
+
+static PyObject *fail(struct client_object *client, struct pc_err *err)
+{
+    if (PyErr_Occurred())
+        return NULL;
+    if (client->is_closing) {
+        err->code = PC_E_CLOSED;
+        strcpy(err->text, "the client was closed");
+    }
+    return ext_raise(ext_state((PyObject *)client), err);
+}
+
+/* Seconds, or None for no limit, as milliseconds; -1 stands for no limit. -2: an exception. */
+static int64_t timeout_ms(PyObject *seconds)
+{
+    if (seconds == Py_None)
+        return -1;
+    double value = PyFloat_AsDouble(seconds);
+    if (value == -1 && PyErr_Occurred())
+        return -2;
+    if (value < 0 || value > INT_MAX / 1000)
+        return -1;
+    int64_t ms = (int64_t)(value * 1000);
+    return (double)ms < value * 1000 ? ms + 1 : ms;
+}
+
+struct patience {
+    int64_t deadline; /* -1: none */
+    int slice;        /* what to pass to the library next */
+};
+
+static struct patience patience_of(int64_t ms)
+{
+    bool is_short = ms >= 0 && ms <= SLICE_MS;
+    return (struct patience){.deadline = ms < 0 ? -1 : now_ms() + ms,
+                             .slice = is_short ? (int)ms : SLICE_MS};
+}
+
+/* False when the time is over. */
+static bool next_slice(struct patience *patience)
+{
+    if (patience->deadline < 0)
+        return true;
+    int64_t left = patience->deadline - now_ms();
+    patience->slice = left < SLICE_MS ? (int)left : SLICE_MS;
+    return left > 0;
+}
+
+/* ---- opening and closing ----------------------------------------------------------------- */
+
+static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static const char *const names[] = {"file",        "json",       "profile",
+                                        "profile_dir", "cluster_id", "timeout_ms",
+                                        "transport",   "python",     NULL};
+    struct pc_connect how = {0};
+    int transport = PC_TRANSPORT_ANY;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$zzzzziiz", (char **)(uintptr_t)names,
+                                     &how.file, &how.json, &how.profile, &how.profile_dir,
+                                     &how.cluster_id, &how.timeout_ms, &transport, &how.python))
+        return NULL;
+    how.transport = (enum pc_transport)transport;
+    struct module_state *state = PyType_GetModuleState(type);
+    struct pc_client *handle = NULL;
+    struct pc_err err = {.code = PC_OK};
+    int failed;
+    do {
+        PyThreadState *thread = PyEval_SaveThread();
+        failed = pc_client_open(&handle, &how, &err);
+        PyEval_RestoreThread(thread);
+        if (PyErr_CheckSignals() != 0) {
+            if (!failed)
+                pc_client_close(handle);
+            return NULL;
+        }
+    } while (failed && err.code == PC_E_INTERRUPTED);
+    if (failed)
+        return ext_raise(state, &err);
+    struct client_object *client = PyObject_GC_New(struct client_object, type);
+    if (!client) {
+        pc_client_close(handle);
+        return NULL;
+    }
+    client->handle = handle;
+    client->inside = 0;
+    client->is_closing = false;
+    client->forks = forks;
+    client->announced = PyDict_New();
+    PyObject_GC_Track(client);
+    if (!client->announced)
+        Py_CLEAR(client);
+    return (PyObject *)client;
+}
+
+static PyObject *client_close(PyObject *self, PyObject *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    if (!client->handle || client->is_closing)
+        Py_RETURN_NONE;
+    client->is_closing = true;
+    if (client->inside > 0 && client->forks == forks)
+        pc_client_shutdown(client->handle);
+    else
+        release(client);
+    Py_RETURN_NONE;
+}
+
+static int client_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((struct client_object *)self)->announced);
+    return 0;
+}
+
+static int client_clear(PyObject *self)
+{
+    Py_CLEAR(((struct client_object *)self)->announced);
+    return 0;
+}
+
+static void client_dealloc(PyObject *self)
+{
+    struct client_object *client = (struct client_object *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (client->handle)
+        release(client);
+    Py_XDECREF(client->announced);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+/* The handles in a tuple of Calls; takes over all of them. */
+static PyObject *wrap_calls(struct module_state *state, struct pc_call **handles, size_t count)
+{
+    PyObject *calls = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; i < count; i++) {
+        PyObject *call = calls ? call_wrap(state, handles[i]) : NULL;
+        if (!calls)
+            pc_call_unref(handles[i]);
+        else if (!call || PyTuple_SetItem(calls, (Py_ssize_t)i, call) != 0)
+            Py_CLEAR(calls);
+    }
+    return calls;
+}
+
+static int submit(struct client_object *client, const struct pc_request *request,
+                  struct pc_call **handles, struct pc_err *err)
+{
+    int failed;
+    do {
+        PyThreadState *thread = PyEval_SaveThread();
+        failed = pc_submit(client->handle, request, handles, err);
+        PyEval_RestoreThread(thread);
+    } while (failed && may_go_on(client, err));
+    return failed;
+}
+
+static PyObject *client_submit(PyObject *self, PyObject *const *args, Py_ssize_t arg_count)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct ext_request request;
+    struct pc_call *few[8];
+    struct pc_call **handles = few;
+    struct pc_err err = {.code = PC_OK};
+    PyObject *calls = NULL;
+    if (request_init(&request, args, arg_count) != 0)
+        return NULL;
+    size_t count = request.request.is_balanced ? 1 : request.request.target_count;
+    if (count > sizeof(few) / sizeof(few[0])) {
+        handles = PyMem_Malloc(count * sizeof(*handles));
+        if (!handles) {
+            PyErr_NoMemory();
+            goto out;
+        }
+    }
+    if (enter(client) != 0)
+        goto out;
+    if (submit(client, &request.request, handles, &err) != 0)
+        fail(client, &err);
+    else if (request.is_single)
+        calls = call_wrap(ext_state(self), handles[0]);
+    else
+        calls = wrap_calls(ext_state(self), handles, count);
+    leave(client);
+out:
+    if (handles != few)
+        PyMem_Free(handles);
+    request_fini(&request);
+    return calls;
+}
+
+static PyObject *client_wait(PyObject *self, PyObject *const *args, Py_ssize_t arg_count)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_call *single, **handles;
+    struct pc_err err = {.code = PC_OK};
+    PyObject *answer = NULL;
+    int failed;
+    if (arg_count < 1 || arg_count > 2) {
+        PyErr_SetString(PyExc_TypeError, "wait() takes calls and a timeout");
+        return NULL;
+    }
+    int64_t ms = arg_count == 2 ? timeout_ms(args[1]) : -1;
+    if (ms == -2)
+        return NULL;
+    Py_ssize_t count = call_array(ext_state(self), args[0], &single, &handles);
+    if (count < 0)
+        return NULL;
+    if (enter(client) != 0)
+        goto out;
+    struct patience patience = patience_of(ms);
+    for (;;) {
+        PyThreadState *thread = PyEval_SaveThread();
+        failed = pc_wait(client->handle, handles, (size_t)count, patience.slice, &err);
+        PyEval_RestoreThread(thread);
+        if (!failed)
+            answer = Py_NewRef(Py_True);
+        else if (!may_go_on(client, &err))
+            fail(client, &err);
+        else if (!next_slice(&patience))
+            answer = Py_NewRef(Py_False);
+        else
+            continue;
+        break;
+    }
+    leave(client);
+out:
+    if (handles != &single)
+        PyMem_Free(handles);
+    return answer;
+}
+
+static PyObject *client_announce(PyObject *self, PyObject *arg)
+{
+    struct client_object *client = (struct client_object *)self;
+    if ((PyObject *)Py_TYPE(arg) != ext_state(self)->call_type) {
+        PyErr_SetString(PyExc_TypeError, "announce() takes a Call");
+        return NULL;
+    }
+    struct pc_call *handle = ((struct call_object *)arg)->handle;
+    PyObject *sequence = PyLong_FromUnsignedLongLong(pc_call_sequence(handle));
+    if (!sequence)
+        return NULL;
+    int failed = enter(client);
+    if (!failed && !(failed = PyDict_SetItem(client->announced, sequence, arg)))
+        pc_call_announce(handle);
+    Py_DECREF(sequence);
+    if (failed)
+        return NULL;
+    leave(client);
+    Py_RETURN_NONE;
+}
+
+/* The Call object that was announced for this handle; releases the reference to the handle. */
+static PyObject *take_announced(struct client_object *client, struct pc_call *handle)
+{
+    PyObject *sequence = PyLong_FromUnsignedLongLong(pc_call_sequence(handle));
+    PyObject *call = sequence ? PyDict_GetItemWithError(client->announced, sequence) : NULL;
+    Py_XINCREF(call);
+    if (call && PyDict_DelItem(client->announced, sequence) != 0)
+        Py_CLEAR(call);
+    else if (!call && !PyErr_Occurred())
+        PyErr_SetString(PyExc_SystemError, "a call ended that was not announced");
+    Py_XDECREF(sequence);
+    pc_call_unref(handle);
+    return call;
+}
+
+static PyObject *client_next_ended(PyObject *self, PyObject *seconds)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    PyObject *call = NULL;
+    int64_t ms = timeout_ms(seconds);
+    if (ms == -2 || enter(client) != 0)
+        return NULL;
+    struct pc_call *handle;
+    PyThreadState *thread = PyEval_SaveThread();
+    handle = pc_next_ended(client->handle, ms > INT_MAX ? -1 : (int)ms, &err);
+    PyEval_RestoreThread(thread);
+    if (handle)
+        call = take_announced(client, handle);
+    else if (may_go_on(client, &err))
+        call = Py_NewRef(Py_None);
+    else
+        fail(client, &err);
+    leave(client);
+    return call;
+}
+
+static PyObject *client_wake(PyObject *self, PyObject *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    if (client->handle && client->forks == forks)
+        pc_client_wake(client->handle);
+    Py_RETURN_NONE;
+}
+
+static PyObject *client_dispatch(PyObject *self, PyObject *seconds)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    int64_t ms = timeout_ms(seconds);
+    int count;
+    if (ms == -2 || enter(client) != 0)
+        return NULL;
+    struct patience patience = patience_of(ms);
+    do {
+        PyThreadState *thread = PyEval_SaveThread();
+        count = pc_dispatch(client->handle, patience.slice, &err);
+        PyEval_RestoreThread(thread);
+        if (count < 0 && may_go_on(client, &err))
+            count = 0;
+        if (count == 0 && PyErr_CheckSignals() != 0)
+            count = -1;
+    } while (count == 0 && !client->is_closing && next_slice(&patience));
+    PyObject *answer = count < 0 ? fail(client, &err) : PyLong_FromLong(count);
+    leave(client);
+    return answer;
+}
+
+/* ---- questions --------------------------------------------------------------------------- */
+
+static PyObject *client_query(PyObject *self, PyObject *args)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    const char *json;
+    PyObject *seconds = Py_None;
+    char *reply = NULL;
+    int failed;
+    if (!PyArg_ParseTuple(args, "s|O", &json, &seconds))
+        return NULL;
+    int64_t ms = timeout_ms(seconds);
+    if (ms == -2 || enter(client) != 0)
+        return NULL;
+    do {
+        PyThreadState *thread = PyEval_SaveThread();
+        failed = pc_query(client->handle, json, ms > 0 ? (int)ms : 0, &reply, &err);
+        PyEval_RestoreThread(thread);
+    } while (failed && err.code == PC_E_INTERRUPTED && may_go_on(client, &err));
+    PyObject *text = failed ? fail(client, &err)
+                            : PyUnicode_DecodeUTF8(reply, (Py_ssize_t)strlen(reply), "replace");
+    free(reply);
+    leave(client);
+    return text;
+}
+
+static PyObject *engine_tuple(const struct pc_engine *engine)
+{
+    return Py_BuildValue("(IIsss)", engine->id, engine->pid, engine->host, engine->python,
+                         engine->uuid);
+}
+
+static PyObject *client_engines(PyObject *self, PyObject *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    struct pc_engine *engines = NULL;
+    PyObject *list = NULL;
+    size_t count = 0;
+    int failed;
+    if (enter(client) != 0)
+        return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    failed = pc_client_engines(client->handle, &engines, &count, &err);
+    PyEval_RestoreThread(thread);
+    if (failed)
+        fail(client, &err);
+    else
+        list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        PyObject *item = engine_tuple(&engines[i]);
+        if (!item || PyList_SetItem(list, (Py_ssize_t)i, item) != 0)
+            Py_CLEAR(list);
+    }
+    pc_engines_free(engines);
+    leave(client);
+    return list;
+}
+
+static PyObject *client_outstanding(PyObject *self, PyObject *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    struct pc_call **handles;
+    PyObject *calls = NULL;
+    size_t count;
+    int failed;
+    if (enter(client) != 0)
+        return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    failed = pc_client_outstanding(client->handle, &handles, &count, &err);
+    PyEval_RestoreThread(thread);
+    if (failed) {
+        fail(client, &err);
+    } else {
+        calls = wrap_calls(ext_state(self), handles, count);
+        pc_calls_free(handles);
+    }
+    leave(client);
+    return calls;
+}
+
+static PyObject *client_check(PyObject *self, PyObject *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    int failed;
+    if (enter(client) != 0)
+        return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    failed = pc_client_check(client->handle, &err);
+    PyEval_RestoreThread(thread);
+    PyObject *answer = failed ? fail(client, &err) : Py_NewRef(Py_None);
+    leave(client);
+    return answer;
+}
+
+static PyObject *client_get_generation(PyObject *self, void *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    if (enter(client) != 0)
+        return NULL;
+    uint64_t generation = pc_client_engines_generation(client->handle);
+    leave(client);
+    return PyLong_FromUnsignedLongLong(generation);
+}
+
+static PyObject *client_get_pending(PyObject *self, void *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    if (enter(client) != 0)
+        return NULL;
+    size_t pending = pc_client_pending(client->handle);
+    leave(client);
+    return PyLong_FromSize_t(pending);
+}
+
+static PyObject *client_get_info(PyObject *self, void *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    if (enter(client) != 0)
+        return NULL;
+    PyObject *info = PyUnicode_FromString(pc_client_info(client->handle));
+    leave(client);
+    return info;
+}
+
+static PyObject *client_get_closed(PyObject *self, void *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    return PyBool_FromLong(!client->handle || client->is_closing);
+}
+
+static PyMethodDef client_methods[] = {
+    {"submit", (PyCFunction)(void (*)(void))client_submit, METH_FASTCALL,
+     "submit(kind, targets, balanced, run_flags, label, parts, will_wait): a Call for an id or a "
+     "balanced request, else a tuple of Calls. The buffers in `parts` are not copied."},
+    {"wait", (PyCFunction)(void (*)(void))client_wait, METH_FASTCALL,
+     "wait(calls, seconds=None): True when all have ended, False after the time."},
+    {"announce", client_announce, METH_O, "Have next_ended() hand this Call out once it ended."},
+    {"next_ended", client_next_ended, METH_O,
+     "The next announced Call that has ended; None after the seconds, or after wake()."},
+    {"wake", client_wake, METH_NOARGS, "Make next_ended() in another thread return None."},
+    {"dispatch", client_dispatch, METH_O, "Take in what arrives, waiting up to the seconds."},
+    {"outstanding", client_outstanding, METH_NOARGS,
+     "The calls that have not ended, as a tuple of new Calls."},
+    {"query", client_query, METH_VARARGS, "query(json, seconds=None): the reply, as JSON text."},
+    {"engines", client_engines, METH_NOARGS, "List of (id, pid, host, python, uuid)."},
+    {"check", client_check, METH_NOARGS, "Raise when the connection is lost."},
+    {"close", client_close, METH_NOARGS, "End the connection."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef client_getset[] = {
+    {"generation", client_get_generation, NULL, "Grows when engines come and go.", NULL},
+    {"pending", client_get_pending, NULL, "Number of calls that have not ended.", NULL},
+    {"info", client_get_info, NULL, "About the connection, as JSON text.", NULL},
+    {"closed", client_get_closed, NULL, "Whether close() was called.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static char client_doc[] = "A connection: Client(*, file, json, profile, profile_dir, cluster_id, "
+                           "timeout_ms, transport, python).";
+
+static PyType_Slot client_slots[] = {
+    {Py_tp_doc, client_doc},         {Py_tp_new, client_new},
+    {Py_tp_dealloc, client_dealloc}, {Py_tp_traverse, client_traverse},
+    {Py_tp_clear, client_clear},     {Py_tp_methods, client_methods},
+    {Py_tp_getset, client_getset},   {0, NULL},
+};
+
+PyType_Spec client_spec = {
+    .name = "pcluster._client.Client",
+    .basicsize = sizeof(struct client_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = client_slots,
+};
+
+int client_watch_forks(void)
+{
+    static bool is_watching;
+    if (is_watching)
+        return 0;
+    is_watching = true;
+    return pthread_atfork(NULL, NULL, count_fork);
+}

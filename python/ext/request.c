@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * request.c - a pc_request from Python objects. Nothing is copied: the parts are the caller's
+ * buffers, held by Py_buffer views until the library has sent them.
+ */
+#include "ext.h"
+
+static int take_targets(struct ext_request *request, PyObject *targets)
+{
+    request->targets = request->few_targets;
+    if (targets == Py_None)
+        return 0;
+    if (PyLong_Check(targets)) {
+        unsigned long id = PyLong_AsUnsignedLong(targets);
+        if (id >= UINT32_MAX) {
+            PyErr_Format(PyExc_ValueError, "%R is no engine id", targets);
+            return -1;
+        }
+        request->is_single = true;
+        request->targets[0] = (uint32_t)id;
+        request->request.target_count = 1;
+        return 0;
+    }
+    if (!PyTuple_Check(targets)) {
+        PyErr_SetString(PyExc_TypeError, "targets must be None, an id, or a tuple of ids");
+        return -1;
+    }
+    Py_ssize_t count = PyTuple_Size(targets);
+    if ((size_t)count > sizeof(request->few_targets) / sizeof(request->few_targets[0])) {
+        request->targets = PyMem_Malloc((size_t)count * sizeof(*request->targets));
+        if (!request->targets) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = PyTuple_GetItem(targets, i);
+        unsigned long id = PyLong_AsUnsignedLong(item);
+        if (id == (unsigned long)-1 && PyErr_Occurred())
+            return -1;
+        if (id >= UINT32_MAX) {
+            PyErr_Format(PyExc_ValueError, "%R is no engine id", item);
+            return -1;
+        }
+        request->targets[i] = (uint32_t)id;
+    }
+    request->request.target_count = (size_t)count;
+    return 0;
+}
+
+static int take_parts(struct ext_request *request, PyObject *parts)
+{
+    if (!PyTuple_Check(parts)) {
+        PyErr_SetString(PyExc_TypeError, "parts must be a tuple of buffers");
+        return -1;
+    }
+    Py_ssize_t count = PyTuple_Size(parts);
+    if ((size_t)count > sizeof(request->few_views) / sizeof(request->few_views[0])) {
+        request->views = PyMem_Calloc((size_t)count, sizeof(*request->views));
+        request->parts = PyMem_Calloc((size_t)count, sizeof(*request->parts));
+        if (!request->views || !request->parts) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_buffer *view = &request->views[i];
+        if (PyObject_GetBuffer(PyTuple_GetItem(parts, i), view, PyBUF_SIMPLE) != 0)
+            return -1;
+        request->request.part_count++;
+        request->parts[i] = (struct pc_bytes){.data = view->buf, .size = (size_t)view->len};
+    }
+    return 0;
+}
+
+int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t count)
+{
+    request->request = (struct pc_request){0};
+    request->is_single = false;
+    request->views = request->few_views;
+    request->parts = request->few_parts;
+    request->targets = request->few_targets;
+    request->label = NULL;
+    if (count != 7) {
+        PyErr_SetString(PyExc_TypeError,
+                        "submit() takes kind, targets, balanced, run_flags, label, parts, "
+                        "will_wait");
+        return -1;
+    }
+    long kind = PyLong_AsLong(args[0]);
+    int is_balanced = PyObject_IsTrue(args[2]);
+    long flags = PyLong_AsLong(args[3]);
+    int will_wait = PyObject_IsTrue(args[6]);
+    if (PyErr_Occurred() || take_targets(request, args[1]) != 0)
+        goto fail;
+    request->request.kind = (enum pc_kind)kind;
+    request->request.is_balanced = is_balanced;
+    request->request.flags = (uint8_t)flags;
+    request->request.will_wait = will_wait;
+    request->is_single |= is_balanced;
+    if (args[4] != Py_None) {
+        request->label = PyUnicode_AsUTF8String(args[4]);
+        request->request.label = request->label ? PyBytes_AsString(request->label) : NULL;
+        if (!request->request.label)
+            goto fail;
+    }
+    if (take_parts(request, args[5]) != 0)
+        goto fail;
+    request->request.targets = request->targets;
+    request->request.parts = request->parts;
+    return 0;
+fail:
+    request_fini(request);
+    return -1;
+}
+
+void request_fini(struct ext_request *request)
+{
+    for (size_t i = 0; i < request->request.part_count; i++)
+        PyBuffer_Release(&request->views[i]);
+    if (request->views != request->few_views)
+        PyMem_Free(request->views);
+    if (request->parts != request->few_parts)
+        PyMem_Free(request->parts);
+    if (request->targets != request->few_targets)
+        PyMem_Free(request->targets);
+    Py_XDECREF(request->label);
+}
