@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The client's parts: client.py connects, view.py sends, asyncresult.py holds what comes back."""
+
+from .asyncresult import AsyncHubResult, AsyncMapResult, AsyncResult
+from .client import Client, Engine
+from .executor import ViewExecutor
+from .map import Map, RoundRobinMap
+from .metadata import Metadata
+from .view import DirectView, LazyMapIterator, LoadBalancedView, View
+
+__all__ = [
+    "AsyncHubResult",
+    "AsyncMapResult",
+    "AsyncResult",
+    "Client",
+    "DirectView",
+    "Engine",
+    "LazyMapIterator",
+    "LoadBalancedView",
+    "Map",
+    "Metadata",
+    "RoundRobinMap",
+    "View",
+    "ViewExecutor",
+]

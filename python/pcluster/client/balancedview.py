@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The view that runs each call on one engine, chosen by the scheduler."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, List, Optional, Tuple, Union
+
+from .. import _client, error
+from ..serialize import pack_arguments
+from .asyncresult import AsyncMapResult, AsyncResult
+from .baseview import Ids, View, columns_of, name_of
+from .map import Map
+
+if TYPE_CHECKING:
+    from .client import Client
+
+_APPLY = _client.KIND_APPLY
+
+
+class LoadBalancedView(View):
+    """A view that runs each call on one engine, chosen by the scheduler.
+
+    Attributes (besides those of View):
+        follow, after, timeout, retries: not there yet; only their defaults are accepted
+    """
+
+    _flag_names = View._flag_names + ("follow", "after", "timeout", "retries")
+    _balanced = True
+
+    def __init__(self, client: "Client", targets: Any) -> None:
+        super().__init__(client, targets)
+        self._follow: Any = None
+        self._after: Any = None
+        self._timeout: float = 0
+        self._retries = 0
+
+    def _ids_now(self) -> Ids:
+        if self._ids == ():
+            raise error.NoEnginesRegistered("the view has no engines")
+        if self._ids is None and not self.client._ids:
+            self.client._choose("all")  # looks again, and raises when there are none
+        return (self._ids,) if isinstance(self._ids, int) else self._ids
+
+    @property
+    def follow(self) -> Any:
+        """Tasks on whose engine this one must run. Not there yet."""
+        return self._follow
+
+    @follow.setter
+    def follow(self, value: Any) -> None:
+        if value is not None:
+            raise NotImplementedError("this version has no dependencies between tasks")
+
+    @property
+    def after(self) -> Any:
+        """Tasks that must have ended before this one starts. Not there yet."""
+        return self._after
+
+    @after.setter
+    def after(self, value: Any) -> None:
+        if value is not None:
+            raise NotImplementedError("this version has no dependencies between tasks")
+
+    @property
+    def timeout(self) -> float:
+        """Seconds within which a task must get an engine; 0: no limit. Not there yet."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, value: Optional[float]) -> None:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise TypeError(f"timeout is a number of seconds, not {type(value).__name__}")
+        if value is not None and value < 0:
+            raise ValueError(f"timeout can't be negative: {value}")
+        if value:
+            raise NotImplementedError("this version has no timeouts of tasks")
+
+    @property
+    def retries(self) -> int:
+        """How often a failed task is tried again. Not there yet."""
+        return self._retries
+
+    @retries.setter
+    def retries(self, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"retries is an int, not {type(value).__name__}")
+        if value:
+            raise NotImplementedError("this version does not retry tasks")
+
+    def map(  # type: ignore[override]
+        self,
+        f: Callable[..., Any],
+        /,
+        *sequences: Iterable[Any],
+        block: Optional[bool] = None,
+        chunksize: int = 1,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        label: Optional[str] = None,
+    ) -> Any:
+        """`f` for each item of the sequences, one task for every `chunksize` items.
+
+        Several sequences are taken together up to the end of the shortest.
+
+        Args:
+            f: called with one item of each sequence
+            block: wait; default the view's
+            chunksize: items per task
+            ordered: False: iterating the result yields items in the order of completion
+            return_exceptions: put one exception in the place of each failed task instead of raising
+            label: instead of the view's
+
+        Returns:
+            A list when it has waited, else an AsyncMapResult.
+        """
+        if chunksize < 1:
+            raise ValueError(f"chunksize must be at least 1, not {chunksize}")
+        columns, count = columns_of(sequences)
+        will_wait = self.block if block is None else block
+        saved = self.label
+        self.label = saved if label is None else label
+        try:
+            if chunksize == 1:
+                calls = self._send_items(f, columns)
+                weights, mapping = None, None
+            else:
+                calls = self._send_chunks(f, columns, count, chunksize)
+                weights = [min(chunksize, count - start) for start in range(0, count, chunksize)]
+                mapping = Map()
+            result = AsyncMapResult(
+                self.client, calls, name_of(f), weights, mapping, ordered, return_exceptions
+            )
+            result._label = self.label
+        finally:
+            self.label = saved
+        return self._wait(result, will_wait)
+
+    def _send_items(self, f: Callable[..., Any], columns: List[Any]) -> Tuple[_client.Call, ...]:
+        data, by_value = self.client._functions.pickled(f)
+        return self._send_tasks(data, by_value, zip(*columns), name_of(f))
+
+    def _send_chunks(
+        self, f: Callable[..., Any], columns: List[Any], count: int, size: int
+    ) -> Tuple[_client.Call, ...]:
+        data, by_value = self._map_function(f)
+        chunks = (
+            tuple(column[start : start + size] for column in columns)
+            for start in range(0, count, size)
+        )
+        return self._send_tasks(data, by_value, chunks, name_of(f))
+
+    def _send_tasks(
+        self, data: bytes, by_value: bool, rows: Iterable[Tuple[Any, ...]], name: str
+    ) -> Tuple[_client.Call, ...]:
+        """One balanced task for each row of arguments."""
+        ids = self._ids_now()
+        if by_value:
+            self.client._check_python(ids, name)
+        calls: List[_client.Call] = []
+        for row in rows:
+            parts, carries_code = pack_arguments(row, {})
+            if carries_code:
+                self.client._check_python(ids, name)
+            calls += self._send(_APPLY, ids, 0, (data, *parts), False)
+        return tuple(calls)
+
+    def imap(
+        self,
+        f: Callable[..., Any],
+        /,
+        *sequences: Iterable[Any],
+        ordered: bool = True,
+        max_outstanding: Union[int, str] = "auto",
+        return_exceptions: bool = False,
+    ) -> "LazyMapIterator":
+        """A lazy map: at most `max_outstanding` tasks are under way, so input may be infinite.
+
+        Args:
+            f: called with one item of each sequence
+            ordered: False: yield results in the order of completion
+            max_outstanding: 'auto' is the number of engines; 0: consume all input at once
+            return_exceptions: yield exceptions instead of raising them
+        """
+        limit = max(len(self), 1) if max_outstanding == "auto" else max_outstanding
+        if not isinstance(limit, int) or limit < 0:
+            raise ValueError(f"max_outstanding must be 'auto' or a number, not {max_outstanding!r}")
+        return LazyMapIterator(self, f, zip(*sequences), ordered, limit, return_exceptions)
+
+
+class LazyMapIterator:
+    """Iterator over the results of imap(). Made by LoadBalancedView.imap()."""
+
+    def __init__(
+        self,
+        view: LoadBalancedView,
+        f: Callable[..., Any],
+        rows: Iterator[Tuple[Any, ...]],
+        ordered: bool,
+        limit: int,
+        return_exceptions: bool,
+    ) -> None:
+        self._view = view
+        self._f = f
+        self._rows: Optional[Iterator[Tuple[Any, ...]]] = rows
+        self._ordered = ordered
+        self._limit = limit
+        self._return_exceptions = return_exceptions
+        self._pending: Deque[AsyncResult] = deque()
+        self._input_error: Optional[BaseException] = None
+        self._fill()
+
+    def cancel(self) -> None:
+        """Consume no more input. What was sent still comes."""
+        self._rows = None
+
+    def _fill(self) -> None:
+        """Send tasks up to the limit."""
+        while self._rows is not None and (not self._limit or len(self._pending) < self._limit):
+            try:
+                row = next(self._rows)
+            except StopIteration:
+                self._rows = None
+            except Exception as exception:  # of the input: raised where its item would come
+                self._rows = None
+                self._input_error = exception
+            else:
+                self._pending.append(self._view.apply_async(self._f, *row))
+
+    def __iter__(self) -> "LazyMapIterator":
+        return self
+
+    def __next__(self) -> Any:
+        if not self._pending:
+            if self._input_error is not None:
+                exception, self._input_error = self._input_error, None
+                raise exception
+            raise StopIteration
+        if not self._ordered:
+            self._bring_ended_first()
+        self._pending[0].wait()
+        result = self._pending.popleft()
+        self._fill()
+        return result.get(return_exceptions=self._return_exceptions)
+
+    def _bring_ended_first(self) -> None:
+        pending = self._pending
+
+        def is_over() -> bool:
+            return any(result._all_ended() for result in pending)
+
+        self._view.client._wait_until(is_over, None)
+        while not pending[0]._all_ended():
+            pending.rotate(-1)

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all views share, and the short way of a synchronous call."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Set,
+    Tuple,
+    TypeVar,
+    Union,
+)
+
+from .. import _client
+from ..serialize import pack_arguments
+from ..serialize.functions import Pickled
+from ..serialize.reference import MAP, Expression
+from .asyncresult import AsyncMapResult, AsyncResult, load_value
+from .metadata import msg_id
+
+if TYPE_CHECKING:
+    from .client import Client, Job, Targets
+    from .executor import ViewExecutor
+
+V = TypeVar("V", bound="View")
+Ids = Union[None, int, Tuple[int, ...]]
+
+_APPLY = _client.KIND_APPLY
+_view_numbers = itertools.count(1)
+
+
+def name_of(f: Any) -> str:
+    """The name of a callable, for results and messages."""
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+class View:
+    """What direct and load-balanced views share. Made by a Client.
+
+    Attributes:
+        client: the Client
+        targets: engine id(s), 'all' or None
+        block: whether apply(), map() ... wait for the result; starts as `client.block`
+        track: accepted and ignored
+        label: kept with each task
+    """
+
+    _flag_names: Tuple[str, ...] = ("targets", "block", "track", "label")
+    _balanced = False
+
+    def __init__(self, client: "Client", targets: Any) -> None:
+        self.client = client
+        self.block: bool = client.block
+        self.track = False
+        self.label: Optional[str] = None
+        self._number = next(_view_numbers)
+        self._executor: Optional["ViewExecutor"] = None
+        self.targets = targets
+
+    def __repr__(self) -> str:
+        text = str(self.targets)
+        if len(text) > 16:
+            text = text[:12] + "...]"
+        return f"<{type(self).__name__} {text}>"
+
+    # ---- flags -------------------------------------------------------------------------------------
+
+    def set_flags(self: V, **flags: Any) -> V:
+        """Set flags by name and return the view. KeyError for an unknown flag."""
+        for name in flags:
+            if name not in self._flag_names:
+                raise KeyError(f"{type(self).__name__} has no flag {name!r}")
+        for name, value in flags.items():
+            setattr(self, name, value)
+        return self
+
+    @contextlib.contextmanager
+    def temp_flags(self: V, **flags: Any) -> Iterator[V]:
+        """Set flags within a `with` block; all flags are restored at its end."""
+        saved = {name: getattr(self, name) for name in self._flag_names}
+        try:
+            yield self.set_flags(**flags)
+        finally:
+            for name, value in saved.items():
+                setattr(self, name, value)
+
+    @property
+    def targets(self) -> Any:
+        """Engine id, list of ids, 'all' or None."""
+        return self._targets
+
+    @targets.setter
+    def targets(self, value: Any) -> None:
+        self._targets = value
+        # What the library takes; None stands for "decide at the call".
+        self._ids: Ids = value if isinstance(value, int) else None
+        if isinstance(value, (list, tuple, range)):
+            self._ids = tuple(value)
+        elif isinstance(value, str) and value != "all":
+            raise TypeError(f"targets may be 'all' but no other str: {value!r}")
+
+    def _ids_now(self) -> Ids:
+        """The engines of a call that is made now."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        ids = self._ids_now()
+        if ids is None:
+            return len(self.client)
+        return 1 if isinstance(ids, int) else len(ids)
+
+    # ---- sending -----------------------------------------------------------------------------------
+
+    def _send(
+        self, kind: int, ids: Ids, flags: int, parts: Tuple[Any, ...], will_wait: bool
+    ) -> Tuple[_client.Call, ...]:
+        client = self.client
+        calls = client._raw.submit(kind, ids, self._balanced, flags, self.label, parts, will_wait)
+        if type(calls) is tuple:
+            client._note(calls[0].sequence, len(calls), self._number)
+        else:
+            client._note(calls.sequence, 1, self._number)
+            calls = (calls,)
+        if not will_wait and client._background is None:
+            client._start_background()
+        return calls  # type: ignore[no-any-return]
+
+    def _result(self, calls: Tuple[_client.Call, ...], single: bool, name: str) -> AsyncResult:
+        result = AsyncResult(self.client, calls, single, name)
+        if self.label is not None:
+            result._label = self.label
+        return result
+
+    def _wait(self, result: AsyncResult, block: bool) -> Any:
+        """The value of a result when `block`, else the result. A Ctrl-C gives the result, too."""
+        if not block:
+            return result
+        try:
+            return result.get()
+        except KeyboardInterrupt:
+            return result
+
+    def _prepare(
+        self, f: Callable[..., Any], args: Tuple[Any, ...], kwargs: Dict[str, Any]
+    ) -> Tuple[Ids, Tuple[Any, ...]]:
+        """Where a call goes, and the parts of its message."""
+        data, by_value = self.client._functions.pickled(f)
+        parts, carries_code = pack_arguments(args, kwargs)
+        ids = self._ids if self._ids is not None else self._ids_now()
+        if by_value or carries_code:
+            self.client._check_python(ids, name_of(f))
+        return ids, (data, *parts)
+
+    # ---- apply -------------------------------------------------------------------------------------
+
+    def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call `f(*args, **kwargs)` on the view's engines.
+
+        Returns:
+            The result when `block` is set, else an AsyncResult.
+        """
+        if self.block:
+            return self.apply_sync(f, *args, **kwargs)
+        return self.apply_async(f, *args, **kwargs)
+
+    def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Call `f(*args, **kwargs)` on the view's engines; don't wait.
+
+        Raises:
+            CannotPickle: naming what can't be sent
+            NoEnginesRegistered: there is no engine
+            PythonVersionMismatch: code by value for an engine with another Python
+        """
+        ids, parts = self._prepare(f, args, kwargs)
+        calls = self._send(_APPLY, ids, 0, parts, False)
+        return self._result(calls, self._balanced or type(ids) is int, name_of(f))
+
+    def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call `f(*args, **kwargs)` on the view's engines and wait for the result.
+
+        Raises:
+            RemoteError, CompositeError: f raised, or its engine was lost
+            and what apply_async() raises
+        """
+        ids, parts = self._prepare(f, args, kwargs)
+        single = self._balanced or type(ids) is int
+        calls = self._send(_APPLY, ids, 0, parts, True)
+        try:
+            self.client._raw.wait(calls)
+            if single:
+                return load_value(calls[0])
+        except KeyboardInterrupt:
+            return self._result(calls, single, name_of(f))
+        return self._result(calls, single, name_of(f)).get()
+
+    # ---- map ---------------------------------------------------------------------------------------
+
+    def map(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> Any:
+        """`f` for each item; see the subclasses."""
+        raise NotImplementedError
+
+    def map_async(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> AsyncMapResult:
+        """map() without waiting: an AsyncMapResult."""
+        options["block"] = False
+        return self.map(f, *sequences, **options)  # type: ignore[no-any-return]
+
+    def map_sync(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> List[Any]:
+        """map() with waiting: a list."""
+        options["block"] = True
+        return self.map(f, *sequences, **options)  # type: ignore[no-any-return]
+
+    def _map_function(self, f: Callable[..., Any]) -> Pickled:
+        """The pickle of a function that calls `f` for each item of its sequences."""
+        return self.client._functions.pickled(Expression(MAP, f))
+
+    # ---- waiting, history --------------------------------------------------------------------------
+
+    def wait(self, jobs: Union[None, "Job", Iterable["Job"]] = None, timeout: Optional[float] = -1) -> bool:
+        """Wait for results.
+
+        Args:
+            jobs: as for Client.wait(); None: everything that this view has sent
+            timeout: seconds; None or negative: no limit
+
+        Returns:
+            True when all are there, False after the time.
+        """
+        limit = None if timeout is None or timeout < 0 else timeout
+        if jobs is None:
+            own = self._own_numbers()
+            pending = [call for call in self.client._raw.outstanding() if own(call.sequence)]
+            return self.client._raw.wait(tuple(pending), limit)
+        from .client import _as_list
+
+        return self.client._wait_for(_as_list(jobs), limit, lambda: self.history)
+
+    def _own_numbers(self) -> Callable[[int], bool]:
+        spans = [(first, end) for first, end, view in list(self.client._log) if view == self._number]
+
+        def is_own(number: int) -> bool:
+            return any(first <= number < end for first, end in reversed(spans))
+
+        return is_own
+
+    @property
+    def history(self) -> List[str]:
+        """The msg_ids of this view's tasks, in the order of submission."""
+        return self.client._log_ids(self._number)
+
+    @property
+    def outstanding(self) -> Set[str]:
+        """The msg_ids of this view's tasks that have not ended."""
+        own = self._own_numbers()
+        return {msg_id(call) for call in self.client._raw.outstanding() if own(call.sequence)}
+
+    @property
+    def executor(self) -> "ViewExecutor":
+        """A concurrent.futures.Executor over this view."""
+        if self._executor is None:
+            from .executor import ViewExecutor
+
+            self._executor = ViewExecutor(self)
+        return self._executor
+
+    def queue_status(self, targets: "Targets" = None, verbose: bool = False) -> Dict[Any, Any]:
+        """Client.queue_status() for this view's engines."""
+        return self.client.queue_status(self._or_own(targets), verbose)
+
+    def _or_own(self, targets: Any) -> Any:
+        if targets is not None:
+            return targets
+        return "all" if self.targets is None else self.targets
+
+    def shutdown(
+        self, targets: "Targets" = None, restart: bool = False, hub: bool = False, block: Optional[bool] = None
+    ) -> None:
+        """Client.shutdown() for this view's engines."""
+        self.client.shutdown(self._or_own(targets), restart, hub, block)
+
+
+def columns_of(sequences: Tuple[Iterable[Any], ...]) -> Tuple[List[Any], int]:
+    """The sequences, sliceable and cut to the same length, and that length."""
+    if not sequences:
+        raise TypeError("map() needs at least one sequence")
+    columns: List[Any] = []
+    for sequence in sequences:
+        is_sliceable = hasattr(sequence, "__getitem__") and hasattr(sequence, "__len__")
+        columns.append(sequence if is_sliceable and not isinstance(sequence, dict) else list(sequence))
+    count = min(len(column) for column in columns)
+    return [column if len(column) == count else column[:count] for column in columns], count

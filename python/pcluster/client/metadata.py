@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is known about one task, under the names that users know."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
+
+from .. import _client
+from ..util import from_microseconds
+
+if TYPE_CHECKING:
+    from .client import Client
+
+_DEFAULTS: Tuple[Tuple[str, Any], ...] = (
+    ("msg_id", None),
+    ("submitted", None),
+    ("started", None),
+    ("completed", None),
+    ("received", None),
+    ("engine_uuid", None),
+    ("engine_id", None),
+    ("follow", None),
+    ("after", None),
+    ("status", None),
+    ("execute_input", None),
+    ("execute_result", None),
+    ("error", None),
+    ("stdout", ""),
+    ("stderr", ""),
+    ("outputs", []),
+    ("data", {}),
+    ("label", None),
+)
+
+KEYS = frozenset(name for name, _ in _DEFAULTS)
+
+_STATUS = {
+    _client.STATUS_PENDING: None,
+    _client.STATUS_OK: "ok",
+    _client.STATUS_ERROR: "error",
+    _client.STATUS_FAILED: "error",
+}
+
+
+class Metadata(Dict[str, Any]):
+    """A dict with a fixed set of keys, which are attributes, too.
+
+    Times (`submitted`, `started`, `completed`, `received`) are aware datetimes in UTC, or None.
+    Setting any other key is a KeyError.
+    """
+
+    def __init__(self, values: Mapping[str, Any] = {}, **more: Any) -> None:
+        super().__init__((name, value.copy() if hasattr(value, "copy") else value) for name, value in _DEFAULTS)
+        self.update(values, **more)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in KEYS:
+            raise KeyError(key)
+        super().__setitem__(key, value)
+
+    def update(self, *args: Any, **more: Any) -> None:
+        """Set several keys; KeyError for an unknown one."""
+        for key, value in dict(*args, **more).items():
+            self[key] = value
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            self[name] = value
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def msg_id(call: _client.Call) -> str:
+    """The text form of a task's id."""
+    return f"{call.session:016x}_{call.sequence}"
+
+
+def metadata_of(client: "Client", call: _client.Call, label: Any = None) -> Metadata:
+    """Everything that is known about a call, pending or not."""
+    found = Metadata(msg_id=msg_id(call), label=label)
+    found["stdout"] = call.output(_client.STREAM_STDOUT)
+    found["stderr"] = call.output(_client.STREAM_STDERR)
+    found["status"] = _STATUS[call.status]
+    if call.status != _client.STATUS_PENDING:
+        _, engine_id, submitted, started, completed, received = call.result()
+        found["engine_id"] = engine_id
+        found["engine_uuid"] = client._engine_uuid(engine_id)
+        found["submitted"] = from_microseconds(submitted)
+        found["started"] = from_microseconds(started)
+        found["completed"] = from_microseconds(completed)
+        found["received"] = from_microseconds(received)
+    return found
+
+
+def seconds_between(start: datetime.datetime, end: datetime.datetime) -> float:
+    """`end - start` in seconds."""
+    return (end - start).total_seconds()

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Small things that users import from here: `interactive`, `utc`."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import types
+from typing import Any, Callable, Optional, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+utc = datetime.timezone.utc
+
+
+def interactive(f: F) -> F:
+    """Decorator: make `f` look as if it had been defined in the interactive session.
+
+    On an engine its globals are then the engine's namespace. Closures are lost.
+    """
+    result: Any = f
+    if isinstance(f, types.FunctionType):
+        main = sys.modules["__main__"].__dict__
+        result = types.FunctionType(f.__code__, main, f.__name__, f.__defaults__)
+        result.__kwdefaults__ = f.__kwdefaults__
+        result.__doc__ = f.__doc__
+        result.__qualname__ = f.__qualname__
+    result.__module__ = "__main__"
+    return result  # type: ignore[no-any-return]
+
+
+def from_microseconds(value: int) -> Optional[datetime.datetime]:
+    """An aware UTC datetime from microseconds since 1970; None for 0, which means unknown."""
+    if not value:
+        return None
+    return datetime.datetime(1970, 1, 1, tzinfo=utc) + datetime.timedelta(microseconds=value)
