@@ -29,7 +29,7 @@ enum pc_suite { PC_SUITE_PLAIN = 0, PC_SUITE_AESGCM = 1, PC_SUITE_CHACHAPOLY = 2
 int pc_noise_init(void);
 
 /* True when this processor can run the suite (AES-GCM needs hardware support). False for
- * PC_SUITE_PLAIN and for numbers that are no suite, so a peer's byte can be asked about as it is. */
+ * PC_SUITE_PLAIN and for numbers that are no suite: a peer's byte can be asked about as it is. */
 bool pc_suite_available(enum pc_suite suite);
 
 /* The handshake. Under 400 bytes, so that a peer that is not authenticated yet stays cheap. */

@@ -3,15 +3,11 @@
  * lib/noise.c against the published vectors, and against everything a hostile peer can do to the
  * two messages. Each test runs once per suite; AESGCM is skipped where the processor lacks it.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <sodium.h>
 
 #include "lib/json.h"

@@ -3,21 +3,16 @@
  * lib/profile.c: where things are, and who may look at them. Folders are made by a child that has
  * given up being root: root owns everything it makes and reads everything others made.
  */
+#include "unit.h"
+
 #include <fcntl.h>
 #include <ftw.h>
 #include <grp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "lib/profile.h"
 
