@@ -7,6 +7,7 @@
 #include "lib/json.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -123,8 +124,11 @@ pc_json *pc_json_parse(const void *text, size_t size, struct pc_err *err)
         memcpy(copy, text, size);
     copy[size] = '\0';
     const char *end = copy;
+    errno = 0; /* the only way to tell whether cJSON had no memory */
     cJSON *json = cJSON_ParseWithLengthOpts(copy, size + 1, &end, true);
-    if (!json)
+    if (!json && errno == ENOMEM)
+        pc_err_set(err, PC_E_MEMORY, "out of memory for JSON text of %zu bytes", size);
+    else if (!json)
         pc_err_set(err, PC_E_PROTOCOL, "bad JSON text of %zu bytes: wrong at byte %zu", size,
                    end ? (size_t)(end - copy) : 0);
     pc_wipe(copy, size); /* connection files pass here, too */
