@@ -3,12 +3,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lib/proto.h"
 
 #define LARGE_PART      4096
 #define LARGE_ALIGNMENT 64
 #define SMALL_ALIGNMENT 8
+#define HUGE_MESSAGE                                                                               \
+    (4u << 20) /* from here on in large pages: a page fault per 2 MiB, not per 4 KiB */
+#define HUGE_ALIGNMENT (2u << 20)
 
 static size_t align_up(size_t value, size_t alignment)
 {
@@ -19,6 +23,18 @@ static size_t align_up(size_t value, size_t alignment)
 static size_t part_offset(size_t offset, uint64_t size)
 {
     return align_up(offset, size > LARGE_PART ? LARGE_ALIGNMENT : SMALL_ALIGNMENT);
+}
+
+static void *allocate(size_t size, bool has_large)
+{
+    if (!has_large)
+        return malloc(size);
+    if (size < HUGE_MESSAGE)
+        return aligned_alloc(LARGE_ALIGNMENT, align_up(size, LARGE_ALIGNMENT));
+    void *memory = aligned_alloc(HUGE_ALIGNMENT, align_up(size, HUGE_ALIGNMENT));
+    if (memory)
+        madvise(memory, align_up(size, HUGE_ALIGNMENT), MADV_HUGEPAGE); /* a wish */
+    return memory;
 }
 
 /* One allocation: struct, part table, body, parts. The offsets of large parts are aligned
@@ -38,11 +54,7 @@ struct pc_msg *pc_msg_new(uint8_t type, size_t body_size, const uint64_t *part_s
         has_large |= part_sizes[i] > LARGE_PART;
         offset = part_offset(offset, part_sizes[i]) + part_sizes[i];
     }
-    struct pc_msg *msg;
-    if (has_large)
-        msg = aligned_alloc(LARGE_ALIGNMENT, align_up(offset, LARGE_ALIGNMENT));
-    else
-        msg = malloc(offset);
+    struct pc_msg *msg = allocate(offset, has_large);
     if (!msg)
         return NULL;
     *msg = (struct pc_msg){
