@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pcluster controller: hub and scheduler without engines. */
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "parent/parent.h"
+
+int cmd_controller(int argc, char **argv)
+{
+    struct parent_options options = {.command = "controller", .with_controller = true};
+    long port = 0;
+    const struct option_row rows[] = {
+        {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},
+        {0, "cluster-id", OPTION_TEXT, &options.cluster_id, "ID",
+         "name of this cluster, to have several in one profile"},
+        {0, "daemonize", OPTION_SET, &options.daemonize, NULL,
+         "return when it is ready; log to a file of the profile"},
+        {0, "ip", OPTION_TEXT, &options.ip, "ADDR", "listen on this address (default: 127.0.0.1)"},
+        {0, "port", OPTION_NUMBER, &port, "PORT", "listen on this port (default: any free one)",
+         .min = 0, .max = 65535},
+        {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
+         "error, warn, info, debug (default: warn; info with --daemonize)",
+         .choices = "error warn info debug"},
+        {0},
+    };
+    const struct option_page page = {
+        .command = "controller",
+        .operands = "",
+        .about = "Starts a controller; engines are added with 'pcluster engine', here or on other\n"
+                 "machines that have its file security/pcluster-engine.json.",
+        .rows = rows,
+    };
+    int exit_code;
+    if (options_read(&page, argc, argv, &exit_code) < 0)
+        return exit_code;
+    options.port = (uint16_t)port;
+    return parent_main(&options);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pcluster start: controller and engines on this machine. */
+#include <sched.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "parent/parent.h"
+
+/* As many as there are processors this process may use. */
+static long default_count(void)
+{
+    cpu_set_t allowed;
+    long count = sched_getaffinity(0, sizeof(allowed), &allowed) == 0
+                     ? CPU_COUNT(&allowed)
+                     : sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > PARENT_ENGINES_MAX ? PARENT_ENGINES_MAX : count;
+}
+
+int cmd_start(int argc, char **argv)
+{
+    struct parent_options options = {
+        .command = "start", .with_controller = true, .use_nursery = true};
+    long count = default_count();
+    long port = 0;
+    const struct option_row rows[] = {
+        {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: processors)",
+         .min = 1, .max = PARENT_ENGINES_MAX},
+        {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},
+        {0, "cluster-id", OPTION_TEXT, &options.cluster_id, "ID",
+         "name of this cluster, to have several in one profile"},
+        {0, "daemonize", OPTION_SET, &options.daemonize, NULL,
+         "return when the engines have answered; log to a file of the profile"},
+        {0, "ip", OPTION_TEXT, &options.ip, "ADDR", "listen on this address (default: 127.0.0.1)"},
+        {0, "port", OPTION_NUMBER, &port, "PORT", "listen on this port (default: any free one)",
+         .min = 0, .max = 65535},
+        {0, "preload", OPTION_TEXT, &options.preload, "MOD,MOD",
+         "import these modules once, before engines are forked"},
+        {0, "no-nursery", OPTION_CLEAR, &options.use_nursery, NULL,
+         "start each engine from scratch instead of forking it"},
+        {0, "python", OPTION_TEXT, &options.python, "PATH",
+         "Python whose packages engines see (default: that of VIRTUAL_ENV)"},
+        {0, "transport", OPTION_CHOICE, &options.transport, "WAY",
+         "how engines connect: any, unix, tcp (default: any)", .choices = "any unix tcp"},
+        {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
+         "error, warn, info, debug (default: warn; info with --daemonize)",
+         .choices = "error warn info debug"},
+        {0},
+    };
+    const struct option_page page = {
+        .command = "start",
+        .operands = "",
+        .about = "Starts a cluster and supervises it until Ctrl-C or 'pcluster stop'.",
+        .rows = rows,
+    };
+    int exit_code;
+    if (options_read(&page, argc, argv, &exit_code) < 0)
+        return exit_code;
+    options.engine_count = (uint32_t)count;
+    options.port = (uint16_t)port;
+    return parent_main(&options);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pcluster status: one cluster, as it says itself. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/ask.h"
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "cmd/table.h"
+#include "lib/clock.h"
+
+static long long number(const pc_json *object, const char *name)
+{
+    return object ? (long long)pc_json_i64_or(object, name, 0) : 0;
+}
+
+static void print_head(const pc_json *status)
+{
+    const pc_json *pids = pc_json_member(status, "pids");
+    const pc_json *tasks = pc_json_member(status, "tasks");
+    const char *cluster_id = pc_json_str_or(status, "cluster_id", "");
+    const char *unix_path = pc_json_str_or(status, "unix", NULL);
+    int64_t up_s = (pc_wall_us() - pc_json_i64_or(status, "started_us", 0)) / 1000000;
+    printf("cluster  %s%sprofile '%s', up for %" PRId64 " s\n", cluster_id,
+           cluster_id[0] ? " in " : "", pc_json_str_or(status, "profile", "?"), up_s);
+    printf("address  %s\n", pc_json_str_or(status, "url", "?"));
+    if (unix_path)
+        printf("         unix:%s\n", unix_path);
+    printf("pids     parent %lld, scheduler %lld, hub %lld\n", number(pids, "parent"),
+           number(pids, "scheduler"), number(pids, "hub"));
+    printf("clients  %lld\n", number(status, "clients"));
+    printf("tasks    %lld submitted, %lld done, %lld failed, %lld pending\n",
+           number(tasks, "submitted"), number(tasks, "done"), number(tasks, "failed"),
+           number(tasks, "pending"));
+}
+
+/* Its first line: the last words of an engine follow. */
+static void add_reason(struct table *table, const char *reason)
+{
+    table_add(table, "%.*s", (int)strcspn(reason, ";\n"), reason);
+}
+
+static void print_engines(const pc_json *engines)
+{
+    static const char *const titles[] = {">id",     ">pid",  "state",   "host",   "python",
+                                         ">memory", ">done", ">failed", ">queue", "reason"};
+    size_t columns = sizeof(titles) / sizeof(titles[0]);
+    bool has_reason = false;
+    const pc_json *row = engines ? pc_json_first(engines) : NULL;
+    struct table table;
+    char memory[32];
+    if (!row) {
+        puts("engines  none");
+        return;
+    }
+    for (const pc_json *one = row; one; one = pc_json_next(one))
+        has_reason = has_reason || pc_json_str_or(one, "reason", NULL);
+    columns -= !has_reason;
+    putchar('\n');
+    table_init(&table, titles, columns);
+    for (; row; row = pc_json_next(row)) {
+        size_text(pc_json_i64_or(row, "memory_bytes", -1), memory, sizeof(memory));
+        table_add(&table, "%lld", number(row, "id"));
+        table_add(&table, "%lld", number(row, "pid"));
+        table_add(&table, "%s", pc_json_str_or(row, "state", "?"));
+        table_add(&table, "%s", pc_json_str_or(row, "host", "?"));
+        table_add(&table, "%s", pc_json_str_or(row, "python", "-"));
+        table_add(&table, "%s", memory);
+        table_add(&table, "%lld", number(row, "tasks_done"));
+        table_add(&table, "%lld", number(row, "tasks_failed"));
+        table_add(&table, "%lld", number(row, "queue"));
+        if (has_reason)
+            add_reason(&table, pc_json_str_or(row, "reason", ""));
+    }
+    table_print(&table);
+    table_fini(&table);
+}
+
+int cmd_status(int argc, char **argv)
+{
+    struct ask_where where = {0};
+    bool as_json = false;
+    const struct option_row rows[] = {
+        {0, "profile", OPTION_TEXT, &where.profile, "NAME", "profile (default: default)"},
+        {0, "cluster-id", OPTION_TEXT, &where.cluster_id, "ID",
+         "name of the cluster, when a profile has several"},
+        {0, "file", OPTION_TEXT, &where.file, "PATH",
+         "connection file (default: pcluster-client.json of the profile)"},
+        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
+        {0},
+    };
+    const struct option_page page = {
+        .command = "status",
+        .operands = "",
+        .about = "Shows a cluster: its address, processes, engines and tasks.",
+        .rows = rows,
+    };
+    struct pc_client *client;
+    struct pc_err err;
+    int exit_code;
+    if (options_read(&page, argc, argv, &exit_code) < 0)
+        return exit_code;
+    if (ask_connect(&client, &where, &err) < 0)
+        return ask_error("status", &err);
+    pc_json *status = ask_query(client, "{\"query\":\"status\"}", &err);
+    pc_client_close(client);
+    if (!status)
+        return ask_error("status", &err);
+    if (as_json) {
+        char *text = pc_json_print_pretty(status);
+        puts(text);
+        free(text);
+    } else {
+        print_head(status);
+        print_engines(pc_json_member(status, "engines"));
+    }
+    pc_json_free(status);
+    return CMD_OK;
+}
