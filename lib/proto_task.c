@@ -81,14 +81,12 @@ int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, stru
 {
     struct pc_reader reader;
     pc_reader_init(&reader, msg->body, msg->head.body_size);
-    uint8_t status = pc_get_u8(&reader);
+    struct pc_result_body got = {0};
+    uint8_t status = got.status = pc_get_u8(&reader);
     const uint8_t *zero = pc_get_bytes(&reader, 7);
-    struct pc_result_body got = {
-        .status = status,
-        .submitted_us = (int64_t)pc_get_u64(&reader),
-        .started_us = (int64_t)pc_get_u64(&reader),
-        .completed_us = (int64_t)pc_get_u64(&reader),
-    };
+    got.submitted_us = (int64_t)pc_get_u64(&reader);
+    got.started_us = (int64_t)pc_get_u64(&reader);
+    got.completed_us = (int64_t)pc_get_u64(&reader);
     static const uint8_t zeros[7];
     if (!pc_reader_done(&reader) || memcmp(zero, zeros, sizeof(zeros)) != 0 ||
         status < PC_STATUS_OK || status > PC_STATUS_FAILED)
@@ -150,7 +148,9 @@ void pc_record_encode(uint8_t out[PC_RECORD_SIZE], const struct pc_record *recor
 
 int pc_record_decode(struct pc_reader *reader, struct pc_record *record)
 {
-    struct pc_record got = {.event = pc_get_u8(reader), .kind = pc_get_u8(reader)};
+    struct pc_record got = {0};
+    got.event = pc_get_u8(reader);
+    got.kind = pc_get_u8(reader);
     got.status = pc_get_u8(reader);
     uint8_t zero = pc_get_u8(reader);
     got.engine_id = pc_get_u32(reader);

@@ -290,6 +290,8 @@ static int move_exactly(const struct attempt *a, int fd, uint8_t *bytes, size_t 
                 if (err->code != PC_E_INTERRUPTED)
                     return -1;
             }
+        } else if (is_write && (errno == EPIPE || errno == ECONNRESET)) {
+            return 0; /* it has closed already: what it answered before says why, so read that */
         } else if (errno != EINTR) {
             return pc_err_set(err, PC_E_LOST, "%s dropped the connection during the handshake: %s",
                               a->name, strerror(errno));
