@@ -116,6 +116,7 @@ static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err
     struct parent_role *scheduler = peer;
     if (!scheduler->is_remote)
         return pc_err_set(err, PC_E_PROTOCOL, "it may not stop its parent");
+    scheduler->has_told = true;
     if (parent->state == PARENT_STARTING) {
         parent_fail(parent, "the controller at %s is stopping", parent->address);
         return 0;

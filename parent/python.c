@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +52,7 @@ static _Noreturn void run_python(const char *path, int answer_fd)
 {
     static const char script[] = "import sys; print(sys.implementation.name, "
                                  "'%d.%d' % sys.version_info[:2], flush=True)";
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may hang, and we may be killed */
     int null = open("/dev/null", O_RDWR);
     dup2(null, STDIN_FILENO);
     dup2(answer_fd, STDOUT_FILENO);

@@ -37,6 +37,7 @@ struct parent_role {
     bool is_remote; /* no process of ours */
     bool is_ready;
     bool is_told;  /* to stop */
+    bool has_told; /* us to stop: a controller elsewhere */
     char *failure; /* what it said in FAILED */
     struct pc_conn conn;
     uv_timer_t linger;

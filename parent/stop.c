@@ -71,12 +71,18 @@ void parent_stop(struct parent *parent, const char *reason)
     if (parent->state >= PARENT_STOPPING)
         return;
     int grace_ms = parent->state == PARENT_READY ? GRACE_MS : START_GRACE_MS;
+    /* A controller elsewhere goes on, and tells our engines nothing. */
+    if (parent->scheduler.is_remote && !parent->scheduler.has_told)
+        grace_ms = 0;
     pc_info("stopping: %s", reason);
     parent->state = PARENT_STOPPING;
     uv_timer_stop(&parent->respawn_timer);
     uv_timer_stop(&parent->start_timer);
     tell_role(&parent->scheduler, reason, grace_ms);
-    tell_role(&parent->nursery, reason, grace_ms);
+    if (parent->nursery.is_ready)
+        tell_role(&parent->nursery, reason, grace_ms);
+    else /* it has no engine to see off, and may be importing for minutes */
+        parent_role_kill(&parent->nursery);
     uv_timer_start(&parent->stop_timer, on_limit, (uint64_t)(grace_ms + FORCE_AFTER_MS),
                    FORCE_AFTER_MS);
     parent_stop_step(parent);
