@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What people do with the Python client, on a real cluster."""
+
+import asyncio
+import concurrent.futures
+import math
+import os
+import shutil
+import sys
+import threading
+
+import pytest
+from conftest import wait_until
+from shared import ENGINES, client, run_python, run_script, shared  # noqa: F401 (fixtures)
+
+import pcluster
+from pcluster import Client, Reference, error
+
+SESSION = """\
+>>> from pcluster import Client
+>>> c = Client()
+>>> c.ids
+[0, 1, 2, 3]
+>>> c[:].apply_sync(lambda: "Hello, World")
+['Hello, World', 'Hello, World', 'Hello, World', 'Hello, World']
+"""
+
+
+def pythons():
+    """The Python of the tests, and another one of the same version that comes first in PATH."""
+    found = [sys.executable]
+    other = shutil.which("python3")
+    if other and os.path.realpath(other) != os.path.realpath(sys.executable):
+        done = run_python("-c", "import sys; print(sys.version_info[:2])", python=other)
+        if done.stdout.strip() == str(sys.version_info[:2]):
+            found.append(other)
+    return found
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_reference_session(shared, python):
+    """As typed, in a plain interpreter."""
+    lines = SESSION.splitlines()
+    typed = "".join(line[4:] + "\n" for line in lines if line.startswith(">>> "))
+    expected = [line for line in lines if not line.startswith(">>> ")]
+    done = run_python("-i", "-q", python=python, input=typed)
+    assert done.stdout.splitlines() == expected, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ways_to_connect(shared):
+    for arguments in ({}, {"profile": "default"}, {"connection_info": shared.file},
+                      {"url_file": shared.file}, {"transport": "tcp"}, {"transport": "unix"},
+                      {"profile_dir": os.path.dirname(os.path.dirname(shared.file))}):
+        with Client(**arguments) as c:
+            assert c.ids == [0, 1, 2, 3]
+            assert c[0].apply_sync(os.getpid) == c.engines[0].pid
+            assert c.info["address"].startswith("tcp") == (arguments.get("transport") == "tcp")
+            assert c.profile == "default" and c.cluster_id == ""
+
+
+# ---- calls ------------------------------------------------------------------------------------
+
+
+def test_apply(client):
+    assert client[1].apply_sync(pow, 2, 10) == 1024
+    assert client[1:3].apply(pow, 2, 5).get() == [32, 32]
+    assert client[[3]].apply_sync(dict, f=1, self=2) == [{"f": 1, "self": 2}]
+    pids = client[:].apply_sync(os.getpid)
+    assert pids == [engine.pid for engine in client.engines] and len(set(pids)) == ENGINES
+    balanced = client.load_balanced_view()
+    assert balanced.apply_sync(os.getpid) in pids
+    assert client.load_balanced_view([2]).apply_sync(os.getpid) == pids[2]
+
+
+def test_execute_push_pull(client):
+    view = client[:]
+    view.execute("import os; a = os.getpid()", block=True)
+    assert view["a"] == view.apply_sync(os.getpid)
+    view.push({"b": [1, 2], "größe": "ü"}, block=True)
+    view.push({"b[0]": 5, "os.path.sep2": "/"}, block=True)
+    assert client[0].pull(["b", "größe", "len(b)", "os.path.sep2"], block=True) == [[5, 2], "ü", 2, "/"]
+    view["c"] = None
+    assert view["c"] == [None] * ENGINES
+    with pytest.raises(error.CompositeError, match="NameError"):
+        view["nothing"]
+
+
+def test_execute_with_reply(client):
+    first = client[0].execute("6 * 7", silent=False).get()
+    second = client[0].execute("print('x'); None", silent=False).get()
+    assert first.data == {"text/plain": "42"} and second.data == {}
+    assert second.execution_count == first.execution_count + 1
+    assert second.stdout == "x\n" and "42>" in repr(first)
+
+
+def test_run(client, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("x = 41\nx += 1", encoding="utf-8")
+    client[:].run(str(script), block=True)
+    assert client[:]["x"] == [42] * ENGINES
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 1000])
+def test_scatter_and_gather(client, n):
+    for dist in "br":
+        client[:].scatter("x", range(n), dist=dist, block=True)
+        assert sum(client[:].pull("len(x)", block=True)) == n
+        assert [i for part in client[:]["x"] for i in part] != [] or n == 0
+        client[:].scatter("x", list(range(n)), dist=dist, block=True)
+        assert client[:].gather("x", dist=dist, block=True) == list(range(n))
+
+
+def test_clear(client):
+    client[:]["a"] = 1
+    client[0].clear(block=True)
+    with pytest.raises(error.RemoteError, match="NameError"):
+        client[0]["a"]
+    assert client[1:]["a"] == [1, 1, 1]
+    client.clear(block=True)
+    with pytest.raises(error.CompositeError):
+        client[1:]["a"]
+    assert client[:].apply_sync(lambda: "still here") == ["still here"] * ENGINES
+
+
+# ---- map --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, 100_000])
+def test_map_of_10000(client, chunksize):
+    view = client.load_balanced_view()
+    items = range(10_000 if chunksize > 1 else 2_000)
+    result = view.map_async(lambda x: x * x, items, chunksize=chunksize)
+    assert result.get() == [x * x for x in items]
+    assert len(set(result.engine_id)) == min(ENGINES, len(result.msg_ids))
+
+
+def test_direct_map(client):
+    assert client[:].map_sync(lambda x, y: x - y, range(1000), range(1000)) == [0] * 1000
+    assert client[:].map_sync(math.sqrt, [4.0]) == [2.0]
+    assert client[:].map_sync(abs, []) == []
+
+
+def test_unordered_map(client):
+    result = client.load_balanced_view().map_async(abs, range(100), ordered=False)
+    assert sorted(result) == list(range(100))
+
+
+def test_imap_over_infinite_input(client):
+    import itertools
+
+    squares = client.load_balanced_view().imap(lambda x: x * x, itertools.count())
+    assert [next(squares) for _ in range(50)] == [x * x for x in range(50)]
+    squares.cancel()
+    assert len(list(squares)) <= ENGINES
+
+
+def test_map_with_errors(client):
+    def bad(x):
+        if x % 3 == 0:
+            raise ValueError(x)
+        return x
+
+    view = client.load_balanced_view()
+    with pytest.raises(error.CompositeError) as info:
+        view.map_sync(bad, range(30))
+    assert len(info.value.elist) == 10
+    kept = view.map_sync(bad, range(30), return_exceptions=True)
+    assert [isinstance(item, error.RemoteError) for item in kept] == [x % 3 == 0 for x in range(30)]
+
+
+# ---- results ----------------------------------------------------------------------------------
+
+
+def test_metadata(client):
+    import datetime
+
+    before = datetime.datetime.now(datetime.timezone.utc)
+    result = client[:].set_flags(label="grüße").apply_async(lambda: print("out") or 5)
+    assert result.get() == [5] * ENGINES
+    for number, row in enumerate(result.metadata):
+        assert row.engine_id == number and row.status == "ok" and row.label == "grüße"
+        assert row.engine_uuid == client.engines[number].uuid
+        assert row.stdout == "out\n" and row.stderr == ""
+        assert row.submitted <= row.started <= row.completed <= row.received
+        assert abs((row.submitted - before).total_seconds()) < 600
+    assert result.msg_ids == client.history
+    assert 0 <= result.serial_time and 0 < result.wall_time
+
+
+def test_output(client):
+    def talk():
+        import subprocess
+        import sys
+
+        print("from print")
+        print("to stderr", file=sys.stderr)
+        sys.stdout.flush()
+        os.write(1, b"from write\n")
+        subprocess.run(["echo", "from echo"], check=True)
+        return "said"
+
+    result = client[0].apply_async(talk)
+    assert result.get() == "said"
+    assert sorted(result.stdout.splitlines()) == ["from echo", "from print", "from write"]
+    assert result.stderr == "to stderr\n"
+
+
+def test_output_precedes_the_result(client):
+    for _ in range(20):
+        result = client[1].apply_async(lambda: print("x" * 10_000))
+        result.get()
+        assert result.stdout == "x" * 10_000 + "\n"
+
+
+def test_waiting(client, shared):
+    gate = os.path.join(shared.home.work, "gate")
+    os.mkfifo(gate)
+    result = client[0].apply_async(lambda: open(gate).read())
+    assert not result.ready() and not client.wait(timeout=0.01)
+    with pytest.raises(TimeoutError):
+        result.get(timeout=0.01)
+    assert client.outstanding == set(result.msg_ids)
+    assert "pending" in repr(result)
+    with open(gate, "w", encoding="utf-8") as file:
+        file.write("open")
+    assert client.wait(timeout=60) and result.get() == "open" and result.successful()
+    os.unlink(gate)
+
+
+def test_futures(client):
+    view = client.load_balanced_view()
+    results = [view.apply_async(pow, 2, n) for n in range(20)]
+    found = [f.result() for f in concurrent.futures.as_completed(results, 60)]
+    assert sorted(found) == [2**n for n in range(20)]
+    called = threading.Event()
+    view.apply_async(int).add_done_callback(lambda f: called.set())
+    assert called.wait(60)
+
+    async def main():
+        return await asyncio.gather(*(client[i].apply_async(abs, -i) for i in range(ENGINES)))
+
+    assert asyncio.run(main()) == list(range(ENGINES))
+    with client.executor() as executor:
+        assert list(executor.map(pow, [2] * 5, range(5))) == [1, 2, 4, 8, 16]
+
+
+def test_background_reads_while_nobody_waits(client):
+    results = [client[0].apply_async(bytes, 100_000) for _ in range(100)]
+    wait_until(lambda: all(r._all_ended() for r in results), "results to arrive by themselves")
+
+
+# ---- what is sent -----------------------------------------------------------------------------
+
+
+def test_functions_of_main(shared, tmp_path):
+    """Closures, recursion, decorators, classes and pushed names, from a script."""
+    out = run_script("""
+import functools, math
+from pcluster import Client, Reference, PrePickled
+c = Client()
+view, one = c[:2], c[0]
+
+def fact(n):
+    return 1 if n < 2 else n * fact(n - 1)
+
+def add(n):
+    return lambda x: x + n
+
+def logged(f):
+    @functools.wraps(f)
+    def wrapper(*args):
+        return ("logged", f(*args))
+    return wrapper
+
+@logged
+def half(x):
+    return math.floor(x / 2)
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+    def moved(self, by):
+        return type(self)(self.x + by)
+    def __eq__(self, other):
+        return self.x == other.x
+
+print(one.apply_sync(fact, 10))
+print(view.apply_sync(add(5), 1), one.apply_sync(add(6), 1))
+print(one.apply_sync(half, 9), half.__name__)
+print(one.apply_sync(Point(3).moved, 4) == Point(7), type(one.apply_sync(Point, 1)) is Point)
+print(one.apply_sync(functools.partial(pow, 2), 5))
+print(one.apply_sync(lambda: sum(x * x for x in range(5))))
+limit = 10
+def above(x):
+    return x > limit
+print(one.apply_sync(above, 7)); limit = 5; print(one.apply_sync(above, 7))
+items = [1]
+def count():
+    return len(items)
+print(one.apply_sync(count)); items.append(2); print(one.apply_sync(count))
+
+view.push({"pushed": 7}, block=True)
+print(view.apply_sync(lambda: pushed))
+view.execute("def theirs(x): return x + pushed", block=True)
+print(view.apply_sync(lambda: theirs(1)))
+print(view.apply_sync(Reference("theirs"), Reference("pushed * 2")))
+def set_global():
+    global made
+    made = 1
+one.apply_sync(set_global)
+print(one["made"])
+heavy = PrePickled({"k": list(range(1000))})
+print(view.apply_sync(lambda d: len(d["k"]), heavy))
+print(c.load_balanced_view().map_sync(fact, range(6), chunksize=2))
+try:
+    one.apply_sync(lambda: missing_name)
+except Exception as e:
+    print("NameError" in str(e), "push" in str(e))
+""", tmp_path)
+    assert out.splitlines() == [
+        "3628800", "[6, 6] 7", "('logged', 4) half", "True True", "32", "30", "False", "True",
+        "1", "2", "[7, 7]", "[8, 8]", "[21, 21]", "1", "[1000, 1000]", "[1, 1, 2, 6, 24, 120]",
+        "True True",
+    ]
+
+
+def test_values_arrive_as_they_were(client):
+    import datetime
+    import decimal
+
+    values = [
+        None, True, 1 << 200, -1.5, float("inf"), 1j, "ü\N{SNOWMAN}\U0001F600\0", b"\0\xff", bytearray(b"x"),
+        [1, [2, [3]]], (1,), {1, 2}, frozenset("ab"), {"k": {"größe": (1, None)}}, range(5),
+        datetime.datetime(2024, 1, 1), decimal.Decimal("1.1"), ValueError("not raised"), int, math.sin,
+    ]
+    back = client[0].apply_sync(lambda *args: list(args), *values)
+    assert repr(back) == repr(values)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_100_megabytes(client, kind):
+    data = kind(os.urandom(1 << 20) * 100)
+    assert client[0].apply_sync(hash if kind is bytes else len, data) is not None
+    back = client[0].apply_sync(lambda x: x, data)
+    assert back == data and type(back) is kind
+    client[0]["data"] = data
+    assert client[0]["data"] == data
+
+
+def test_arrays(client):
+    numpy = pytest.importorskip("numpy")
+    array = numpy.random.default_rng(3).random((1 << 20,))
+    twice = client[0].apply_sync(lambda a: (a.flags.writeable, a * 2), array)
+    assert twice[0] and (twice[1] == array * 2).all() and twice[1].flags.writeable
+    client[:].scatter("part", array, block=True)
+    assert (client[:].gather("part", block=True) == array).all()
+    strided = array[::3]
+    assert (client[0].apply_sync(lambda a: a, strided) == strided).all()
+    structured = numpy.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])
+    assert (client[0].apply_sync(lambda a: a, structured) == structured).all()
+
+
+def test_reference(client):
+    client[:]["value"] = 20
+    assert client[0].apply_sync(lambda a, b: a + b, Reference("value"), b=Reference("value + 1")) == 41
+    client[0].execute("def f(x): return x * value", block=True)
+    assert client[0].apply_sync(Reference("f"), 2) == 40
+    client[0].execute("def f(x): return -x", block=True)
+    assert client[0].apply_sync(Reference("f"), 2) == -2
+    assert client[0].map_sync(abs, [Reference("-value")]) == [20]
+    with pytest.raises(error.RemoteError, match="NameError"):
+        client[0].apply_sync(abs, Reference("nothing"))
+
+
+# ---- the cluster ------------------------------------------------------------------------------
+
+
+def test_status(client, shared):
+    client[:].apply_sync(int)
+    status = client.status()
+    assert status["pids"]["parent"] == shared.pid
+    assert [row["id"] for row in status["engines"]] == list(range(ENGINES))
+    wait_until(lambda: client.queue_status(0)["completed"] > 0, "the hub to count")
+    everything = client.queue_status()
+    assert set(everything) == {*range(ENGINES), "unassigned"}
+    assert everything[1]["queue"] == everything[1]["tasks"] == 0
+
+
+def test_clients_do_not_disturb_each_other(shared):
+    with Client(shared.file) as one, Client(shared.file) as two:
+        a = [one[0].apply_async(lambda i=i: ("one", i)) for i in range(50)]
+        b = [two[0].apply_async(lambda i=i: ("two", i)) for i in range(50)]
+        assert [r.get() for r in a] == [("one", i) for i in range(50)]
+        assert [r.get() for r in b] == [("two", i) for i in range(50)]
+        assert one.session != two.session
+
+
+def test_late_engines(start):
+    cluster = start(1)
+    with Client(cluster.file) as c:
+        view = c.direct_view()
+        assert view.apply_sync(int) == [0]
+        with pytest.raises(TimeoutError):
+            c.wait_for_engines(2, timeout=0.05)
+        host = cluster.home.popen("engine", "-n", "1", "--file", cluster.engine_file)
+        try:
+            c.wait_for_engines(2, timeout=60)
+            assert len(view) == 2 and view.apply_sync(int) == [0, 0]
+        finally:
+            host.terminate()
+            host.communicate()
+        wait_until(lambda: c.ids == [0], "the engine to leave")
+
+
+def test_census(shared):
+    example = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "census.py")
+    folder = os.path.dirname(pcluster.__file__)
+    done = run_python(example, "--top", "3", folder)
+    assert done.returncode == 0, done.stderr
+    assert "files" in done.stdout and "4 engines:" in done.stdout and "self" in done.stdout
+    done = run_python(example, shared.home.runtime)
+    assert done.returncode == 1 and "no .py files" in done.stderr
+    done = run_python(example, "--profile", "nobody's", folder)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
