@@ -14,7 +14,8 @@
 #define RECORD_HEAD  2
 #define RECORD_MAX   (RECORD_HEAD + PC_RECORD_PLAIN_MAX + PC_NOISE_TAG_SIZE)
 #define SEALED_MAX   (2 * RECORD_MAX) /* sealed ahead of what the system takes */
-#define FLAT_SIZE    4096             /* room in one flat segment */
+#define FLAT_FIRST   512              /* room in a flat segment when nothing else is queued ... */
+#define FLAT_SIZE    4096             /* ... and in those behind it */
 #define BY_REFERENCE 8192             /* larger parts are sent from where they are */
 
 static const uint8_t magic[8] = {'P', 'C', 'L', 'U', 'S', 'T', 'E', 'R'};
@@ -368,11 +369,13 @@ static uint8_t *flat_place(struct pc_wire *wire, size_t size)
 {
     struct pc_wire_segment *last = wire->out_last;
     if (!last || last->msg || last->capacity - last->size < size) {
+        /* An idle connection shall cost little, a busy one few allocations. */
+        size_t usual = last || wire->out_spare ? FLAT_SIZE : FLAT_FIRST;
         if (wire->out_spare && size <= FLAT_SIZE) {
             last = wire->out_spare;
             wire->out_spare = NULL;
         } else {
-            size_t capacity = size > FLAT_SIZE ? size : FLAT_SIZE;
+            size_t capacity = size > usual ? size : usual;
             last = malloc(sizeof(*last) + capacity);
             if (!last)
                 return NULL;

@@ -293,11 +293,12 @@ void engines_beat(struct sched *s)
                      (long long)silent / 1000);
             engine_set_why(engine, text);
             engine_finish(engine);
-        } else {
-            if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms)
-                pc_conn_send_body(&engine->control->conn, PC_MSG_PING, NULL, 0);
-            else if (engine->work)
+        } else if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms) {
+            /* It has been idle: its buffers are better off elsewhere. */
+            pc_wire_trim(&engine->control->conn.sock.wire);
+            if (engine->work)
                 pc_wire_trim(&engine->work->conn.sock.wire);
+            pc_conn_send_body(&engine->control->conn, PC_MSG_PING, NULL, 0);
         }
     }
 }
@@ -316,7 +317,7 @@ void engines_shutdown(struct sched *s, const struct pc_msg *shutdown)
 void engines_drop(struct sched *s)
 {
     struct engine *engine, *next;
-    HASH_ITER(hh_uuid, s->engines_by_uuid, engine, next) {
+    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
         if (!engine->why[0])
             engine_set_why(engine, "was given up: the cluster was stopped");
         engine_finish(engine);
