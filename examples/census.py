@@ -103,7 +103,7 @@ def main():
         sys.exit(f"census.py: no .py files in {options.folder}")
     try:
         client = pcluster.Client(profile=options.profile, cluster_id=options.cluster_id)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"census.py: {error}")
 
     with client:

@@ -10,8 +10,6 @@ import pytest
 from conftest import DEADLINE_S, wait_until
 from shared import run_script, shared  # noqa: F401 (fixtures)
 
-from pcluster import Client
-
 class Script:
     """A Python program that is told to go on by signals, and says where it is."""
 
@@ -53,11 +51,16 @@ def script(shared, tmp_path):
         if one.process.poll() is None:
             one.process.kill()
             one.process.communicate()
-    with Client(shared.file) as c:
-        for engine in c.engines:
-            if c.queue_status(engine.id)["tasks"]:
-                os.kill(engine.pid, signal.SIGINT)
-        wait_until(lambda: not any(c.queue_status(i)["tasks"] for i in c.ids), "idle engines")
+    wait_until(lambda: not interrupted(shared), "idle engines")
+
+
+def interrupted(cluster):
+    """Interrupts what runs; the tasks of a client that left go on. Number of tasks left."""
+    status = cluster.status()
+    for row in status["engines"]:
+        if row["state"] == "busy":
+            os.kill(row["pid"], signal.SIGINT)
+    return status["tasks"]["pending"]
 
 
 @pytest.mark.parametrize("with_background", [False, True])
