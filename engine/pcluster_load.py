@@ -64,9 +64,17 @@ class _Loader(pickle.Unpickler):
     """Unpickles functions into the namespace."""
 
     def find_class(self, module, name):
-        is_ours = name in _REPLACED and module.partition(".")[0] == "cloudpickle"
+        if module.partition(".")[0] != "cloudpickle":
+            return super().find_class(module, name)
+        found = self._find_in_cloudpickle(module, name)
+        replacement = _REPLACED.get(name)
+        if replacement is None:
+            return found
+        return lambda *arguments: replacement(found, *arguments)
+
+    def _find_in_cloudpickle(self, module, name):
         try:
-            found = super().find_class(module, name)
+            return super().find_class(module, name)
         except ModuleNotFoundError as error:
             if error.name != "cloudpickle":
                 raise
@@ -74,10 +82,9 @@ class _Loader(pickle.Unpickler):
                 "this was sent by value, for which the engines' Python "
                 f"({sys.executable or 'built in'}) needs the package cloudpickle", name=error.name
             ) from None
-        if not is_ours:
-            return found
-        replacement = _REPLACED[name]
-        return lambda *arguments: replacement(found, *arguments)
+        except AttributeError:
+            # Version 3 has joined the two modules of version 2; the client may have the newer.
+            return super().find_class("cloudpickle.cloudpickle_fast", name)
 
 
 def load(data, buffers=()):
