@@ -46,7 +46,8 @@ struct nursery {
     struct eng_config config;
     pc_json *config_json;
     struct eng_children children;
-    unsigned wanted; /* engines still to be started */
+    int thread_count; /* before there was Python: more than 1 under a sanitizer */
+    unsigned wanted;  /* engines still to be started */
     enum state state;
     int64_t deadline_ms; /* of a state other than RUNNING */
 };
@@ -96,19 +97,20 @@ static void receive_config(struct nursery *n)
 static void check_threads(struct nursery *n, const char *module)
 {
     char text[512];
-    int count = eng_py_thread_count();
-    if (count <= 1)
+    int count = eng_py_thread_count() - n->thread_count;
+    if (count <= 0)
         return;
     snprintf(text, sizeof(text),
              "the module '%s' has started %d thread%s, so engines can't be forked from an "
              "interpreter that has loaded it; leave it out of --preload, or use --no-nursery",
-             module, count - 1, count == 2 ? "" : "s");
+             module, count, count == 1 ? "" : "s");
     fail(n, text);
 }
 
 static void warm_up(struct nursery *n)
 {
     struct pc_err err;
+    n->thread_count = eng_py_thread_count();
     if (eng_py_init(n->config.python, &err))
         fail(n, err.text);
     check_threads(n, "site");

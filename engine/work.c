@@ -103,23 +103,24 @@ static bool may_start(const struct eng_work *work)
 
 static void put_waiting(struct eng_work *work, struct pc_msg *msg)
 {
-    if (work->waiting_first + work->waiting_count == work->waiting_capacity) {
+    if (work->waiting_first) {
         memmove(work->waiting, work->waiting + work->waiting_first,
                 work->waiting_count * sizeof(*work->waiting));
         work->waiting_first = 0;
-        if (work->waiting_count == work->waiting_capacity) {
-            work->waiting_capacity = 2 * work->waiting_capacity + 16;
-            work->waiting =
-                pc_xrealloc(work->waiting, work->waiting_capacity, sizeof(*work->waiting));
-        }
     }
-    work->waiting[work->waiting_first + work->waiting_count++] = pc_msg_ref(msg);
+    if (work->waiting_count == work->waiting_capacity) {
+        work->waiting_capacity = 2 * work->waiting_capacity + 16;
+        work->waiting = pc_xrealloc(work->waiting, work->waiting_capacity, sizeof(*work->waiting));
+    }
+    work->waiting[work->waiting_count++] = pc_msg_ref(msg);
 }
 
 static struct pc_msg *take_waiting(struct eng_work *work)
 {
-    work->waiting_count--;
-    return work->waiting[work->waiting_first++];
+    struct pc_msg *msg = work->waiting[work->waiting_first++];
+    if (--work->waiting_count == 0)
+        work->waiting_first = 0;
+    return msg;
 }
 
 static int on_message(struct eng_work *work, struct pc_msg *msg, PyThreadState **thread,
