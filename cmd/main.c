@@ -32,6 +32,7 @@ static void print_help(FILE *out)
 
 int main(int argc, char **argv)
 {
+    pc_open_standard();
     pc_title_init(argc, argv);
     if (argc == 3 && strcmp(argv[1], "--role") == 0)
         return cmd_role(argv[2]);

@@ -52,6 +52,16 @@ void pc_close_from(int first, const int *keep, int keep_count)
     close_between(begin, UINT32_MAX);
 }
 
+void pc_open_standard(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 /* ---- the child between fork and exec: async-signal-safe calls only ---------------------- */
 
 static void child_fail(int error_fd, int error)
@@ -94,6 +104,8 @@ static int child_descriptors(const int *fds, int fd_count, int error_fd)
     int null = open("/dev/null", O_RDWR);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0)
         return -1;
+    if (null != STDIN_FILENO)
+        close(null);
     /* The error pipe must work until exec closes it. */
     syscall(SYS_close_range, (unsigned)free_from, UINT32_MAX, CLOSE_RANGE_CLOEXEC);
     return error_fd;

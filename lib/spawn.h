@@ -30,6 +30,9 @@ pid_t pc_spawn_role(const char *role, int death_signal, const int *fds, int fd_c
 int pc_socketpair(int fds[2], struct pc_err *err);
 /* Closes every descriptor from `first` up that is not in keep[] (keep may be NULL). */
 void pc_close_from(int first, const int *keep, int keep_count);
+/* Puts /dev/null in place of those of descriptors 0, 1 and 2 that are closed: a socket that got
+ * such a number would receive what is meant for the terminal. */
+void pc_open_standard(void);
 /* What ps shows: "pcluster: hub". Call pc_title_init in main before anything else uses argv. */
 void pc_title_init(int argc, char **argv);
 void pc_title_set(const char *title);
