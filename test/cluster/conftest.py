@@ -6,6 +6,7 @@ ended with it: processes are recognised by their current folder, which they inhe
 that leaves one behind fails. $PCLUSTER_EXE names the executable.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -18,6 +19,11 @@ import pytest
 
 # Generous: sanitizers and busy machines are slow. Nothing waits that long unless it fails.
 DEADLINE_S = 60
+
+
+# So that a test run that is killed leaves nothing behind either.
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 
 def wait_until(condition, what="the condition", deadline_s=DEADLINE_S):
@@ -77,12 +83,18 @@ class Home:
         return subprocess.run([self.exe, *map(str, args)], cwd=self.work, capture_output=True,
                               text=True, timeout=timeout, check=False, **options)
 
-    def popen(self, *args, **options):
+    def popen(self, *args, preexec_fn=None, **options):
         """Starts a subcommand in a process group of its own, as a shell does."""
+
+        def before_exec():
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            if preexec_fn:
+                preexec_fn()
+
         return subprocess.Popen(
             [self.exe, *map(str, args)], cwd=self.work, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            process_group=0, **options)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+            preexec_fn=before_exec, **options)
 
     def json(self, *args):
         """What a subcommand with --json prints."""
