@@ -13,15 +13,15 @@ int ask_connect(struct pc_client **client, const struct ask_where *where, struct
         .file = where->file,
         .profile = where->profile,
         .cluster_id = where->cluster_id,
-        .timeout_ms = ASK_TIMEOUT_MS,
+        .timeout_ms = where->timeout_ms ? where->timeout_ms : ASK_TIMEOUT_MS,
     };
     return pc_client_open(client, &how, err);
 }
 
-pc_json *ask_query(struct pc_client *client, const char *query, struct pc_err *err)
+pc_json *ask_query(struct pc_client *client, const char *query, int timeout_ms, struct pc_err *err)
 {
     char *text;
-    if (pc_query(client, query, ASK_TIMEOUT_MS, &text, err) < 0)
+    if (pc_query(client, query, timeout_ms, &text, err) < 0)
         return NULL;
     pc_json *reply = pc_json_parse(text, strlen(text), err);
     free(text);

@@ -13,11 +13,12 @@ struct ask_where {
     const char *profile;
     const char *cluster_id;
     const char *file; /* wins */
+    int timeout_ms;   /* 0: ASK_TIMEOUT_MS */
 };
 
 int ask_connect(struct pc_client **client, const struct ask_where *where, struct pc_err *err);
 /* The reply to a query without arguments; NULL also when the controller refused it. */
-pc_json *ask_query(struct pc_client *client, const char *query, struct pc_err *err);
+pc_json *ask_query(struct pc_client *client, const char *query, int timeout_ms, struct pc_err *err);
 /* True for the errors that mean: there is no such cluster. */
 bool ask_is_nothing(const struct pc_err *err);
 /* Reports an error of a command; returns its exit code, 1 or 11. */

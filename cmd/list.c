@@ -37,7 +37,7 @@ static int add_cluster(const struct pc_profile *profile, const char *cluster_id,
     pc_json_put_str(row, "cluster_id", cluster_id);
     pc_json_put_str(row, "file", path);
     if (ask_connect(&client, &where, &err) == 0) {
-        status = ask_query(client, "{\"query\":\"status\",\"memory\":false}", &err);
+        status = ask_query(client, "{\"query\":\"status\",\"memory\":false}", ASK_TIMEOUT_MS, &err);
         pc_client_close(client);
     }
     if (status) {

@@ -104,7 +104,7 @@ int cmd_status(int argc, char **argv)
         return exit_code;
     if (ask_connect(&client, &where, &err) < 0)
         return ask_error("status", &err);
-    pc_json *status = ask_query(client, "{\"query\":\"status\"}", &err);
+    pc_json *status = ask_query(client, "{\"query\":\"status\"}", ASK_TIMEOUT_MS, &err);
     pc_client_close(client);
     if (!status)
         return ask_error("status", &err);

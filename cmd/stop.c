@@ -174,14 +174,21 @@ static int find_file(struct pc_connfile *file, const struct ask_where *where, st
     return pc_connfile_read(file, path, err);
 }
 
+static int ask_limit_ms(int64_t limit_ms)
+{
+    return limit_ms / 2 < ASK_TIMEOUT_MS ? (int)(limit_ms / 2) : ASK_TIMEOUT_MS;
+}
+
 static int stop_orderly(struct stopping *stopping, int64_t limit_ms)
 {
     struct pc_err err;
-    pc_json *status = ask_query(stopping->client, "{\"query\":\"status\",\"memory\":false}", &err);
+    pc_json *status = ask_query(stopping->client, "{\"query\":\"status\",\"memory\":false}",
+                                ask_limit_ms(limit_ms), &err);
     stopping->engine_count = status ? count_up(status) : -1;
     stopping->parent_fd = open_parent(stopping, status);
     pc_json_free(status);
-    pc_json *reply = ask_query(stopping->client, "{\"query\":\"shutdown\"}", &err);
+    pc_json *reply =
+        ask_query(stopping->client, "{\"query\":\"shutdown\"}", ask_limit_ms(limit_ms), &err);
     pc_json_free(reply);
     /* A connection that broke instead of an answer: somebody else stops it at this moment. */
     if (!reply && err.code != PC_E_LOST)
@@ -196,7 +203,10 @@ static int stop_one(const struct ask_where *where, int64_t limit_ms)
     struct stopping stopping = {.parent_fd = -1, .engine_count = -1};
     struct pc_err err, file_err;
     int exit_code;
-    int opened = ask_connect(&stopping.client, where, &err);
+    /* Of the limit, at most half is for finding out that nobody answers. */
+    struct ask_where limited = *where;
+    limited.timeout_ms = ask_limit_ms(limit_ms);
+    int opened = ask_connect(&stopping.client, &limited, &err);
     bool has_file = find_file(&stopping.file, where, &file_err) == 0;
     if (opened == 0 && has_file) {
         exit_code = stop_orderly(&stopping, limit_ms);
@@ -266,7 +276,7 @@ int cmd_stop(int argc, char **argv)
          "connection file (default: pcluster-client.json of the profile)"},
         {0, "all", OPTION_SET, &want_all, NULL, "stop the clusters of all profiles"},
         {0, "timeout", OPTION_NUMBER, &timeout_s, "SECONDS",
-         "after that long, kill it (default: 10)", .min = 0, .max = 86400},
+         "after that long, kill it (default: 10)", .min = 1, .max = 86400},
         {0},
     };
     const struct option_page page = {
