@@ -140,6 +140,14 @@ static void watch_signal(struct parent *parent, uv_signal_t *handle, uv_signal_c
     uv_signal_start(handle, callback, number);
 }
 
+static void watch_stop_signals(struct parent *parent)
+{
+    watch_signal(parent, &parent->on_sigint, on_stop_signal, SIGINT);
+    watch_signal(parent, &parent->on_sigterm, on_stop_signal, SIGTERM);
+    if (!is_ignored(SIGHUP))
+        watch_signal(parent, &parent->on_sighup, on_stop_signal, SIGHUP);
+}
+
 /* ---- life ------------------------------------------------------------------------------- */
 
 static int parent_init(struct parent *parent, struct pc_err *err)
@@ -147,10 +155,6 @@ static int parent_init(struct parent *parent, struct pc_err *err)
     if (uv_loop_init(&parent->loop) < 0 || pc_conns_init(&parent->conns, &parent->loop) < 0)
         return pc_err_set(err, PC_E_SYSTEM,
                           "can't make an event loop: no memory or file descriptor is left");
-    watch_signal(parent, &parent->on_sigint, on_stop_signal, SIGINT);
-    watch_signal(parent, &parent->on_sigterm, on_stop_signal, SIGTERM);
-    if (!is_ignored(SIGHUP))
-        watch_signal(parent, &parent->on_sighup, on_stop_signal, SIGHUP);
     watch_signal(parent, &parent->on_sigchld, on_child_signal, SIGCHLD);
     uv_timer_t *timers[] = {&parent->stop_timer, &parent->respawn_timer, &parent->start_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
@@ -199,8 +203,15 @@ static void run(struct parent *parent)
         parent_files_fini(&parent->files);
         return;
     }
+    /* Without a controller we own no file, and may have to wait long for one elsewhere to answer:
+     * until then a signal just ends us, and the nursery sees that. */
+    bool has_controller = parent->options->with_controller;
+    if (has_controller)
+        watch_stop_signals(parent);
     if (parent_start(parent, &err) < 0)
         parent_fail(parent, "%s", err.text);
+    if (!has_controller)
+        watch_stop_signals(parent);
     parent_check_ready(parent);
     while (parent->state != PARENT_ENDED)
         uv_run(&parent->loop, UV_RUN_ONCE);

@@ -48,11 +48,13 @@ static int make_path(const char *given, char *path, size_t size, struct pc_err *
     return 0;
 }
 
-static _Noreturn void run_python(const char *path, int answer_fd)
+static _Noreturn void run_python(const char *path, pid_t parent, int answer_fd)
 {
     static const char script[] = "import sys; print(sys.implementation.name, "
                                  "'%d.%d' % sys.version_info[:2], flush=True)";
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may hang, and we may be killed */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may hang, and its parent may be killed */
+    if (getppid() != parent)
+        _exit(127);
     int null = open("/dev/null", O_RDWR);
     dup2(null, STDIN_FILENO);
     dup2(answer_fd, STDOUT_FILENO);
@@ -87,9 +89,10 @@ static int ask_version(const char *path, char *answer, size_t size, struct pc_er
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
         return pc_err_sys(err, "can't ask '%s' for its version", path);
+    pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        run_python(path, fds[1]);
+        run_python(path, parent, fds[1]);
     close(fds[1]);
     if (pid < 0) {
         close(fds[0]);

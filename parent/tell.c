@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/spawn.h"
+
 #define TEXT_MAX 8192
 
 /* On the pipe: kind, size of the text (2 bytes, both ends are the same machine), text. */
@@ -148,8 +150,6 @@ static void use_descriptors(int log_fd)
     dup2(null, STDIN_FILENO);
     dup2(log_fd, STDOUT_FILENO);
     dup2(log_fd, STDERR_FILENO);
-    close(null);
-    close(log_fd);
 }
 
 int parent_daemonize(struct parent_tell *tell, const char *log_path, int *exit_code,
@@ -185,9 +185,10 @@ int parent_daemonize(struct parent_tell *tell, const char *log_path, int *exit_c
     setsid();
     if (fork() != 0)
         _exit(0);
-    close(fds[0]);
     signal(SIGHUP, SIG_IGN); /* there is no terminal that could hang up */
     use_descriptors(log_fd);
+    /* Whoever started us may wait for the end of a pipe that we inherited. */
+    pc_close_from(STDERR_FILENO + 1, &fds[1], 1);
     tell->pipe_fd = fds[1];
     return 0;
 }
