@@ -123,6 +123,21 @@ class Home:
                 for folder, _, names in os.walk(top)
                 for name in names if not name.endswith(".log")]
 
+    def wait_for_end(self, limit_s):
+        """Waits for all of them to end; returns those that have not."""
+        end = time.monotonic() + limit_s
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.01)
+        return left
+
+    @staticmethod
+    def signal(pids, number):
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
     def wait_empty(self):
         wait_until(lambda: not self.processes(), "all processes to end")
 
@@ -204,21 +219,10 @@ def home(monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", home.runtime)
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     yield home
-    left = home.processes()
-    # Parents first, and by pid: their children end with them.
-    for pid in left:
-        try:
-            os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-    end = time.monotonic() + 10
-    while home.processes() and time.monotonic() < end:
-        time.sleep(0.01)
-    for pid in home.processes():
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    # What dies with another process does so a moment later.
+    left = home.wait_for_end(5)
+    home.signal(left, signal.SIGTERM)
+    home.signal(home.wait_for_end(10) if left else [], signal.SIGKILL)
     shutil.rmtree(path, ignore_errors=True)
     assert not left, f"the test left processes behind: {left}"
 

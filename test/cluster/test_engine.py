@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from conftest import DEADLINE_S, Cluster
+from conftest import DEADLINE_S, Cluster, children, wait_until
 
 
 def failure(done):
@@ -180,6 +180,21 @@ def test_refused_port(home, controller):
     path = changed_file(home, controller, url=f"tcp://127.0.0.1:{port}", unix=None)
     text = failure(home.run("engine", "--file", path))
     assert f"127.0.0.1:{port}" in text
+
+
+def test_address_that_does_not_answer(home, controller):
+    """Accepted and silent; Ctrl-C ends the wait at once, and nothing is left."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        path = changed_file(home, controller, url=f"tcp://127.0.0.1:{port}", unix=None)
+        process = home.popen("engine", "--file", path)
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=5)
+        assert process.returncode == -signal.SIGINT
+        connection.close()
+    wait_until(lambda: sorted(home.processes()) == sorted(
+        [controller.pid, *children(controller.pid)]), "the nursery to end")
 
 
 def test_another_cluster_at_the_address(home, controller):

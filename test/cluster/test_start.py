@@ -291,13 +291,42 @@ def test_daemonize_that_is_killed_says_so(home, monkeypatch):
     """Its parent process dies without a word."""
     slow = slow_python(home)
     process = home.popen("start", "-n", "1", "--daemonize", "--python", slow)
-    pid = wait_until(lambda: [p for p in home.processes() if p != process.pid and is_daemon(p)],
+    pid = wait_until(lambda: [p for p in home.processes() if waits_for(p, slow)],
                      "the process in the background")[0]
     os.kill(pid, signal.SIGKILL)
     _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     assert "the process in the background ended without a word; see '" in err
     assert "/log/pcluster.log" in err
+
+
+def test_daemonize_whose_foreground_is_gone(home):
+    """Nobody is there to be told that the cluster is ready: it ends."""
+    marker = os.path.join(home.work, "go")
+    with open(os.path.join(home.work, "waiting.py"), "w", encoding="ascii") as file:
+        file.write("import os, time\n"
+                   f"while not os.path.exists({marker!r}): time.sleep(0.01)\n")
+    process = home.popen("start", "-n", "1", "--daemonize", "--preload", "waiting",
+                         env=dict(os.environ, PYTHONPATH=home.work))
+    wait_until(lambda: len(home.processes()) >= 5, "all roles")
+    process.kill()
+    process.communicate(timeout=DEADLINE_S)
+    with open(marker, "w", encoding="ascii"):
+        pass
+    home.wait_empty()
+    assert "the command that started this cluster was ended meanwhile" in home.log()
+    assert home.leftovers() == []
+
+
+def test_daemonize_keeps_no_descriptor(home):
+    """Who reads a pipe that the command inherited sees its end."""
+    reader, writer = os.pipe()
+    done = home.run("start", "-n", 1, "--daemonize", pass_fds=[writer])
+    os.close(writer)
+    assert done.returncode == 0, done.stderr
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    assert home.run("stop").returncode == 0
 
 
 def slow_python(home):
@@ -308,9 +337,16 @@ def slow_python(home):
     return path
 
 
-def is_daemon(pid):
-    """One that waits for the slow Python."""
-    return bool(children(pid)) and os.getsid(pid) != os.getsid(0)
+def waits_for(pid, script):
+    """True when a child of that process runs the script."""
+    for child in children(pid):
+        try:
+            with open(f"/proc/{child}/cmdline", "rb") as file:
+                if file.read().startswith(b"/bin/sh\0" + script.encode()):
+                    return True
+        except OSError:
+            pass
+    return False
 
 
 # ---- which Python -------------------------------------------------------------------------------

@@ -81,11 +81,20 @@ def test_parent_that_hangs(home, start):
     assert home.leftovers() == []
 
 
+def test_hub_that_hangs(home, start):
+    """Nobody can say how many engines there are; the cluster ends all the same."""
+    cluster = start(2)
+    os.kill(cluster.pids()["hub"], signal.SIGSTOP)
+    done = home.run("stop", "--timeout", 2)
+    assert done.returncode == 0, done.stderr
+    home.wait_empty()
+
+
 def test_scheduler_that_hangs(home, start):
     """Nobody answers at the address; the parent is asked by a signal."""
     cluster = start(2)
     os.kill(cluster.pids()["scheduler"], signal.SIGSTOP)
-    done = home.run("stop")
+    done = home.run("stop", "--timeout", 20)
     assert done.returncode == 0, done.stderr
     assert "although it did not answer" in done.stdout
     assert cluster.wait()[0] == 0
