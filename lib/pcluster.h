@@ -86,7 +86,8 @@ struct pc_connect {
     const char *python; /* "3.11" when the caller sends pickled functions, else NULL */
 };
 
-/* Connects and authenticates. *client is the caller's to close. */
+/* Connects and authenticates. *client is the caller's to close. -1 with PC_E_INTERRUPTED when a
+ * signal came meanwhile: nothing was opened; call again to start over. */
 PC_PUBLIC int pc_client_open(struct pc_client **client, const struct pc_connect *how,
                              struct pc_err *err);
 

@@ -131,6 +131,7 @@ struct attempt {
     char name[600]; /* the address, for texts */
     int64_t deadline_ms;
     int timeout_ms;
+    bool is_interruptible; /* a signal ends it: somebody may have pressed Ctrl-C */
 };
 
 static const char *file_name(const struct attempt *a)
@@ -187,7 +188,7 @@ static int connect_socket(const struct attempt *a, int fd, const struct sockaddr
         if (errno != EINPROGRESS && errno != EALREADY)
             return errno == EISCONN ? 0 : connect_failed(a, errno, err);
         if (wait_for(fd, POLLOUT, a->deadline_ms, err)) {
-            if (err->code == PC_E_INTERRUPTED)
+            if (err->code == PC_E_INTERRUPTED && !a->is_interruptible)
                 continue;
             return err->code == PC_E_TIMEOUT ? connect_failed(a, ETIMEDOUT, err) : -1;
         }
@@ -287,7 +288,7 @@ static int move_exactly(const struct attempt *a, int fd, uint8_t *bytes, size_t 
                     return pc_err_set(err, PC_E_TIMEOUT,
                                       "%s accepted the connection but did not answer within %d ms",
                                       a->name, a->timeout_ms);
-                if (err->code != PC_E_INTERRUPTED)
+                if (err->code != PC_E_INTERRUPTED || a->is_interruptible)
                     return -1;
             }
         } else if (is_write && (errno == EPIPE || errno == ECONNRESET)) {
@@ -422,8 +423,10 @@ int pc_sock_connect(struct pc_sock *sock, const struct pc_connfile *file,
                     struct pc_err *err)
 {
     struct pc_err local;
-    struct attempt a = {
-        .file = file, .timeout_ms = timeout_ms, .deadline_ms = pc_clock_ms() + timeout_ms};
+    struct attempt a = {.file = file,
+                        .timeout_ms = timeout_ms,
+                        .deadline_ms = pc_clock_ms() + timeout_ms,
+                        .is_interruptible = strcmp(file->role, "client") == 0};
     uint8_t answer = PC_ANSWER_OK;
     int failed;
     if (!err)

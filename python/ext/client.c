@@ -129,7 +129,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     static const char *const names[] = {"file",        "json",       "profile",
                                         "profile_dir", "cluster_id", "timeout_ms",
                                         "transport",   "python",     NULL};
-    struct pc_connect how = {0};
+    struct pc_connect how = {.timeout_ms = 10000};
     int transport = PC_TRANSPORT_ANY;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$zzzzziiz", (char **)(uintptr_t)names,
                                      &how.file, &how.json, &how.profile, &how.profile_dir,
@@ -139,6 +139,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     struct module_state *state = PyType_GetModuleState(type);
     struct pc_client *handle = NULL;
     struct pc_err err = {.code = PC_OK};
+    int64_t end = now_ms() + how.timeout_ms;
     int failed;
     do {
         PyThreadState *thread = PyEval_SaveThread();
@@ -149,6 +150,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
                 pc_client_close(handle);
             return NULL;
         }
+        how.timeout_ms = end > now_ms() ? (int)(end - now_ms()) : 1;
     } while (failed && err.code == PC_E_INTERRUPTED);
     if (failed)
         return ext_raise(state, &err);
