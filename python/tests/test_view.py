@@ -534,3 +534,75 @@ def test_executor_shutdown_waits(controller, lb):
 def test_magics_are_not_there_yet(client):
     with pytest.raises(NotImplementedError):
         client[:].activate()
+
+
+# ---- functions of a view ----------------------------------------------------------------------
+
+
+def test_remote_function(client, lb):
+    @client[:].remote(block=True)
+    def power(x, y=2):
+        """Raises to a power."""
+        return x**y
+
+    assert power(3) == [9] * 4 and power(2, y=5) == [32] * 4
+    assert power.__name__ == "power" and power.__doc__ == "Remote function.\n\nRaises to a power."
+    import inspect
+
+    assert str(inspect.signature(power)) == "(x, y=2)"
+    assert "RemoteFunction power on <DirectView" in repr(power)
+    lazy = pcluster.remote(lb, label="x")(abs)
+    assert isinstance(lazy(-1), AsyncResult) and lazy(-1).get() == 1
+    assert lb.label is None
+    with pytest.raises(KeyError):
+        pcluster.remote(lb, colour=1)(abs)(1)
+
+
+def test_parallel_function(client, lb):
+    @client[:].parallel(block=True)
+    def double(part):
+        return [x * 2 for x in part]
+
+    assert double(range(10)) == [x * 2 for x in range(10)]
+    assert double([1]) == [2] and double([]) == []
+    total = client[:].parallel(block=True, dist="r")(sum)
+    assert total(range(8)) == [4, 6, 8, 10]
+    assert pcluster.parallel(client[0], block=True)(sum)(range(8)) == [28]
+    scalar = client[:].parallel(block=True)(abs)
+    assert scalar.map([-1, -2, -3]) == [1, 2, 3]
+    assert lb.parallel(block=True)(sum)([1, 2, 3]) == [1, 2, 3]
+    assert lb.parallel(block=True, chunksize=2)(sum)([1, 2, 3]) == [3, 3]
+    assert lb.parallel(block=True, chunksize=2)(abs).map([-1, 2, -3]) == [1, 2, 3]
+    assert isinstance(lb.parallel()(sum)([1]), AsyncMapResult)
+    both = client[:].parallel(block=True)(lambda a, b: [x + y for x, y in zip(a, b)])
+    assert both([1, 2], [3, 4]) == [4, 6]
+    with pytest.raises(ValueError, match="different lengths"):
+        both([1, 2], [3])
+    for wrong in (lambda: both(), lambda: double(part=[1])):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.warns(UserWarning, match="chunksize"):
+        client[:].parallel(chunksize=3)(sum)
+
+
+def test_sync_imports(client, capsys):
+    view = client[:2]
+    with view.sync_imports():
+        import json
+        from os import path, sep
+    assert capsys.readouterr().out == "importing json on engine(s)\nimporting path, sep from os on engine(s)\n"
+    assert json and path and view["json.dumps([1])"] == ["[1]"] * 2 and view["sep"] == [sep] * 2
+    with view.sync_imports(quiet=True):
+        import json  # noqa: F811
+    with view.importer:
+        import math
+    assert math and "importing math" in capsys.readouterr().out
+    with pytest.raises(NotImplementedError):
+        view.sync_imports(local=False)
+    client[0].push({"a": 1}, block=True)
+    with pytest.raises(ModuleNotFoundError):
+        with view.sync_imports(quiet=True):
+            import not_a_module_at_all  # noqa: F401
+    import builtins
+
+    assert "import_both" not in repr(builtins.__import__)

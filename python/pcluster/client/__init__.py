@@ -6,6 +6,7 @@ from .client import Client, Engine
 from .executor import ViewExecutor
 from .map import Map, RoundRobinMap
 from .metadata import Metadata
+from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
 from .view import DirectView, LazyMapIterator, LoadBalancedView, View
 
 __all__ = [
@@ -19,7 +20,11 @@ __all__ = [
     "LoadBalancedView",
     "Map",
     "Metadata",
+    "ParallelFunction",
+    "RemoteFunction",
     "RoundRobinMap",
     "View",
     "ViewExecutor",
+    "parallel",
+    "remote",
 ]

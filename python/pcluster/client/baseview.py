@@ -26,6 +26,7 @@ from ..serialize.functions import Pickled
 from ..serialize.reference import MAP, Expression
 from .asyncresult import AsyncMapResult, AsyncResult, load_value
 from .metadata import msg_id
+from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
 
 if TYPE_CHECKING:
     from .client import Client, Job, Targets
@@ -270,6 +271,16 @@ class View:
 
             self._executor = ViewExecutor(self)
         return self._executor
+
+    def remote(self, block: Optional[bool] = None, **flags: Any) -> Callable[[Any], RemoteFunction]:
+        """Decorator: calls of the function run on this view."""
+        return remote(self, block, **flags)
+
+    def parallel(
+        self, dist: str = "b", block: Optional[bool] = None, **flags: Any
+    ) -> Callable[[Any], ParallelFunction]:
+        """Decorator: calls of the function are cut in parts, which run on this view."""
+        return parallel(self, dist, block, **flags)
 
     def queue_status(self, targets: "Targets" = None, verbose: bool = False) -> Dict[Any, Any]:
         """Client.queue_status() for this view's engines."""

@@ -10,6 +10,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
+    ContextManager,
     Dict,
     Iterable,
     Iterator,
@@ -27,6 +28,7 @@ from .asyncresult import AsyncMapResult, AsyncResult
 from .baseview import Ids, View, columns_of, name_of
 from .executereply import ExecuteReply
 from .map import Map, map_for, partition_all
+from .syncimports import sync_imports
 
 if TYPE_CHECKING:
     from .client import Targets
@@ -314,6 +316,27 @@ class DirectView(View):
     def imap(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Iterator over map_async()."""
         return iter(self.map_async(f, *sequences, **options))
+
+    def sync_imports(self, local: bool = True, quiet: bool = False) -> ContextManager[None]:
+        """A `with` block whose import statements also run on the engines.
+
+        Renaming with `as` happens here only.
+
+        Args:
+            local: must be True
+            quiet: don't print a line for each import
+
+        Raises:
+            CompositeError, RemoteError: at the end of the block, when an engine lacks a module
+        """
+        if not local:
+            raise NotImplementedError("sync_imports() always imports here, too")
+        return sync_imports(self, quiet)
+
+    @property
+    def importer(self) -> ContextManager[None]:
+        """sync_imports(), as a property."""
+        return self.sync_imports()
 
     def activate(self, suffix: str = "") -> None:
         """Not there yet: registers magics in IPython."""
