@@ -131,6 +131,19 @@ def test_silent_listener(changed):
         Client(changed(url=listener.url, unix=None), timeout=0.5)
 
 
+def test_ctrl_c_while_connecting(changed):
+    listener = Listener(b"")
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        Client(changed(url=listener.url, unix=None), timeout=60)
+
+
+def test_ctrl_c_while_waiting_for_a_file(tmp_path):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        Client(tmp_path / "none.json", timeout=60)
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad Request\r\n\r\n" * 10, b"\0" * 500, os.urandom(5000)])
 def test_somebody_else_listens(changed, answer):
     with pytest.raises((error.ConnectFailed, error.ProtocolError)):
