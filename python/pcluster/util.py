@@ -29,6 +29,11 @@ def interactive(f: F) -> F:
     return result  # type: ignore[no-any-return]
 
 
+def name_of(f: Any) -> str:
+    """The name of a callable, for results and messages."""
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
 def from_microseconds(value: int) -> Optional[datetime.datetime]:
     """An aware UTC datetime from microseconds since 1970; None for 0, which means unknown."""
     if not value:

@@ -7,9 +7,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, List, Optional, Tuple, Union
 
 from .. import _client, error
-from ..serialize import pack_arguments
+from ..serialize import Pickled, pack_arguments
+from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult
-from .baseview import Ids, View, columns_of, name_of
+from .baseview import Ids, View, columns_of
 from .map import Map
 
 if TYPE_CHECKING:
@@ -118,51 +119,34 @@ class LoadBalancedView(View):
             raise ValueError(f"chunksize must be at least 1, not {chunksize}")
         columns, count = columns_of(sequences)
         will_wait = self.block if block is None else block
-        saved = self.label
-        self.label = saved if label is None else label
-        try:
-            if chunksize == 1:
-                calls = self._send_items(f, columns)
-                weights, mapping = None, None
-            else:
-                calls = self._send_chunks(f, columns, count, chunksize)
-                weights = [min(chunksize, count - start) for start in range(0, count, chunksize)]
-                mapping = Map()
-            result = AsyncMapResult(
-                self.client, calls, name_of(f), weights, mapping, ordered, return_exceptions
-            )
-            result._label = self.label
-        finally:
-            self.label = saved
+        if chunksize == 1:
+            pickled = self.client._functions.pickled(f)
+            calls = self._send_tasks(pickled, zip(*columns), name_of(f), label)
+            weights, mapping = None, None
+        else:
+            starts = range(0, count, chunksize)
+            chunks = (tuple(c[start : start + chunksize] for c in columns) for start in starts)
+            calls = self._send_tasks(self._map_function(f), chunks, name_of(f), label)
+            weights, mapping = [min(chunksize, count - start) for start in starts], Map()
+        result = AsyncMapResult(
+            self.client, calls, name_of(f), weights, mapping, ordered, return_exceptions
+        )
+        result._label = self.label if label is None else label
         return self._wait(result, will_wait)
 
-    def _send_items(self, f: Callable[..., Any], columns: List[Any]) -> Tuple[_client.Call, ...]:
-        data, by_value = self.client._functions.pickled(f)
-        return self._send_tasks(data, by_value, zip(*columns), name_of(f))
-
-    def _send_chunks(
-        self, f: Callable[..., Any], columns: List[Any], count: int, size: int
-    ) -> Tuple[_client.Call, ...]:
-        data, by_value = self._map_function(f)
-        chunks = (
-            tuple(column[start : start + size] for column in columns)
-            for start in range(0, count, size)
-        )
-        return self._send_tasks(data, by_value, chunks, name_of(f))
-
     def _send_tasks(
-        self, data: bytes, by_value: bool, rows: Iterable[Tuple[Any, ...]], name: str
+        self, f: Pickled, rows: Iterable[Tuple[Any, ...]], name: str, label: Optional[str]
     ) -> Tuple[_client.Call, ...]:
         """One balanced task for each row of arguments."""
         ids = self._ids_now()
-        if by_value:
+        if f.by_value:
             self.client._check_python(ids, name)
         calls: List[_client.Call] = []
         for row in rows:
             parts, carries_code = pack_arguments(row, {})
             if carries_code:
                 self.client._check_python(ids, name)
-            calls += self._send(_APPLY, ids, 0, (data, *parts), False)
+            calls += self._send(_APPLY, ids, 0, (f.data, *parts), False, label)
         return tuple(calls)
 
     def imap(

@@ -24,6 +24,7 @@ from .. import _client
 from ..serialize import pack_arguments
 from ..serialize.functions import Pickled
 from ..serialize.reference import MAP, Expression
+from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult, load_value
 from .metadata import msg_id
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
@@ -37,11 +38,6 @@ Ids = Union[None, int, Tuple[int, ...]]
 
 _APPLY = _client.KIND_APPLY
 _view_numbers = itertools.count(1)
-
-
-def name_of(f: Any) -> str:
-    """The name of a callable, for results and messages."""
-    return getattr(f, "__name__", None) or type(f).__name__
 
 
 class View:
@@ -122,10 +118,18 @@ class View:
     # ---- sending -----------------------------------------------------------------------------------
 
     def _send(
-        self, kind: int, ids: Ids, flags: int, parts: Tuple[Any, ...], will_wait: bool
+        self,
+        kind: int,
+        ids: Ids,
+        flags: int,
+        parts: Tuple[Any, ...],
+        will_wait: bool,
+        label: Optional[str] = None,
     ) -> Tuple[_client.Call, ...]:
         client = self.client
-        calls = client._raw.submit(kind, ids, self._balanced, flags, self.label, parts, will_wait)
+        if label is None:
+            label = self.label
+        calls = client._raw.submit(kind, ids, self._balanced, flags, label, parts, will_wait)
         if type(calls) is tuple:
             client._note(calls[0].sequence, len(calls), self._number)
         else:
@@ -135,10 +139,14 @@ class View:
             client._start_background()
         return calls  # type: ignore[no-any-return]
 
-    def _result(self, calls: Tuple[_client.Call, ...], single: bool, name: str) -> AsyncResult:
+    def _result(
+        self, calls: Tuple[_client.Call, ...], single: bool, name: str, label: Optional[str] = None
+    ) -> AsyncResult:
         result = AsyncResult(self.client, calls, single, name)
-        if self.label is not None:
-            result._label = self.label
+        if label is None:
+            label = self.label
+        if label is not None:
+            result._label = label
         return result
 
     def _wait(self, result: AsyncResult, block: bool) -> Any:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from typing import (
@@ -24,8 +23,9 @@ from typing import (
 
 from .. import _client, error
 from ..serialize import pack_arguments, pack_namespace
+from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult
-from .baseview import Ids, View, columns_of, name_of
+from .baseview import Ids, View, columns_of
 from .executereply import ExecuteReply
 from .map import Map, map_for, partition_all
 from .syncimports import sync_imports
@@ -87,24 +87,14 @@ class DirectView(View):
         """
         ids = self._choose(targets)
         flags = _client.RUN_SILENT if silent else 0
-        with self._labelled(label):
-            calls = self._send(_client.KIND_EXECUTE, ids, flags, (code.encode(),), self._block(block))
-            result = self._result(calls, isinstance(ids, int), "execute")
+        parts = (code.encode(),)
+        calls = self._send(_client.KIND_EXECUTE, ids, flags, parts, self._block(block), label)
+        result = self._result(calls, isinstance(ids, int), "execute", label)
         if not silent:
             result._convert = ExecuteReply.from_result
         if self._block(block):
             self._wait(result, True)
         return result
-
-    @contextlib.contextmanager
-    def _labelled(self, label: Optional[str]) -> Iterator[None]:
-        saved = self.label
-        if label is not None:
-            self.label = label
-        try:
-            yield
-        finally:
-            self.label = saved
 
     def run(
         self,
@@ -200,11 +190,18 @@ class DirectView(View):
 
     # ---- sequences ---------------------------------------------------------------------------------
 
-    def _each(self, kind: int, ids: Tuple[int, ...], parts: Iterable[Tuple[Any, ...]], block: bool) -> Any:
+    def _each(
+        self,
+        kind: int,
+        ids: Tuple[int, ...],
+        parts: Iterable[Tuple[Any, ...]],
+        block: bool,
+        label: Optional[str] = None,
+    ) -> Tuple[_client.Call, ...]:
         """One message per engine, each with parts of its own."""
         calls: List[_client.Call] = []
         for number, message in zip(ids, parts):
-            calls += self._send(kind, number, 0, message, block)
+            calls += self._send(kind, number, 0, message, block, label)
         return tuple(calls)
 
     def _choose_list(self, targets: Any) -> Tuple[int, ...]:
@@ -305,12 +302,11 @@ class DirectView(View):
             weights.append(len(part[0]))
         if by_value:
             self.client._check_python(ids, name_of(f))
-        with self._labelled(label):
-            calls = self._each(_APPLY, ids, messages, self._block(block))
-            result = AsyncMapResult(
-                self.client, calls, name_of(f), weights, Map(), return_exceptions=return_exceptions
-            )
-            result._label = self.label
+        calls = self._each(_APPLY, ids, messages, self._block(block), label)
+        result = AsyncMapResult(
+            self.client, calls, name_of(f), weights, Map(), return_exceptions=return_exceptions
+        )
+        result._label = self.label if label is None else label
         return self._wait(result, self._block(block))
 
     def imap(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional, Sequence, Tuple
 
 from .. import _client
+from ..util import name_of
 from .asyncresult import AsyncMapResult
 from .map import map_for
 
@@ -46,8 +47,7 @@ class RemoteFunction:
             pass
 
     def __repr__(self) -> str:
-        name = getattr(self.func, "__name__", type(self.func).__name__)
-        return f"<{type(self).__name__} {name} on {self.view!r}>"
+        return f"<{type(self).__name__} {name_of(self.func)} on {self.view!r}>"
 
     def _view(self) -> Any:
         """A view of its own, so that flags of one call don't reach another thread's."""
