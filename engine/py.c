@@ -34,6 +34,8 @@ static int check_status(PyStatus status, struct pc_err *err)
                       status.func ? " in " : "", status.func ? status.func : "");
 }
 
+/* `python` NULL: that of the build. Another one may have a standard library that does not fit the
+ * linked libpython, so that part stays ours; see pcluster_site.py. */
 static int init_interpreter(const char *python, struct pc_err *err)
 {
     PyConfig config;
@@ -42,8 +44,11 @@ static int init_interpreter(const char *python, struct pc_err *err)
     config.install_signal_handlers = 1;
     config.configure_c_stdio = 0;
     config.faulthandler = 1;
-    /* Where the standard library, a virtual environment and sys.executable follow from. */
-    int failed = check_status(PyConfig_SetBytesString(&config, &config.program_name, python), err);
+    /* What a virtual environment and sys.executable follow from. */
+    int failed = check_status(
+        PyConfig_SetBytesString(&config, &config.program_name, python ? python : ENG_PYTHON), err);
+    if (!failed && python)
+        failed = check_status(PyConfig_SetBytesString(&config, &config.home, ENG_PYTHON_HOME), err);
     if (!failed)
         failed = check_status(Py_InitializeFromConfig(&config), err);
     PyConfig_Clear(&config);
@@ -91,14 +96,34 @@ fail:;
     return pc_err_set(err, PC_E_SYSTEM, "can't load the engine's Python modules: %s", text);
 }
 
+/* What is importable shall be what `python` can import. */
+static int adopt_packages(const char *python, struct pc_err *err)
+{
+    char text[300];
+    PyObject *adopt = eng_py_ours("pcluster_site", "adopt");
+    PyObject *path = PyUnicode_DecodeFSDefault(python);
+    PyObject *done = path ? PyObject_CallFunction(adopt, "Os", path, ENG_PYTHON) : NULL;
+    Py_DECREF(adopt);
+    Py_XDECREF(path);
+    Py_XDECREF(done);
+    if (done)
+        return 0;
+    eng_py_take_error(text, sizeof(text));
+    return pc_err_set(err, PC_E_INVALID, "can't find the packages of '%s': %s", python, text);
+}
+
 int eng_py_init(const char *python, struct pc_err *err)
 {
+    if (python && !*python)
+        python = NULL;
     limit_library_threads();
-    if (init_interpreter(python && *python ? python : ENG_PYTHON, err))
+    if (init_interpreter(python, err))
         return -1;
     if (add_current_folder() < 0)
         PyErr_Clear();
-    return load_modules(err);
+    if (load_modules(err))
+        return -1;
+    return python ? adopt_packages(python, err) : 0;
 }
 
 int eng_py_import(const char *name, struct pc_err *err)

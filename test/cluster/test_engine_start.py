@@ -104,6 +104,33 @@ def test_virtual_environment(home, start, mode):
     assert prefix == where and base == sys.base_prefix
 
 
+def test_another_installation(home, start):
+    """One with a library of its own: its packages, and our standard library, which fits."""
+    where = os.path.join(home.work, "elsewhere")
+    folder = os.path.join(where, "lib", "python{}.{}".format(*sys.version_info))
+    python = os.path.join(where, "bin", "python3")
+    os.makedirs(os.path.join(folder, "site-packages"))
+    os.mkdir(os.path.dirname(python))
+    with open(os.path.join(folder, "os.py"), "w", encoding="utf-8") as file:
+        file.write("raise ImportError('not this one')\n")
+    with open(os.path.join(folder, "site-packages", "only_there.py"), "w") as file:
+        file.write("value = 6\n")
+    with open(python, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nexec {sys.base_prefix}/bin/python3 "$@"\n')
+    os.chmod(python, 0o755)
+    start(1, "--python", python)
+    value, executable, prefix, base, others = pull(
+        "__import__('only_there').value", "sys.executable", "sys.prefix", "sys.base_prefix",
+        "[p for p in sys.path if p.endswith('dist-packages')]")
+    assert value == 6 and executable == python and prefix == where and base == sys.base_prefix
+    assert others == []
+    with pcluster.Client() as client:
+        result = client[0].execute("import multiprocessing as m\n"
+                                   "with m.get_context('spawn').Pool(1) as p:\n"
+                                   "    print(p.map(abs, [-1]))", block=True)
+        assert result.stdout == "[1]\n"
+
+
 def test_without_cloudpickle(home, start):
     """Functions by value say what is missing; all the rest works."""
     where = os.path.join(home.work, "venv")
