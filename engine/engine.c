@@ -35,29 +35,6 @@
 
 /* ---- joining ---------------------------------------------------------------------------- */
 
-/* Many engines that start at once may find no place for a moment. */
-static bool is_worth_retrying(enum pc_errc code)
-{
-    return code == PC_E_REFUSED || code == PC_E_LOST || code == PC_E_PROTOCOL;
-}
-
-static void open_lane(struct pc_sock *sock, const struct eng_setup *setup)
-{
-    const struct eng_config *config = setup->config;
-    int64_t deadline_ms = pc_clock_ms() + CONNECT_LIMIT_MS;
-    unsigned pause_ms = RETRY_FIRST_MS;
-    struct pc_err err;
-    while (
-        pc_sock_connect(sock, &config->file, config->transport, CONNECT_LIMIT_MS, NULL, 0, &err)) {
-        if (!is_worth_retrying(err.code) || pc_clock_ms() > deadline_ms)
-            pc_fatal(ENG_EXIT_FAILED, "can't join the cluster: %s", err.text);
-        uint8_t random;
-        pc_random(&random, sizeof(random));
-        usleep(1000 * (pause_ms / 2 + pause_ms * random / 256));
-        pause_ms = 2 * pause_ms < RETRY_MAX_MS ? 2 * pause_ms : RETRY_MAX_MS;
-    }
-}
-
 /* HELLO of a lane; `token` NULL: the control lane. */
 static char *make_hello(const struct eng_setup *setup, uint32_t engine_id, const char *token)
 {
@@ -87,15 +64,47 @@ static char *make_hello(const struct eng_setup *setup, uint32_t engine_id, const
     return text;
 }
 
+/* Many engines that start at once may find no place for a moment. */
+static bool is_worth_retrying(enum pc_errc code)
+{
+    return code == PC_E_REFUSED || code == PC_E_LOST || code == PC_E_PROTOCOL;
+}
+
+/* One attempt: the answer to HELLO, or NULL. */
+static struct pc_msg *try_lane(struct pc_sock *sock, const struct eng_setup *setup,
+                               const char *hello, bool *may_retry, struct pc_err *err)
+{
+    const struct eng_config *config = setup->config;
+    if (pc_sock_connect(sock, &config->file, config->transport, CONNECT_LIMIT_MS, NULL, 0, err)) {
+        *may_retry = is_worth_retrying(err->code);
+        return NULL;
+    }
+    struct pc_msg *welcome = pc_sock_hello(sock, hello, CONNECT_LIMIT_MS, err);
+    if (!welcome)
+        pc_sock_close(sock);
+    *may_retry = err->code == PC_E_LOST; /* a refusal is final */
+    return welcome;
+}
+
 /* Opens a lane and says HELLO. The answer, for the caller to free. */
 static pc_json *join_lane(struct pc_sock *sock, const struct eng_setup *setup, uint32_t engine_id,
                           const char *token)
 {
-    struct pc_err err;
-    open_lane(sock, setup);
     char *hello = make_hello(setup, engine_id, token);
-    struct pc_msg *welcome = pc_sock_hello(sock, hello, CONNECT_LIMIT_MS, &err);
-    pc_json *json = welcome ? pc_json_of_msg(welcome, &err) : NULL;
+    int64_t deadline_ms = pc_clock_ms() + CONNECT_LIMIT_MS;
+    unsigned pause_ms = RETRY_FIRST_MS;
+    bool may_retry;
+    struct pc_err err;
+    struct pc_msg *welcome;
+    while (!(welcome = try_lane(sock, setup, hello, &may_retry, &err))) {
+        if (!may_retry || pc_clock_ms() > deadline_ms)
+            pc_fatal(ENG_EXIT_FAILED, "can't join the cluster: %s", err.text);
+        uint8_t random;
+        pc_random(&random, sizeof(random));
+        usleep(1000 * (pause_ms / 2 + pause_ms * random / 256));
+        pause_ms = 2 * pause_ms < RETRY_MAX_MS ? 2 * pause_ms : RETRY_MAX_MS;
+    }
+    pc_json *json = pc_json_of_msg(welcome, &err);
     if (!json)
         pc_fatal(ENG_EXIT_FAILED, "can't join the cluster: %s", err.text);
     pc_wipe(hello, strlen(hello)); /* has the token */

@@ -178,15 +178,25 @@ pc_json *cradle_exit(struct cradle *cradle, const struct cradle_engine *engine)
 
 /* ---- engines ---------------------------------------------------------------------------- */
 
+static int accept_one(struct cradle *cradle)
+{
+    struct pollfd p = {.fd = cradle->listen_fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, CRADLE_LIMIT_MS), 1);
+    int fd = accept4(cradle->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
 /* Plays the scheduler's side of a handshake on the Unix socket, up to HELLO. */
 static pc_json *accept_lane(struct cradle *cradle, struct pc_sock *sock, const char *lane)
 {
     uint8_t bytes[PC_PREAMBLE_SIZE];
     struct pc_preamble preamble;
-    struct pollfd p = {.fd = cradle->listen_fd, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, CRADLE_LIMIT_MS), 1);
-    int fd = accept4(cradle->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    assert_true(fd >= 0);
+    int fd = accept_one(cradle);
+    if (cradle->drops > 0 && cradle->drops-- % 2) {
+        close(fd);
+        fd = accept_one(cradle);
+    }
     assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_WAITALL), sizeof(bytes));
     assert_int_equal(pc_preamble_decode(bytes, &preamble), 0);
     preamble.suite_or_answer = PC_ANSWER_OK;
@@ -196,6 +206,12 @@ static pc_json *accept_lane(struct cradle *cradle, struct pc_sock *sock, const c
     struct pc_msg *msg = cradle_await(sock, PC_MSG_HELLO);
     pc_json *hello = pc_json_of_msg(msg, NULL);
     pc_msg_unref(msg);
+    if (cradle->drops > 0) {
+        cradle->drops--;
+        pc_json_free(hello);
+        pc_sock_close(sock);
+        return accept_lane(cradle, sock, lane);
+    }
     assert_string_equal(pc_json_str_or(hello, "role", ""), "engine");
     assert_string_equal(pc_json_str_or(hello, "lane", ""), lane);
     return hello;

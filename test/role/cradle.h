@@ -23,6 +23,7 @@ struct cradle {
     int listen_fd;
     struct pc_sock parent; /* our end */
     uint32_t next_id;
+    int drops; /* so many connections are dropped before one is taken in, every other after HELLO */
 };
 
 /* Fields of CONFIG besides the connection, as JSON text: "" or "\"preload\":[\"json\"]". Waits for

@@ -40,6 +40,21 @@ static void test_life(void **state)
     cradle_close(&cradle);
 }
 
+/* A controller that has no place for a moment is tried again. */
+static void test_dropped(void **state)
+{
+    struct cradle cradle;
+    struct cradle_engine engine;
+    cradle_open(&cradle, "");
+    cradle_ready(&cradle);
+    cradle.drops = 5;
+    cradle_engine(&cradle, &engine);
+    assert_int_equal(cradle.drops, 0);
+    free(cradle_do(&engine, "pass"));
+    cradle_dismiss(&cradle, &engine);
+    cradle_close(&cradle);
+}
+
 static void test_no_nursery(void **state)
 {
     struct cradle cradle;
@@ -491,6 +506,7 @@ int main(int argc, char **argv)
         return strcmp(argv[2], "engine") == 0 ? engine_main() : 2;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_dropped),
         cmocka_unit_test(test_no_nursery),
         cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_parent_gone),
