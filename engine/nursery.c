@@ -25,12 +25,14 @@
 #include "lib/clock.h"
 #include "lib/dispatch.h"
 #include "lib/key.h"
+#include "lib/orphans.h"
 #include "lib/proto.h"
 #include "lib/sock.h"
 #include "lib/spawn.h"
 
 #define GRACE_DEFAULT_MS 2000
 #define FORCE_AFTER_MS   400 /* from SIGTERM to SIGKILL */
+#define ORPHANS_LIMIT_MS 2000
 #define UUID_SIZE        16
 
 enum state {
@@ -56,6 +58,7 @@ struct nursery {
 static _Noreturn void leave(struct nursery *n, int exit_code)
 {
     eng_children_signal(&n->children, SIGKILL);
+    pc_orphans_end(ORPHANS_LIMIT_MS);
     _exit(exit_code);
 }
 
@@ -307,6 +310,7 @@ int nursery_main(void)
     struct nursery *n = &nursery;
     pc_log_init("nursery", PC_LOG_INFO);
     pc_title_set("pcluster: nursery");
+    pc_orphans_adopt();
     pc_sock_init(&n->parent, PC_ROLE_FD, PC_FROM_PARENT);
     receive_config(n);
     eng_spawn_raise_limit();

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What happens when a child is gone, and who else has to go then. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -16,7 +14,6 @@
 /* More deaths of nurseries than this within a minute, and something is wrong with more than one
  * of them. */
 #define NURSERY_DEATHS_MAX 5
-#define SWEEP_LIMIT_MS     2000
 
 void parent_kill_group(uint32_t pid)
 {
@@ -109,56 +106,4 @@ void parent_reap(struct parent *parent)
             if (roles[i]->pid == pid)
                 parent_role_exited(roles[i], status);
     }
-}
-
-/* ---- orphans ---------------------------------------------------------------------------- */
-
-/* The kernel lists our children as pids with blanks between. */
-static size_t list_children(pid_t *pids, size_t max)
-{
-    char path[64], text[16384];
-    size_t count = 0;
-    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t got = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[got > 0 ? got : 0] = '\0';
-    for (char *at = text; count < max;) {
-        char *end;
-        long pid = strtol(at, &end, 10);
-        /* A number at the very end of the buffer may be cut. */
-        if (end == at || (end == text + sizeof(text) - 1))
-            break;
-        pids[count++] = (pid_t)pid;
-        at = end;
-    }
-    return count;
-}
-
-bool parent_has_children(void)
-{
-    pid_t pid;
-    return list_children(&pid, 1) > 0;
-}
-
-/* Each round the orphans of those killed become ours. */
-void parent_sweep(struct parent *parent)
-{
-    int64_t until_ms = pc_clock_ms() + SWEEP_LIMIT_MS;
-    if (parent->has_other_children)
-        return;
-    while (pc_clock_ms() < until_ms) {
-        pid_t pids[1024];
-        size_t count = list_children(pids, sizeof(pids) / sizeof(pids[0]));
-        for (size_t i = 0; i < count; i++)
-            kill(pids[i], SIGKILL);
-        if (count == 0 && waitpid(-1, NULL, WNOHANG) < 0)
-            return;
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
-        usleep(1000);
-    }
-    pc_warn("processes that engines started could not be ended");
 }

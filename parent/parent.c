@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/noise.h"
+#include "lib/orphans.h"
 #include "lib/spawn.h"
 #include "parent/limits.h"
 #include "parent/python.h"
@@ -21,6 +21,7 @@
 /* Without a sign of life for so long a start has failed. Importing what --preload names counts as
  * silence, and may take its time. */
 #define START_LIMIT_MS 120000
+#define SWEEP_LIMIT_MS 2000
 
 /* ---- how it goes ------------------------------------------------------------------------ */
 
@@ -175,7 +176,9 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 static void parent_fini(struct parent *parent)
 {
-    parent_sweep(parent);
+    /* Processes that engines started became ours as orphans. */
+    if (!parent->has_other_children && pc_orphans_end(SWEEP_LIMIT_MS) < 0)
+        pc_warn("processes that engines started could not be ended");
     /* Connections to processes that could not be ended may still be there: with their polls. */
     uv_walk(&parent->loop, close_handle, NULL);
     uv_run(&parent->loop, UV_RUN_DEFAULT);
@@ -273,8 +276,8 @@ int parent_main(const struct parent_options *options)
     if (status == 0) {
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not a death */
-        parent->has_other_children = parent_has_children();
-        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        parent->has_other_children = pc_orphans_exist();
+        pc_orphans_adopt();
         set_title(parent);
         status = check(parent, &err);
     }

@@ -117,9 +117,6 @@ void parent_end_engines(struct parent *parent, const char *why);
 void parent_kill_group(uint32_t pid);
 /* After SIGCHLD: takes note of our roles, and buries the orphans of engines. */
 void parent_reap(struct parent *parent);
-/* Kills every process that became ours as an orphan, and theirs. At the end. */
-void parent_sweep(struct parent *parent);
-bool parent_has_children(void);
 
 /* ---- stop.c ----------------------------------------------------------------------------- */
 
