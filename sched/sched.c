@@ -217,16 +217,16 @@ static void tear_down(struct sched *s)
     s->is_stopping = true;
     face_close(s);
     engines_drop(s);
-    HASH_ITER(hh, s->clients, client, next_client) {
+    HASH_ITER (hh, s->clients, client, next_client) {
         if (client->peer) {
             pc_conn_close(&client->peer->conn);
             peer_detach(client->peer);
         }
     }
-    DL_FOREACH(s->hosts, peer) {
+    DL_FOREACH (s->hosts, peer) {
         pc_conn_close(&peer->conn);
     }
-    DL_FOREACH(s->strangers, peer) {
+    DL_FOREACH (s->strangers, peer) {
         pc_conn_close(&peer->conn);
     }
     pc_conn_close(&s->parent);
