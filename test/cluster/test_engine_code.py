@@ -9,6 +9,12 @@ import pytest
 import pcluster
 
 
+@pytest.fixture(autouse=True)
+def no_preload(monkeypatch):
+    """A sanitizer's library that this process needs is not for the programs that engines run."""
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+
+
 @pytest.fixture
 def view(start):
     """One engine; calls wait for their results."""

