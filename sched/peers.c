@@ -57,7 +57,7 @@ static int on_goodbye(void *role, void *from, struct pc_msg *msg, struct pc_err 
         pc_json_free(json);
     }
     pc_conn_close(&peer->conn);
-    peer_detach(peer);
+    peer_detach(peer, "said goodbye");
     return 0;
 }
 
@@ -79,8 +79,9 @@ static const struct pc_handler handlers[] = {
     {0, 0, NULL},
 };
 
-/* Takes the peer out of what it belongs to; its connection is closing or closed. */
-void peer_detach(struct peer *peer)
+/* Takes the peer out of what it belongs to; its connection is closing or closed. `why` ends a
+ * sentence that begins with an engine: "lost its connection". */
+void peer_detach(struct peer *peer, const char *why)
 {
     struct sched *s = peer->sched;
     struct client *client = peer->client;
@@ -94,7 +95,14 @@ void peer_detach(struct peer *peer)
     if (engine && engine->work == peer)
         engine->work = NULL;
     if (engine)
-        engine_lane_lost(engine, "its connection broke");
+        engine_lane_lost(engine, why);
+}
+
+static void detach_with(struct peer *peer, const char *what, const struct pc_err *err)
+{
+    char why[256];
+    snprintf(why, sizeof(why), "%s: %.200s", what, err->text);
+    peer_detach(peer, why);
 }
 
 static void on_message(struct pc_conn *conn, struct pc_msg *msg)
@@ -110,7 +118,7 @@ static void on_message(struct pc_conn *conn, struct pc_msg *msg)
     if (!is_detached && pc_dispatch_msg(handlers, peer->sender, peer->sched, peer, msg, &err)) {
         pc_warn("dropped '%s': %s", peer->name, err.text);
         pc_conn_close(conn);
-        peer_detach(peer);
+        detach_with(peer, "was dropped", &err);
     }
     pc_msg_unref(msg);
 }
@@ -122,7 +130,7 @@ static void on_lost(struct pc_conn *conn, const struct pc_err *why)
         pc_warn("dropped '%s': %s", peer->name, why->text);
     else
         pc_debug("'%s' is gone: %s", peer->name, why->text);
-    peer_detach(peer);
+    detach_with(peer, "lost its connection", why);
 }
 
 static void on_drained(struct pc_conn *conn)
@@ -136,7 +144,7 @@ static void on_closed(struct pc_conn *conn)
 {
     struct peer *peer = conn->owner;
     struct sched *s = peer->sched;
-    peer_detach(peer);
+    peer_detach(peer, "lost its connection");
     if (peer->sender == PC_FROM_HOST)
         DL_DELETE(s->hosts, peer);
     else

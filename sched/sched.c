@@ -220,7 +220,7 @@ static void tear_down(struct sched *s)
     HASH_ITER (hh, s->clients, client, next_client) {
         if (client->peer) {
             pc_conn_close(&client->peer->conn);
-            peer_detach(client->peer);
+            peer_detach(client->peer, "the cluster was stopped");
         }
     }
     DL_FOREACH (s->hosts, peer) {

@@ -182,7 +182,7 @@ void hello_refuse(struct peer *peer, const char *code, const char *text);
 
 /* ---- peers.c: messages of clients, engines and hosts ---- */
 extern const struct pc_conn_events peer_events;
-void peer_detach(struct peer *peer);
+void peer_detach(struct peer *peer, const char *why);
 
 /* ---- clients.c ---- */
 struct client *client_new(struct sched *sched, struct peer *peer, const pc_json *hello);

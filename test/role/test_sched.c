@@ -218,7 +218,7 @@ static void a_vanished_engine_fails_its_calls(void **state)
     pc_msg_unref(stage_await(&engine.work, PC_MSG_RUN));
     fake_engine_close(&engine);
     wait_for(client, call);
-    expect_error(call, "EngineError", "its connection broke");
+    expect_error(call, "EngineError", "lost its connection: the other side closed");
     pc_call_unref(call);
     pc_client_close(client);
     stage_close(&stage);
