@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -28,8 +29,9 @@ static struct {
     int timer_fd, credit_fd;
     char buffers[2][PIECE]; /* written by Python, not sent yet */
     size_t sizes[2];
-    char piece[PIECE]; /* on its way from a pipe to the lane */
-    uint64_t window;   /* bytes that may still be sent */
+    char piece[PIECE];         /* on its way from a pipe to the lane */
+    uint64_t window;           /* bytes that may still be sent ... */
+    _Atomic uint64_t credited; /* ... and what came since; needs no lock */
     uint64_t session, sequence;
     bool has_task; /* those two are set */
     bool is_armed; /* the timer runs */
@@ -63,6 +65,13 @@ int eng_out_timer_fd(void)
 
 /* ---- sending; all with the lock held ---------------------------------------------------- */
 
+/* How much may be sent. The control thread can't wait for the lock to say that it got more. */
+static uint64_t look_at_window(void)
+{
+    out.window += atomic_exchange(&out.credited, 0);
+    return out.window;
+}
+
 static struct pc_msg *make_stream(int stream, const char *data, size_t size)
 {
     if (size <= PIECE)
@@ -76,7 +85,8 @@ static struct pc_msg *make_stream(int stream, const char *data, size_t size)
  * it took. More than PIECE bytes must stay in place until the lane is flushed. */
 static size_t queue_piece(int stream, const char *data, size_t size)
 {
-    size_t n = size < out.window ? size : (size_t)out.window;
+    uint64_t window = look_at_window();
+    size_t n = size < window ? size : (size_t)window;
     if (n < size) /* not within a character */
         for (int back = 0; back < 3 && n > 0 && ((unsigned char)data[n] & 0xc0) == 0x80; back++)
             n--;
@@ -110,25 +120,27 @@ static void note(int stream, const char *data, size_t size)
         eng_tail_put(out.tail, data, size);
 }
 
-/* Reads up to `limit` bytes of a pipe and queues them. Returns how many; 0: nothing there or no
- * window, with *has_ended when there will never be more. */
-static size_t queue_from_pipe(int stream, size_t limit, bool *has_ended)
+#define NEEDS_CREDIT (-1)
+
+/* Reads up to `limit` bytes of a pipe and queues them. Returns how many, or NEEDS_CREDIT; 0:
+ * nothing there, with *has_ended when there will never be more. */
+static ssize_t queue_from_pipe(int stream, size_t limit, bool *has_ended)
 {
     size_t room = limit < PIECE ? limit : PIECE;
-    if (out.has_task && room > out.window)
-        room = (size_t)out.window;
+    uint64_t window = look_at_window();
+    if (out.has_task && room > window)
+        room = (size_t)window;
     if (room == 0)
-        return 0;
+        return NEEDS_CREDIT;
     ssize_t got = read(out.pipes[stream], out.piece, room);
     if (got <= 0) {
         *has_ended = got == 0;
         return 0;
     }
     note(stream, out.piece, (size_t)got);
-    size_t done = 0;
-    while (out.has_task && done < (size_t)got)
-        done += queue_piece(stream, out.piece + done, (size_t)got - done);
-    return (size_t)got;
+    if (out.has_task)
+        queue_piece(stream, out.piece, (size_t)got); /* all of it: there is room */
+    return got;
 }
 
 /* ---- waiting for credit ----------------------------------------------------------------- */
@@ -136,9 +148,7 @@ static size_t queue_from_pipe(int stream, size_t limit, bool *has_ended)
 void eng_out_credit(uint64_t bytes)
 {
     uint64_t one = 1;
-    pthread_mutex_lock(&out.lane->lock);
-    out.window += bytes;
-    pthread_mutex_unlock(&out.lane->lock);
+    atomic_fetch_add(&out.credited, bytes);
     ssize_t ignored = write(out.credit_fd, &one, sizeof(one));
     (void)ignored;
 }
@@ -266,21 +276,22 @@ static void measure_pipes(int left[2])
 /* With the lock held: queues what is to go before the result. True: that was all of it. */
 static bool queue_rest(int left[2])
 {
-    bool is_all = true;
+    if (out.lane->is_broken)
+        return true;
     for (int stream = 0; stream < 2; stream++) {
         bool has_ended = false;
-        is_all &= queue_buffer(stream);
-        while (is_all && left[stream] > 0) {
-            size_t n = queue_from_pipe(stream, (size_t)left[stream], &has_ended);
-            if (n == 0) {
-                /* Either the control thread has taken it, or the window is used up. */
-                is_all = out.window > 0;
+        if (!queue_buffer(stream))
+            return false;
+        while (left[stream] > 0) {
+            ssize_t n = queue_from_pipe(stream, (size_t)left[stream], &has_ended);
+            if (n == NEEDS_CREDIT)
+                return false;
+            if (n == 0) /* the control thread was here */
                 break;
-            }
             left[stream] -= (int)n;
         }
     }
-    return is_all || out.lane->is_broken;
+    return true;
 }
 
 void eng_out_end(struct pc_msg *result)
@@ -302,24 +313,28 @@ void eng_out_end(struct pc_msg *result)
 
 /* ---- the control thread ----------------------------------------------------------------- */
 
+/* Queues what a buffer and its pipe have now. False: credit is needed for the rest. */
+static bool queue_stream(int stream, bool *has_ended)
+{
+    size_t taken = 0;
+    if (!queue_buffer(stream))
+        return false;
+    while (taken < PUMP_MAX && !*has_ended) {
+        ssize_t n = queue_from_pipe(stream, PIECE, has_ended);
+        if (n <= 0)
+            return n == 0;
+        taken += (size_t)n;
+    }
+    return true;
+}
+
 enum eng_out_state eng_out_pump(bool pipe_ended[2])
 {
-    bool is_all = true;
     if (pthread_mutex_trylock(&out.lane->lock) != 0)
         return ENG_OUT_BUSY;
     out.is_armed = false;
-    for (int stream = 0; stream < 2; stream++) {
-        size_t taken = 0, n;
-        if (!queue_buffer(stream)) {
-            is_all = false;
-            continue;
-        }
-        while (taken < PUMP_MAX && !pipe_ended[stream] &&
-               (n = queue_from_pipe(stream, PIECE, &pipe_ended[stream])) > 0)
-            taken += n;
-        if (out.has_task && out.window == 0)
-            is_all = false;
-    }
+    bool is_all = queue_stream(0, &pipe_ended[0]);
+    is_all &= queue_stream(1, &pipe_ended[1]);
     bool is_sent = eng_lane_flush(out.lane, false);
     pthread_mutex_unlock(&out.lane->lock);
     return !is_sent ? ENG_OUT_BUSY : is_all ? ENG_OUT_IDLE : ENG_OUT_WINDOW;
