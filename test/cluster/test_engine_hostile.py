@@ -175,7 +175,7 @@ def test_threads_left_running(client):
     wait_until(lambda: client[0].pull("count", block=True) > before + 100, "the threads to run")
     for i in range(50):
         result = run(client[0], f"print('task {i}')")
-        assert f"task {i}\n" in result.stdout
+        assert f"task {i}" in result.stdout  # a line may be cut in two by another thread
 
 
 # ---- other processes
