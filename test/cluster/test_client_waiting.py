@@ -120,8 +120,8 @@ def test_ctrl_c_while_sending(script):
 import time, pcluster
 c = pcluster.Client()
 data = bytes(100_000_000)
-print("sending")
 try:
+    print("sending")
     for _ in range(50):
         c[0].apply_sync(len, data)
 except KeyboardInterrupt:
