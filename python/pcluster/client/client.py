@@ -50,7 +50,7 @@ _TRANSPORTS = {
 #: How often a connection file that is not there yet is looked for, in seconds.
 _FILE_INTERVAL = 0.2
 #: Stretches of consecutive task numbers that a client remembers.
-_LOG_MAX = 100_000
+_LOG_MAX = 10_000
 
 _clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
