@@ -72,8 +72,10 @@ static int open_stage(void **state)
     fflush(NULL);
     stage->pid = fork();
     assert_true(stage->pid >= 0);
-    if (stage->pid == 0)
+    if (stage->pid == 0) {
+        free(stage); /* only what the hub itself leaks is to be seen */
         run_role(parent[1], scheduler[1]);
+    }
     close(parent[1]);
     close(scheduler[1]);
     pc_sock_init(&stage->parent, parent[0], PC_FROM_HUB);
@@ -364,7 +366,7 @@ static void memory_is_bounded(void **state)
         sscanf(line, "Pss: %ld", &pss_kb);
     if (file)
         fclose(file);
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     assert_in_range(pss_kb, 1, 10000);
 #endif
     end(stage);
