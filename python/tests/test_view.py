@@ -464,6 +464,9 @@ def test_view_waits_for_its_own(controller, client):
     assert not view.wait(-1, timeout=0.01)
     controller.release()
     assert view.wait(timeout=30) and view.wait(view.history, timeout=0)
+    assert other.wait(view.history, timeout=0)
+    with pytest.raises(KeyError):
+        view.wait("nonsense")
 
 
 @pytest.mark.parametrize(

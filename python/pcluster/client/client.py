@@ -414,7 +414,9 @@ class Client:
         end = None if limit is None else time.monotonic() + limit
         names = {job if isinstance(job, str) else history()[job] for job in jobs if isinstance(job, (int, str))}
         pending = [call for call in self._raw.outstanding() if msg_id(call) in names] if names else []
-        unknown = names - {msg_id(call) for call in pending} - set(history()) if names else None
+        unknown = names - {msg_id(call) for call in pending}
+        if unknown:
+            unknown.difference_update(self._log_ids())
         if unknown:
             raise KeyError(f"no such task: {unknown.pop()}")
         if not self._raw.wait(tuple(pending), limit):
