@@ -123,14 +123,15 @@ static int read_output(struct pc_call *call, enum pc_stream stream, bool take, c
 {
     *data = NULL;
     *size = 0;
-    pthread_mutex_lock(&call->client->lock);
+    if (pc_client_enter(call->client, NULL))
+        return -1;
     struct pc_capture *capture = call->output[stream];
     if (capture) {
         *data = pc_capture_text(capture, size);
         if (take)
             pc_capture_fini(capture);
     }
-    pthread_mutex_unlock(&call->client->lock);
+    pc_client_leave(call->client);
     return 0;
 }
 
@@ -149,7 +150,8 @@ int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data
 void pc_call_announce(struct pc_call *call)
 {
     struct pc_client *client = call->client;
-    pthread_mutex_lock(&client->lock);
+    if (pc_client_enter(client, NULL))
+        return; /* a forked child: nothing will ever end here */
     if (!call->is_announced) {
         call->is_announced = true;
         pc_call_ref(call);
@@ -158,5 +160,5 @@ void pc_call_announce(struct pc_call *call)
         else if (client->background_sleeps)
             pthread_cond_signal(&client->ended);
     }
-    pthread_mutex_unlock(&client->lock);
+    pc_client_leave(client);
 }

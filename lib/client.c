@@ -19,9 +19,10 @@ const char *pc_version(void)
 size_t pc_client_pending(const struct pc_client *client)
 {
     struct pc_client *c = (struct pc_client *)(uintptr_t)client;
-    pthread_mutex_lock(&c->lock);
+    if (pc_client_enter(c, NULL))
+        return 0;
     size_t pending = c->pending;
-    pthread_mutex_unlock(&c->lock);
+    pc_client_leave(c);
     return pending;
 }
 
@@ -89,9 +90,10 @@ void pc_engines_free(struct pc_engine *list)
 uint64_t pc_client_engines_generation(const struct pc_client *client)
 {
     struct pc_client *c = (struct pc_client *)(uintptr_t)client;
-    pthread_mutex_lock(&c->lock);
+    if (pc_client_enter(c, NULL))
+        return 0;
     uint64_t generation = c->roster.generation;
-    pthread_mutex_unlock(&c->lock);
+    pc_client_leave(c);
     return generation;
 }
 

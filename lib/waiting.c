@@ -269,10 +269,11 @@ void pc_client_wake_reader(struct pc_client *client)
 
 void pc_client_wake(struct pc_client *client)
 {
-    pthread_mutex_lock(&client->lock);
+    if (pc_client_enter(client, NULL))
+        return;
     client->is_woken = true;
     if (client->background_reads)
         pc_client_wake_reader(client);
     pthread_cond_broadcast(&client->ended);
-    pthread_mutex_unlock(&client->lock);
+    pc_client_leave(client);
 }

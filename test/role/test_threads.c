@@ -201,13 +201,19 @@ static void a_forked_child_is_told_so(void **state)
     struct crowd crowd;
     int status;
     crowd_open(&crowd, PC_TRANSPORT_UNIX);
+    struct pc_call *before = submit(&crowd, "x", 1, true);
+    wait_for(&crowd, before);
     pid_t pid = fork();
     if (pid == 0) {
         struct pc_err err;
         struct pc_engine *list;
+        char *text;
         size_t count;
-        bool is_right =
-            pc_client_engines(crowd.client, &list, &count, &err) == -1 && err.code == PC_E_FORKED;
+        bool is_right = pc_client_engines(crowd.client, &list, &count, &err) == -1 &&
+                        err.code == PC_E_FORKED && pc_client_pending(crowd.client) == 0 &&
+                        pc_call_output(before, PC_STREAM_STDOUT, &text, &count) == -1;
+        pc_call_announce(before);
+        pc_client_wake(crowd.client);
         pc_client_close(crowd.client);
         _exit(is_right ? 0 : 1);
     }
@@ -217,6 +223,7 @@ static void a_forked_child_is_told_so(void **state)
     wait_for(&crowd, call);
     assert_int_equal(pc_call_status(call), PC_STATUS_OK);
     pc_call_unref(call);
+    pc_call_unref(before);
     crowd_close(&crowd);
 }
 
