@@ -108,6 +108,8 @@ def main():
 
     with client:
         engines = len(client)
+        if not engines:
+            sys.exit("census.py: the cluster has no engines")
         start = time.perf_counter()
         kinds, names = count_on_engines(client, sources)
         parallel_s = time.perf_counter() - start
