@@ -87,21 +87,22 @@ static int submit_direct(struct sched *s, struct client *client, struct pc_msg *
     return 0;
 }
 
-/* Restricted to some engines: it is bound at once to the one of them with the least to do. */
-static int submit_restricted(struct sched *s, struct task *task, const struct pc_submit_body *body)
+/* Where a balanced task may run. */
+static int submit_balanced(struct sched *s, struct task *task, const struct pc_submit_body *body)
 {
-    struct engine *best = NULL;
-    for (uint32_t i = 0; i < body->target_count; i++) {
-        struct engine *engine = engine_find(s, pc_load_u32(body->targets + 4 * (size_t)i));
-        if (engine && engine->state == ENGINE_UP &&
-            (!best || engine->queued + engine->assigned < best->queued + best->assigned))
-            best = engine;
+    uint32_t *ids = NULL;
+    if (body->target_count) {
+        ids = pc_xcalloc(body->target_count, sizeof(*ids));
+        for (uint32_t i = 0; i < body->target_count; i++)
+            ids[i] = pc_load_u32(body->targets + 4 * (size_t)i);
     }
-    if (best)
-        queue_direct(s, task, best);
-    else
+    task->group = group_get(s, body->target_count == 0, ids, body->target_count);
+    free(ids);
+    if (!group_is_open(task->group) && !task->group->members)
         task_fail(s, task, "ImpossibleDependency",
                   "none of the engines that this task is restricted to is registered");
+    else
+        queue_balanced(s, task);
     return 0;
 }
 
@@ -120,10 +121,7 @@ int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, st
     struct task *task = task_new(s, client, msg->head.sequence, msg, &body);
     if (!task)
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
-    if (body.target_count)
-        return submit_restricted(s, task, &body);
-    queue_balanced(s, task);
-    return 0;
+    return submit_balanced(s, task, &body);
 }
 
 int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
@@ -146,13 +144,10 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
 
 /* ---- questions -------------------------------------------------------------------------- */
 
-int client_query(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+/* Who answers: the parent, the hub, or we. */
+static void pass_on(struct sched *s, struct client *client, const struct pc_msg *msg,
+                    bool is_for_parent)
 {
-    pc_json *json = pc_json_of_msg(msg, err);
-    if (!json)
-        return -1;
-    bool is_for_parent = strcmp(pc_json_str_or(json, "query", ""), "shutdown") == 0;
-    pc_json_free(json);
     struct pc_msg *question = pc_msg_with_body(PC_MSG_QUERY, msg->body, msg->head.body_size);
     if (!question)
         pc_fatal(1, "out of memory");
@@ -161,6 +156,25 @@ int client_query(struct sched *s, struct client *client, struct pc_msg *msg, str
     if (!is_for_parent)
         records_flush(s); /* the answer includes all that happened before the question */
     pc_conn_send(is_for_parent ? &s->parent : &s->hub, question);
+}
+
+int client_query(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    pc_json *json = pc_json_of_msg(msg, err);
+    if (!json)
+        return -1;
+    const char *query = pc_json_str_or(json, "query", "");
+    if (strcmp(query, "sched") == 0) {
+        struct pc_msg *reply = pc_json_msg(PC_MSG_REPLY, settings_answer(s, json));
+        if (!reply)
+            pc_fatal(1, "out of memory");
+        reply->head.session = client->session;
+        reply->head.sequence = msg->head.sequence;
+        pc_conn_send(&client->peer->conn, reply);
+    } else {
+        pass_on(s, client, msg, strcmp(query, "shutdown") == 0);
+    }
+    pc_json_free(json);
     return 0;
 }
 

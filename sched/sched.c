@@ -95,6 +95,8 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     snprintf(s->profile, sizeof(s->profile), "%s", pc_json_str_or(json, "profile", ""));
     s->controller_pid = pc_json_i64_or(json, "controller_pid", getppid());
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
+    if (settings_take(s, json, err))
+        return -1;
     s->unix_fd = pc_json_bool_or(json, "has_unix", false) ? fd++ : -1;
     s->tcp_fd = pc_json_bool_or(json, "has_tcp", false) ? fd++ : -1;
     if (face_listen(s, err))
@@ -217,16 +219,17 @@ static void tear_down(struct sched *s)
     s->is_stopping = true;
     face_close(s);
     engines_drop(s);
-    HASH_ITER(hh, s->clients, client, next_client) {
+    tasks_drop(s);
+    HASH_ITER (hh, s->clients, client, next_client) {
         if (client->peer) {
             pc_conn_close(&client->peer->conn);
             peer_detach(client->peer);
         }
     }
-    DL_FOREACH(s->hosts, peer) {
+    DL_FOREACH (s->hosts, peer) {
         pc_conn_close(&peer->conn);
     }
-    DL_FOREACH(s->strangers, peer) {
+    DL_FOREACH (s->strangers, peer) {
         pc_conn_close(&peer->conn);
     }
     pc_conn_close(&s->parent);
@@ -238,6 +241,7 @@ static void tear_down(struct sched *s)
     uv_run(&s->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&s->loop))
         pc_fatal(1, "handles were left open at the end");
+    groups_fini(s);
     pc_buf_fini(&s->records);
     pc_wipe(s, sizeof(*s));
     free(s);
@@ -256,6 +260,10 @@ int sched_main(void)
     uv_timer_init(&s->loop, &s->stop_timer);
     s->beat_timer.data = s->stop_timer.data = s;
     records_init(s);
+    s->hwm = SCHED_HWM;
+    s->policy = &policy_leastload;
+    pc_random(&s->seed, sizeof(s->seed));
+    groups_init(s);
     if (pc_conn_init(&s->parent, &s->conns, PC_ROLE_FD, PC_FROM_PARENT, &events, s) ||
         pc_conn_init(&s->hub, &s->conns, PC_ROLE_FD_MORE, PC_FROM_HUB, &events, s))
         pc_fatal(1, "can't start: descriptors %d and %d are not connected", PC_ROLE_FD,

@@ -22,6 +22,7 @@
 #include "lib/key.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
+#include "sched/group.h"
 
 #define SCHED_UUID_SIZE  16
 #define SCHED_TOKEN_SIZE 16
@@ -31,7 +32,7 @@
 #define SCHED_ACK_BYTES (1024 * 1024)
 /* Calls sent ahead to an engine that were addressed to it: it never waits for the wire. */
 #define SCHED_DIRECT_AHEAD 16
-/* Balanced tasks outstanding per engine. */
+/* Balanced tasks outstanding per engine, unless CONFIG or the user says otherwise. */
 #define SCHED_HWM 1
 /* A client may have that much submitted and unfinished. */
 #define SCHED_WINDOW_COUNT 1000000
@@ -59,7 +60,7 @@ struct peer {
 };
 
 enum task_state {
-    TASK_WAITING,  /* in sched.ready, or in its engine's queue */
+    TASK_WAITING,  /* in a lane of its group, or in its engine's queue */
     TASK_ASSIGNED, /* sent to its engine, in engine.running */
     TASK_DONE,     /* its result went to the client, which has not acknowledged it */
 };
@@ -75,11 +76,14 @@ struct task {
     UT_hash_handle hh;
     struct client *client;
     struct engine *engine;    /* NULL while it waits for any engine, or when that one is gone */
+    struct group *group;      /* of a balanced task: where it may run; NULL when DONE */
+    struct lane *lane;        /* of its group, while it waits there */
     struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when DONE */
     struct task *next, *prev; /* in the list that its state names */
     struct task *client_next, *client_prev; /* in client.tasks */
     int64_t submitted_us;
     uint64_t result_bytes;
+    int32_t priority; /* larger: earlier */
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
 };
@@ -113,13 +117,14 @@ struct engine {
     struct peer *control, *work;
     pc_json *about; /* {id, pid, host, python, uuid}, as told to clients */
     int64_t heard_ms;
-    bool is_free; /* in sched.idle_first */
-    struct engine *idle_next, *idle_prev;
+
+    struct member *members; /* the groups it is in */
+    struct load load;       /* what is ASSIGNED to it, and when the last was */
+    bool is_free;           /* can take a balanced task */
 
     struct task *queue;     /* addressed to it, WAITING */
     struct task *running;   /* ASSIGNED, oldest first */
     struct task *delivered; /* DONE: it keeps their results until they are acknowledged */
-    unsigned queued, assigned;
 
     struct pc_buf acks;
     uint64_t acked_bytes;
@@ -161,10 +166,16 @@ struct sched {
     struct peer *hosts;
     struct client *clients;
     struct engine *engines_by_uuid, *engines_by_id;
-    struct engine *idle_first, *idle_last; /* can take a balanced task; least recently used first */
     struct task *tasks;
-    struct task *ready; /* balanced, WAITING for any engine */
-    unsigned ready_count;
+
+    /* balanced tasks */
+    struct group *groups;
+    struct group *everybody, *open_groups;
+    const struct policy *policy;
+    unsigned hwm;  /* tasks outstanding per engine; 0: no limit */
+    uint64_t turn; /* counts what is given and queued */
+    uint64_t seed;
+    unsigned ready_count; /* balanced, WAITING for an engine */
 
     struct pc_buf records;
 };
@@ -217,9 +228,24 @@ struct engine *engine_find(struct sched *sched, uint32_t id);
 void queue_direct(struct sched *sched, struct task *task, struct engine *engine);
 void queue_balanced(struct sched *sched, struct task *task);
 void queue_engine_up(struct engine *engine);
-/* Something of this engine ended: sends it more. */
+/* One of the tasks that it had ended. */
+void queue_finished(struct task *task);
+/* Something of this engine has changed: sends it what it can take. */
 void queue_advance(struct engine *engine);
+/* It takes nothing more. */
+void queue_engine_down(struct engine *engine);
 void queue_engine_gone(struct engine *engine);
+/* The limit of tasks per engine has changed. */
+void queue_set_hwm(struct sched *sched, unsigned hwm);
+
+/* ---- settings.c: the scheme and the limit, at the start and while running ---- */
+int settings_take(struct sched *sched, const pc_json *json, struct pc_err *err);
+pc_json *settings_answer(struct sched *sched, const pc_json *query);
+
+/* ---- world.c: what decisions do to others; tests of decisions have their own world ---- */
+void world_run(struct engine *engine, const struct task *task);
+void world_acks(struct engine *engine);
+void world_result(struct client *client, struct pc_msg *msg); /* takes msg */
 
 /* ---- task.c ---- */
 struct task *task_new(struct sched *sched, struct client *client, uint64_t sequence,
@@ -227,6 +253,8 @@ struct task *task_new(struct sched *sched, struct client *client, uint64_t seque
 struct task *task_find(struct sched *sched, uint64_t session, uint64_t sequence);
 void task_set_state(struct task *task, enum task_state state);
 void task_free(struct sched *sched, struct task *task);
+/* At the end, when there is no engine any more. */
+void tasks_drop(struct sched *sched);
 /* Sends the client this result and keeps the task until it is acknowledged. Takes `result`. */
 void task_deliver(struct sched *sched, struct task *task, struct pc_msg *result);
 /* Ends a task that could not be run, with an error of this name and text. */

@@ -79,18 +79,38 @@ void task_free(struct sched *s, struct task *task)
     free(task);
 }
 
+/* No longer in need of what it was submitted with. */
+static void finish(struct task *task, enum task_state state)
+{
+    task_set_state(task, state);
+    pc_msg_unref(task->request);
+    task->request = NULL;
+    group_put(task->group);
+    task->group = NULL;
+}
+
+void tasks_drop(struct sched *s)
+{
+    struct task *task, *next;
+    HASH_ITER (hh, s->tasks, task, next) {
+        if (task->lane)
+            group_dequeue(task);
+        if (task->state != TASK_DONE)
+            finish(task, TASK_DONE);
+        task_free(s, task);
+    }
+}
+
 void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
 {
     struct client *client = task->client;
-    task_set_state(task, TASK_DONE);
-    pc_msg_unref(task->request);
-    task->request = NULL;
+    finish(task, TASK_DONE);
     task->result_bytes = result->parts_bytes;
     records_add(s, PC_RECORD_ENDED, task, result->body[0], result->parts_bytes);
     if (task->engine)
         DL_APPEND(task->engine->delivered, task);
     if (client->peer) {
-        pc_conn_send(&client->peer->conn, result);
+        world_result(client, result);
     } else {
         pc_msg_unref(result);
         task_free(s, task);
@@ -144,8 +164,7 @@ int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
     struct task *task = task_find(s, msg->head.session, msg->head.sequence);
     if (!task || task->engine != engine || task->state != TASK_ASSIGNED)
         return pc_err_set(err, PC_E_PROTOCOL, "RESULT of a task that was not sent to it");
-    DL_DELETE(engine->running, task);
-    engine->assigned--;
+    queue_finished(task);
     body.submitted_us = task->submitted_us;
     pc_result_encode(msg->body, &body);
     msg->head.engine_id = engine->id;

@@ -631,6 +631,46 @@ static void questions_are_passed_on(void **state)
     stage_close(&stage);
 }
 
+/* The scheduler answers itself, and what it is told holds from then on. */
+static void the_scheme_is_changed_while_running(void **state)
+{
+    struct stage stage;
+    struct fake_engine engine;
+    struct pc_err err;
+    char *reply;
+    stage_open(&stage, 3000);
+    stage_engine(&stage, &engine, PC_TRANSPORT_UNIX);
+    struct pc_client *client = open_client(&stage, PC_TRANSPORT_UNIX);
+    struct pc_call *calls[3];
+    for (int i = 0; i < 3; i++)
+        calls[i] = submit(client, NULL, "a");
+    struct pc_msg *run = stage_await(&engine.work, PC_MSG_RUN);
+    const char *query = "{\"query\":\"sched\",\"scheme\":\"twobin\",\"hwm\":2}";
+    assert_int_equal(pc_query(client, query, STAGE_LIMIT_MS, &reply, &err), 0);
+    assert_non_null(strstr(reply, "\"scheme\":\"twobin\""));
+    assert_non_null(strstr(reply, "\"waiting\":1"));
+    free(reply);
+    struct pc_msg *ahead = stage_await(&engine.work, PC_MSG_RUN);
+    query = "{\"query\":\"sched\",\"scheme\":\"pure\"}";
+    assert_int_equal(pc_query(client, query, STAGE_LIMIT_MS, &reply, &err), 0);
+    assert_non_null(strstr(reply, "there is no scheme 'pure'"));
+    free(reply);
+    fake_engine_answer(&engine, run, "1");
+    fake_engine_answer(&engine, ahead, "2");
+    pc_msg_unref(run);
+    pc_msg_unref(ahead);
+    run = stage_await(&engine.work, PC_MSG_RUN);
+    fake_engine_answer(&engine, run, "3");
+    pc_msg_unref(run);
+    for (int i = 0; i < 3; i++) {
+        wait_for(client, calls[i]);
+        pc_call_unref(calls[i]);
+    }
+    pc_client_close(client);
+    fake_engine_close(&engine);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -649,6 +689,7 @@ int main(void)
         cmocka_unit_test(output_precedes_its_result),
         cmocka_unit_test(a_stopped_cluster_fails_what_is_pending),
         cmocka_unit_test(questions_are_passed_on),
+        cmocka_unit_test(the_scheme_is_changed_while_running),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

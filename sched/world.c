@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What decisions do to others: messages. */
+#include "lib/log.h"
+#include "sched/state.h"
+
+void world_acks(struct engine *engine)
+{
+    if (!engine->acks.size || !engine->work)
+        return;
+    pc_conn_send_body(&engine->work->conn, PC_MSG_RESULT_ACK, engine->acks.data, engine->acks.size);
+    engine->acks.size = 0;
+    engine->acked_bytes = 0;
+}
+
+void world_run(struct engine *engine, const struct task *task)
+{
+    uint8_t body[PC_RUN_BODY_SIZE];
+    struct pc_run_body run = {.kind = task->kind, .run_flags = task->run_flags};
+    pc_run_encode(body, &run);
+    struct pc_msg *msg = pc_msg_sharing(PC_MSG_RUN, body, sizeof(body), task->request);
+    if (!msg)
+        pc_fatal(1, "out of memory");
+    msg->head.session = task->key.session;
+    msg->head.sequence = task->key.sequence;
+    msg->head.engine_id = engine->id;
+    pc_conn_send(&engine->work->conn, msg);
+}
+
+void world_result(struct client *client, struct pc_msg *msg)
+{
+    pc_conn_send(&client->peer->conn, msg);
+}
