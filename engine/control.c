@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "engine/intr.h"
 #include "engine/outio.h"
 #include "lib/conn.h"
 #include "lib/dispatch.h"
@@ -106,6 +107,18 @@ static int on_credit(void *role, void *peer, struct pc_msg *msg, struct pc_err *
     return 0;
 }
 
+static int on_abort(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_abort_body body;
+    if (pc_abort_decode(msg, &body, err))
+        return -1;
+    for (uint32_t i = 0; i < body.count; i++) {
+        const uint8_t *pair = body.tasks + (size_t)i * PC_ACK_SIZE;
+        eng_intr_abort(pc_load_u64(pair), pc_load_u64(pair + 8), body.flags & PC_ABORT_INTERRUPT);
+    }
+    return 0;
+}
+
 /* The task had its time. */
 static void on_grace(uv_timer_t *timer)
 {
@@ -131,6 +144,7 @@ static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err
 
 static const struct pc_handler handlers[] = {
     {PC_MSG_PING, PC_FROM_SCHED, on_ping},
+    {PC_MSG_ABORT, PC_FROM_SCHED, on_abort},
     {PC_MSG_OUTPUT_CREDIT, PC_FROM_SCHED, on_credit},
     {PC_MSG_SHUTDOWN, PC_FROM_SCHED, on_shutdown},
     {0},

@@ -246,6 +246,24 @@ PC_PUBLIC int pc_client_outstanding(struct pc_client *client, struct pc_call ***
                                     size_t *count, struct pc_err *err);
 PC_PUBLIC void pc_calls_free(struct pc_call **calls); /* the array only, not the references */
 
+/* ---- ending calls early ----------------------------------------------------------------- */
+
+#define PC_ABORT_INTERRUPT 0x01 /* raise KeyboardInterrupt in those that run */
+#define PC_ABORT_KILL      0x02 /* ... and end the engine of one that does not end soon after */
+
+/*
+ * Aborts calls. One that has not been sent to an engine ends at once, as PC_STATUS_FAILED with the
+ * error TaskAborted, before this returns; one that an engine has but has not begun ends so when
+ * its turn comes. One that runs goes on, or is interrupted, as the flags say. Those that have
+ * ended stay as they are.
+ */
+PC_PUBLIC int pc_abort(struct pc_client *client, struct pc_call *const *calls, size_t count,
+                       unsigned flags, struct pc_err *err);
+
+/* Interrupts what runs on these engines now, whoever sent it. */
+PC_PUBLIC int pc_interrupt(struct pc_client *client, const uint32_t *engines, size_t count,
+                           struct pc_err *err);
+
 /* ---- asking the controller -------------------------------------------------------------- */
 
 /*

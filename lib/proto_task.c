@@ -95,6 +95,32 @@ int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, stru
     return 0;
 }
 
+int pc_abort_encode(struct pc_buf *out, const struct pc_abort_body *body)
+{
+    static const uint8_t zeros[PC_ABORT_HEAD_SIZE - 1];
+    pc_buf_put_u8(out, body->flags);
+    pc_buf_put(out, zeros, sizeof(zeros));
+    pc_buf_put(out, body->tasks, (size_t)body->count * PC_ACK_SIZE);
+    return out->failed ? -1 : 0;
+}
+
+int pc_abort_decode(const struct pc_msg *msg, struct pc_abort_body *body, struct pc_err *err)
+{
+    static const uint8_t zeros[PC_ABORT_HEAD_SIZE - 1];
+    size_t size = msg->head.body_size;
+    if (size < PC_ABORT_HEAD_SIZE || (size - PC_ABORT_HEAD_SIZE) % PC_ACK_SIZE ||
+        memcmp(msg->body + 1, zeros, sizeof(zeros)) != 0 ||
+        (msg->body[0] & ~(PC_ABORT_INTERRUPT | PC_ABORT_KILL)) ||
+        (size - PC_ABORT_HEAD_SIZE) / PC_ACK_SIZE > PC_ABORT_TASKS_MAX)
+        return malformed(msg, err);
+    *body = (struct pc_abort_body){
+        .flags = msg->body[0],
+        .count = (uint32_t)((size - PC_ABORT_HEAD_SIZE) / PC_ACK_SIZE),
+        .tasks = msg->body + PC_ABORT_HEAD_SIZE,
+    };
+    return 0;
+}
+
 int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err)
 {
     if (msg->head.body_size != PC_STREAM_BODY_SIZE || msg->head.part_count != 1 ||

@@ -58,6 +58,18 @@ int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, stru
  * a client the sessions must be its own. */
 #define PC_ACK_SIZE 16
 
+/* ABORT: flags u8 (PC_ABORT_*), zero u8[7], then pairs of session u64, sequence u64. Without a pair
+ * it means the task that runs on the engine in the frame's engine_id. */
+#define PC_ABORT_HEAD_SIZE 8
+#define PC_ABORT_TASKS_MAX 4000
+struct pc_abort_body {
+    uint8_t flags;
+    uint32_t count;
+    const uint8_t *tasks; /* PC_ACK_SIZE bytes each */
+};
+int pc_abort_encode(struct pc_buf *out, const struct pc_abort_body *body);
+int pc_abort_decode(const struct pc_msg *msg, struct pc_abort_body *body, struct pc_err *err);
+
 /* STREAM: stream u8 (enum pc_stream), zero u8[7]. Part 0: the bytes. */
 #define PC_STREAM_BODY_SIZE 8
 int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err);

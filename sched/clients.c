@@ -50,7 +50,7 @@ void client_lost(struct sched *s, struct client *client)
     output_unstall(client);
     for (task = client->tasks; task; task = next) {
         next = task->client_next;
-        if (task->state == TASK_DONE)
+        if (task_is_over(task))
             task_free(s, task);
     }
     pc_json *json = pc_json_object();
@@ -136,7 +136,7 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
         if (session != client->session)
             return pc_err_set(err, PC_E_PROTOCOL, "RESULT_ACK for another session");
         struct task *task = task_find(s, session, sequence);
-        if (task && task->state == TASK_DONE)
+        if (task && task_is_over(task))
             task_free(s, task);
     }
     return 0;
@@ -165,12 +165,7 @@ int client_query(struct sched *s, struct client *client, struct pc_msg *msg, str
         return -1;
     const char *query = pc_json_str_or(json, "query", "");
     if (strcmp(query, "sched") == 0) {
-        struct pc_msg *reply = pc_json_msg(PC_MSG_REPLY, settings_answer(s, json));
-        if (!reply)
-            pc_fatal(1, "out of memory");
-        reply->head.session = client->session;
-        reply->head.sequence = msg->head.sequence;
-        pc_conn_send(&client->peer->conn, reply);
+        world_reply(client, msg, settings_answer(s, json));
     } else {
         pass_on(s, client, msg, strcmp(query, "shutdown") == 0);
     }

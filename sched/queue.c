@@ -34,6 +34,8 @@ static void assign(struct engine *engine, struct task *task)
     task->engine = engine;
     task_set_state(task, TASK_ASSIGNED);
     DL_APPEND(engine->running, task);
+    if (engine->running == task)
+        task_set_state(task, TASK_RUNNING);
     engine->load.tasks++;
     engine->load.used = ++engine->sched->turn;
     world_acks(engine);
@@ -70,8 +72,22 @@ void queue_finished(struct task *task)
     struct engine *engine = task->engine;
     DL_DELETE(engine->running, task);
     engine->load.tasks--;
+    if (engine->running && engine->running->state == TASK_ASSIGNED)
+        task_set_state(engine->running, TASK_RUNNING);
     if (engine->is_free) /* without a limit its place in the pools follows its load */
         settle(engine, false);
+}
+
+void queue_withdraw(struct task *task)
+{
+    struct engine *engine = task->engine;
+    if (task->lane) {
+        group_dequeue(task);
+    } else {
+        DL_DELETE(engine->queue, task);
+        task->engine = NULL;
+        queue_advance(engine);
+    }
 }
 
 void queue_direct(struct sched *s, struct task *task, struct engine *engine)
@@ -143,6 +159,7 @@ void queue_engine_gone(struct engine *engine)
     queue_engine_down(engine);
     while ((task = engine->running) != NULL) {
         queue_finished(task);
+        task_set_state(task, TASK_LOST);
         task_fail(s, task, "EngineError", engine->why);
     }
     while ((task = engine->queue) != NULL) {

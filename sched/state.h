@@ -59,10 +59,15 @@ struct peer {
     char name[64];            /* for log lines */
 };
 
+/* What follows what is in task.c, and drawn in doc/TASKS.md. */
 enum task_state {
-    TASK_WAITING,  /* in a lane of its group, or in its engine's queue */
-    TASK_ASSIGNED, /* sent to its engine, in engine.running */
-    TASK_DONE,     /* its result went to the client, which has not acknowledged it */
+    TASK_READY,    /* in a lane of its group, or in its engine's queue */
+    TASK_ASSIGNED, /* sent to its engine, in engine.running, not the first there */
+    TASK_RUNNING,  /* the first in engine.running */
+    TASK_LOST,     /* its engine is gone; the next step follows at once */
+    TASK_DONE,     /* from here on it is over: its result went to the client, */
+    TASK_FAILED,   /* ... which has not acknowledged it */
+    TASK_ABORTED,
 };
 
 struct task_key {
@@ -76,9 +81,9 @@ struct task {
     UT_hash_handle hh;
     struct client *client;
     struct engine *engine;    /* NULL while it waits for any engine, or when that one is gone */
-    struct group *group;      /* of a balanced task: where it may run; NULL when DONE */
+    struct group *group;      /* of a balanced task: where it may run; NULL when it is over */
     struct lane *lane;        /* of its group, while it waits there */
-    struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when DONE */
+    struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when it is over */
     struct task *next, *prev; /* in the list that its state names */
     struct task *client_next, *client_prev; /* in client.tasks */
     int64_t submitted_us;
@@ -86,6 +91,7 @@ struct task {
     int32_t priority; /* larger: earlier */
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
+    bool is_aborted;
 };
 
 /* A client's session. Lives until it is disconnected and its last task has ended. */
@@ -94,7 +100,7 @@ struct client {
     UT_hash_handle hh; /* sched.clients */
     uint8_t token[SCHED_TOKEN_SIZE];
     struct peer *peer;      /* NULL: disconnected */
-    struct task *tasks;     /* all of its tasks, DONE ones too */
+    struct task *tasks;     /* all of its tasks, also those that are over */
     struct engine *stalled; /* engines whose output credit waits for this client to read */
 };
 
@@ -119,12 +125,12 @@ struct engine {
     int64_t heard_ms;
 
     struct member *members; /* the groups it is in */
-    struct load load;       /* what is ASSIGNED to it, and when the last was */
+    struct load load;       /* tasks in `running`, and when the last was given */
     bool is_free;           /* can take a balanced task */
 
-    struct task *queue;     /* addressed to it, WAITING */
-    struct task *running;   /* ASSIGNED, oldest first */
-    struct task *delivered; /* DONE: it keeps their results until they are acknowledged */
+    struct task *queue;     /* addressed to it, READY */
+    struct task *running;   /* RUNNING, then ASSIGNED, oldest first */
+    struct task *delivered; /* over: it keeps their results until they are acknowledged */
 
     struct pc_buf acks;
     uint64_t acked_bytes;
@@ -175,7 +181,7 @@ struct sched {
     unsigned hwm;  /* tasks outstanding per engine; 0: no limit */
     uint64_t turn; /* counts what is given and queued */
     uint64_t seed;
-    unsigned ready_count; /* balanced, WAITING for an engine */
+    unsigned ready_count; /* balanced, READY */
 
     struct pc_buf records;
 };
@@ -203,6 +209,8 @@ void client_check(struct sched *sched, struct client *client);
 int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg,
                   struct pc_err *err);
 int client_ack(struct sched *sched, struct client *client, struct pc_msg *msg, struct pc_err *err);
+int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
+                 struct pc_err *err);
 int client_query(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
 void client_drained(struct sched *sched, struct client *client);
@@ -228,7 +236,9 @@ struct engine *engine_find(struct sched *sched, uint32_t id);
 void queue_direct(struct sched *sched, struct task *task, struct engine *engine);
 void queue_balanced(struct sched *sched, struct task *task);
 void queue_engine_up(struct engine *engine);
-/* One of the tasks that it had ended. */
+/* Takes a READY task out of where it waits. */
+void queue_withdraw(struct task *task);
+/* One of the tasks that an engine had ended. */
 void queue_finished(struct task *task);
 /* Something of this engine has changed: sends it what it can take. */
 void queue_advance(struct engine *engine);
@@ -245,13 +255,17 @@ pc_json *settings_answer(struct sched *sched, const pc_json *query);
 /* ---- world.c: what decisions do to others; tests of decisions have their own world ---- */
 void world_run(struct engine *engine, const struct task *task);
 void world_acks(struct engine *engine);
+void world_abort(struct engine *engine, const struct task *task, uint8_t flags);
 void world_result(struct client *client, struct pc_msg *msg); /* takes msg */
+/* Answers a message of a client; takes json. */
+void world_reply(struct client *client, const struct pc_msg *to, pc_json *json);
 
 /* ---- task.c ---- */
 struct task *task_new(struct sched *sched, struct client *client, uint64_t sequence,
                       struct pc_msg *request, const struct pc_submit_body *body);
 struct task *task_find(struct sched *sched, uint64_t session, uint64_t sequence);
 void task_set_state(struct task *task, enum task_state state);
+bool task_is_over(const struct task *task);
 void task_free(struct sched *sched, struct task *task);
 /* At the end, when there is no engine any more. */
 void tasks_drop(struct sched *sched);

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One task: from the submission to the acknowledged result.
- *
- *   WAITING -> ASSIGNED -> DONE -> (freed when acknowledged)
- *      |           |         ^
- *      +-----------+---------+   failed: no engine, or the engine is gone
+ * One task: from the submission to the acknowledged result. doc/TASKS.md shows the states.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -17,17 +13,28 @@
 #include "lib/mem.h"
 #include "sched/state.h"
 
-/* transitions[from] has bit (1 << to) set when the step is legal. */
-static const unsigned transitions[] = {
-    [TASK_WAITING] = 1 << TASK_ASSIGNED | 1 << TASK_DONE,
-    [TASK_ASSIGNED] = 1 << TASK_DONE,
+#define OVER (1u << TASK_DONE | 1u << TASK_FAILED | 1u << TASK_ABORTED)
+
+/* legal[from] has bit (1 << to) set when the step is legal. */
+static const unsigned legal[] = {
+    [TASK_READY] = 1u << TASK_ASSIGNED | 1u << TASK_FAILED | 1u << TASK_ABORTED,
+    [TASK_ASSIGNED] = 1u << TASK_RUNNING | 1u << TASK_LOST | OVER,
+    [TASK_RUNNING] = 1u << TASK_LOST | OVER,
+    [TASK_LOST] = 1u << TASK_FAILED | 1u << TASK_ABORTED,
     [TASK_DONE] = 0,
+    [TASK_FAILED] = 0,
+    [TASK_ABORTED] = 0,
 };
 
 void task_set_state(struct task *task, enum task_state state)
 {
-    assert(transitions[task->state] & 1u << state);
+    assert(legal[task->state] & 1u << state);
     task->state = (uint8_t)state;
+}
+
+bool task_is_over(const struct task *task)
+{
+    return OVER & 1u << task->state;
 }
 
 struct task *task_find(struct sched *s, uint64_t session, uint64_t sequence)
@@ -50,7 +57,7 @@ struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
     task->kind = body->kind;
     task->run_flags = body->run_flags;
     task->submitted_us = pc_wall_us();
-    task->state = TASK_WAITING;
+    task->state = TASK_READY;
     HASH_ADD(hh, s->tasks, key, sizeof(task->key), task);
     DL_APPEND2(client->tasks, task, client_prev, client_next);
     records_add(s, PC_RECORD_SUBMITTED, task, 0, request->parts_bytes);
@@ -68,7 +75,7 @@ static void acknowledge(struct engine *engine, const struct task *task)
 void task_free(struct sched *s, struct task *task)
 {
     struct client *client = task->client;
-    assert(task->state == TASK_DONE);
+    assert(task_is_over(task));
     if (task->engine) {
         DL_DELETE(task->engine->delivered, task);
         acknowledge(task->engine, task);
@@ -95,16 +102,23 @@ void tasks_drop(struct sched *s)
     HASH_ITER (hh, s->tasks, task, next) {
         if (task->lane)
             group_dequeue(task);
-        if (task->state != TASK_DONE)
-            finish(task, TASK_DONE);
+        if (!task_is_over(task))
+            finish(task, TASK_FAILED);
         task_free(s, task);
     }
+}
+
+static enum task_state end_state(const struct task *task, uint8_t status)
+{
+    if (status == PC_STATUS_OK)
+        return TASK_DONE;
+    return task->is_aborted && status == PC_STATUS_FAILED ? TASK_ABORTED : TASK_FAILED;
 }
 
 void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
 {
     struct client *client = task->client;
-    finish(task, TASK_DONE);
+    finish(task, end_state(task, result->body[0]));
     task->result_bytes = result->parts_bytes;
     records_add(s, PC_RECORD_ENDED, task, result->body[0], result->parts_bytes);
     if (task->engine)
@@ -162,7 +176,7 @@ int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
     if (pc_result_decode(msg, &body, err))
         return -1;
     struct task *task = task_find(s, msg->head.session, msg->head.sequence);
-    if (!task || task->engine != engine || task->state != TASK_ASSIGNED)
+    if (!task || task->engine != engine || task_is_over(task) || task->state == TASK_READY)
         return pc_err_set(err, PC_E_PROTOCOL, "RESULT of a task that was not sent to it");
     queue_finished(task);
     body.submitted_us = task->submitted_us;

@@ -26,6 +26,31 @@ void world_run(struct engine *engine, const struct task *task)
     pc_conn_send(&engine->work->conn, msg);
 }
 
+void world_abort(struct engine *engine, const struct task *task, uint8_t flags)
+{
+    uint8_t pair[PC_ACK_SIZE];
+    struct pc_buf body;
+    if (!engine->control)
+        return; /* it is on its way out, and the task with it */
+    pc_store_u64(pair, task->key.session);
+    pc_store_u64(pair + 8, task->key.sequence);
+    pc_buf_init(&body, 0);
+    if (pc_abort_encode(&body, &(struct pc_abort_body){.flags = flags, .count = 1, .tasks = pair}))
+        pc_fatal(1, "out of memory");
+    pc_conn_send_body(&engine->control->conn, PC_MSG_ABORT, body.data, body.size);
+    pc_buf_fini(&body);
+}
+
+void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
+{
+    struct pc_msg *reply = pc_json_msg(PC_MSG_REPLY, json);
+    if (!reply)
+        pc_fatal(1, "out of memory");
+    reply->head.session = client->session;
+    reply->head.sequence = to->head.sequence;
+    pc_conn_send(&client->peer->conn, reply);
+}
+
 void world_result(struct client *client, struct pc_msg *msg)
 {
     pc_conn_send(&client->peer->conn, msg);

@@ -181,6 +181,19 @@ static void write_records(struct pc_buf *all)
     write_task(all, PC_MSG_RECORDS, "records", body, sizeof(body), NULL, 0);
 }
 
+static void write_abort(struct pc_buf *all)
+{
+    uint8_t task[PC_ACK_SIZE];
+    struct pc_buf body;
+    pc_store_u64(task, 1);
+    pc_store_u64(task + 8, 2);
+    pc_buf_init(&body, 0);
+    pc_abort_encode(
+        &body, &(struct pc_abort_body){.flags = PC_ABORT_INTERRUPT, .count = 1, .tasks = task});
+    write_task(all, PC_MSG_ABORT, "abort", body.data, body.size, NULL, 0);
+    pc_buf_fini(&body);
+}
+
 static void write_binary_messages(struct pc_buf *all)
 {
     static const char *const source[] = {"x = 1"}, *const value[] = {"pickled value", "buffer"};
@@ -202,6 +215,7 @@ static void write_binary_messages(struct pc_buf *all)
     pc_store_u64(numbers, 65536);
     write_task(all, PC_MSG_OUTPUT_CREDIT, "output_credit", numbers, 8, NULL, 0);
     write_records(all);
+    write_abort(all);
 }
 
 /* ---- streams that are more than one good message ------------------------------------------ */

@@ -34,6 +34,15 @@ void world_acks(struct engine *engine)
     engine->acked_bytes = 0;
 }
 
+void world_abort(struct engine *engine, const struct task *task, uint8_t flags)
+{
+}
+
+void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
+{
+    pc_json_free(json);
+}
+
 void world_result(struct client *client, struct pc_msg *msg)
 {
     struct ear *ear = (struct ear *)client->peer;

@@ -243,6 +243,19 @@ class View:
 
         return self.client._wait_for(_as_list(jobs), limit, lambda: self.history)
 
+    def abort(
+        self, jobs: Union[None, "Job", Iterable["Job"]] = None, targets: "Targets" = None, block: Optional[bool] = None
+    ) -> None:
+        """Client.abort(); None: everything that this view has sent and that has not ended."""
+        from .client import _as_list
+
+        if jobs is not None:
+            self.client._abort_jobs(_as_list(jobs), lambda: self.history)
+            return
+        own = self._own_numbers()
+        raw = self.client._raw
+        raw.abort(tuple(call for call in raw.outstanding() if own(call.sequence)), 0)
+
     def _own_numbers(self) -> Callable[[int], bool]:
         spans = [(first, end) for first, end, view in list(self.client._log) if view == self._number]
 
