@@ -214,6 +214,8 @@ static struct pc_msg *run_kind(const struct kind *kind, uint8_t flags, struct pc
     }
     PyObject *error = eng_py_take_exception();
     result.status = PC_STATUS_ERROR;
+    if (error && strcmp(_PyType_Name(Py_TYPE(error)), "UnmetDependency") == 0)
+        result.flags = PC_RESULT_UNMET;
     pc_result_encode(body, &result);
     if (!error)
         return error_msg(

@@ -150,13 +150,41 @@ struct pc_bytes {
     size_t size;
 };
 
+/* The id of a task: see pc_call_session and pc_call_sequence. */
+struct pc_task_id {
+    uint64_t session;
+    uint64_t sequence;
+};
+
+/* Tasks of any client that must have ended, and how. */
+struct pc_needs {
+    unsigned rule;
+    const struct pc_task_id *tasks;
+    size_t count;
+};
+#define PC_NEED_ALL     0x01 /* all of them; without it one is enough */
+#define PC_NEED_SUCCESS 0x02 /* having gone well counts; one of these two must be set */
+#define PC_NEED_FAILURE 0x04 /* having failed counts */
+
+/* Of a balanced request. Zeros are the defaults. */
+struct pc_task_options {
+    int priority;            /* larger: earlier */
+    unsigned retries;        /* how often it is tried again, on another engine, when it fails */
+    bool retry_same;         /* also where it failed, when no other engine is left */
+    unsigned timeout_ms;     /* not started within: fails with TaskTimeout */
+    unsigned run_timeout_ms; /* runs longer: is interrupted, then its engine is ended */
+    struct pc_needs after;   /* starts only then */
+    struct pc_needs follow;  /* and runs on an engine where one of these (or all) ran */
+};
+
 struct pc_request {
     enum pc_kind kind;
     uint8_t flags;           /* handed to the engine unread; see PC_RUN_* */
     bool is_balanced;        /* one engine of `targets` (none given: of all) runs it */
     const uint32_t *targets; /* engine ids; when not balanced, each of them runs it */
     size_t target_count;
-    const char *label; /* kept in the record; may be NULL */
+    const char *label;                     /* kept in the record; may be NULL */
+    const struct pc_task_options *options; /* NULL: none */
     const struct pc_bytes *parts;
     size_t part_count;
     bool will_wait; /* the caller waits for it at once: don't rouse a thread in pc_next_ended */

@@ -22,12 +22,15 @@ static void abort_task(struct sched *s, struct task *task, uint8_t flags, struct
     if (task_is_over(task))
         return;
     task->is_aborted = true; /* whatever becomes of it: it is not tried again */
-    if (task->state == TASK_READY) {
-        queue_withdraw(task);
+    if (task->state == TASK_READY || task->state == TASK_WAITING) {
+        if (task->state == TASK_READY)
+            queue_withdraw(task);
         task_fail(s, task, "TaskAborted", "the task was aborted before it started");
         tally->ended++;
     } else {
         world_abort(task->engine, task, flags);
+        if (is_running(task) && flags & PC_ABORT_KILL)
+            timeouts_told(s, task);
         tally->passed_on++;
     }
 }

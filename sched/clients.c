@@ -78,6 +78,7 @@ static int submit_direct(struct sched *s, struct client *client, struct pc_msg *
         if (!task)
             return -1;
         if (engine && engine->state == ENGINE_UP) {
+            task_set_state(task, TASK_READY);
             queue_direct(s, task, engine);
         } else {
             snprintf(text, sizeof(text), "engine %u is not registered (any more)", id);
@@ -87,22 +88,33 @@ static int submit_direct(struct sched *s, struct client *client, struct pc_msg *
     return 0;
 }
 
-/* Where a balanced task may run. */
+static void take_options(struct sched *s, struct task *task, const struct pc_submit_body *body)
+{
+    struct more *more = more_of(task);
+    task->priority = body->priority;
+    more->retries = body->retries;
+    more->may_repeat = body->flags & PC_SUBMIT_RETRY_SAME;
+    more->run_timeout_ms = body->run_timeout_ms;
+    if (body->timeout_ms)
+        timeouts_set(s, task, body->timeout_ms);
+}
+
 static int submit_balanced(struct sched *s, struct task *task, const struct pc_submit_body *body)
 {
-    uint32_t *ids = NULL;
+    task->is_balanced = true;
     if (body->target_count) {
-        ids = pc_xcalloc(body->target_count, sizeof(*ids));
+        struct ids *targets = &more_of(task)->targets;
+        targets->ids = pc_xcalloc(body->target_count, sizeof(*targets->ids));
+        targets->count = body->target_count;
         for (uint32_t i = 0; i < body->target_count; i++)
-            ids[i] = pc_load_u32(body->targets + 4 * (size_t)i);
+            targets->ids[i] = pc_load_u32(body->targets + 4 * (size_t)i);
     }
-    task->group = group_get(s, body->target_count == 0, ids, body->target_count);
-    free(ids);
-    if (!group_is_open(task->group) && !task->group->members)
-        task_fail(s, task, "ImpossibleDependency",
-                  "none of the engines that this task is restricted to is registered");
+    if (body->flags & PC_SUBMIT_OPTIONS)
+        take_options(s, task, body);
+    if (body->after.count || body->follow.count)
+        deps_submit(s, task, body);
     else
-        queue_balanced(s, task);
+        place_task(s, task);
     return 0;
 }
 

@@ -261,7 +261,8 @@ void engine_exited(struct sched *s, struct pc_msg *msg)
     if (engine) {
         describe_exit(report, text, sizeof(text));
         engine->has_exited = true;
-        engine_set_why(engine, text);
+        if (!engine->is_killed)
+            engine_set_why(engine, text);
         /* What it had sent before is still in its lanes: they end by themselves, and soon. */
         if (!engine->control && !engine->work)
             engine_finish(engine);

@@ -110,6 +110,7 @@ static void join(struct group *group, struct engine *engine)
 {
     struct member *member = pc_xcalloc(1, sizeof(*member));
     member->group = group;
+    engine->load.id = engine->id;
     member->place.load = &engine->load;
     member->place.engine = engine;
     DL_APPEND2(group->members, member, group_prev, group_next);

@@ -61,6 +61,11 @@ struct engine *pool_pick(struct pool *pool)
     return pool->places.count ? pool->policy->pick(pool)->engine : NULL;
 }
 
+bool pool_used_before(const struct load *a, const struct load *b)
+{
+    return a->used != b->used ? a->used < b->used : a->id < b->id;
+}
+
 bool pool_unordered(const struct heap_node *a, const struct heap_node *b)
 {
     return false;

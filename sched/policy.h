@@ -20,6 +20,7 @@ struct pool;
 struct load {
     unsigned tasks; /* outstanding */
     uint64_t used;  /* when it was last given one, as a number that only grows; 0: never */
+    uint32_t id;    /* decides among those that were never used */
 };
 
 /* One engine in one pool. */
@@ -66,6 +67,8 @@ void pool_finished(struct pool *pool, struct place *place);
 struct engine *pool_pick(struct pool *pool);
 
 /* ---- for policies ---- */
+/* Less recently used. */
+bool pool_used_before(const struct load *a, const struct load *b);
 /* The order of a pool that has none. */
 bool pool_unordered(const struct heap_node *a, const struct heap_node *b);
 struct place *pool_place(const struct heap_node *node);

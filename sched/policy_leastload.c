@@ -5,7 +5,7 @@
 static bool before(const struct heap_node *a, const struct heap_node *b)
 {
     const struct load *x = pool_place(a)->load, *y = pool_place(b)->load;
-    return x->tasks != y->tasks ? x->tasks < y->tasks : x->used < y->used;
+    return x->tasks != y->tasks ? x->tasks < y->tasks : pool_used_before(x, y);
 }
 
 static struct place *pick(struct pool *pool)

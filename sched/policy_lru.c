@@ -4,7 +4,7 @@
 
 static bool before(const struct heap_node *a, const struct heap_node *b)
 {
-    return pool_place(a)->load->used < pool_place(b)->load->used;
+    return pool_used_before(pool_place(a)->load, pool_place(b)->load);
 }
 
 static struct place *pick(struct pool *pool)

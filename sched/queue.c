@@ -29,13 +29,20 @@ static void settle(struct engine *engine, bool has_more)
 
 /* ---- steps ------------------------------------------------------------------------------ */
 
+static void begin(struct task *task)
+{
+    task_set_state(task, TASK_RUNNING);
+    timeouts_running(task->engine->sched, task);
+}
+
 static void assign(struct engine *engine, struct task *task)
 {
     task->engine = engine;
     task_set_state(task, TASK_ASSIGNED);
+    timeouts_clear(engine->sched, task);
     DL_APPEND(engine->running, task);
     if (engine->running == task)
-        task_set_state(task, TASK_RUNNING);
+        begin(task);
     engine->load.tasks++;
     engine->load.used = ++engine->sched->turn;
     world_acks(engine);
@@ -71,9 +78,10 @@ void queue_finished(struct task *task)
 {
     struct engine *engine = task->engine;
     DL_DELETE(engine->running, task);
+    timeouts_clear(engine->sched, task);
     engine->load.tasks--;
     if (engine->running && engine->running->state == TASK_ASSIGNED)
-        task_set_state(engine->running, TASK_RUNNING);
+        begin(engine->running);
     if (engine->is_free) /* without a limit its place in the pools follows its load */
         settle(engine, false);
 }
@@ -130,20 +138,27 @@ void queue_engine_down(struct engine *engine)
     settle(engine, false);
 }
 
-/* Those tasks of a group that nobody is left for. */
+void queue_recall(struct task *task)
+{
+    queue_withdraw(task);
+    group_put(task->group);
+    task->group = NULL;
+    task_set_state(task, TASK_WAITING);
+}
+
+/* Those tasks of a group that nobody is left for: each looks for another one, or ends. */
 static void fail_stranded(struct sched *s, struct group *group)
 {
     struct lane *lane, *next_lane;
     struct task *task, *next;
-    if (group->members || group_is_open(group))
+    if (group->members || group == s->everybody) /* for all there will be other engines */
         return;
     group->users++; /* it must outlive its tasks for a moment */
     HASH_ITER (hh, group->lanes, lane, next_lane)
         for (task = lane->tasks; task; task = next) {
             next = task->next;
-            group_dequeue(task);
-            task_fail(s, task, "ImpossibleDependency",
-                      "the last of the engines that this task is restricted to is gone");
+            queue_recall(task);
+            place_task(s, task);
             if (!next)
                 break; /* the lane may be gone */
         }
@@ -159,8 +174,7 @@ void queue_engine_gone(struct engine *engine)
     queue_engine_down(engine);
     while ((task = engine->running) != NULL) {
         queue_finished(task);
-        task_set_state(task, TASK_LOST);
-        task_fail(s, task, "EngineError", engine->why);
+        task_lost(engine, task);
     }
     while ((task = engine->queue) != NULL) {
         DL_DELETE(engine->queue, task);

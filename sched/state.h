@@ -23,6 +23,7 @@
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 #include "sched/group.h"
+#include "sched/more.h"
 
 #define SCHED_UUID_SIZE  16
 #define SCHED_TOKEN_SIZE 16
@@ -41,6 +42,8 @@
 #define SCHED_SLOW_BYTES (1024 * 1024)
 /* After an engine's connection broke: time for the report that says why. */
 #define SCHED_EXIT_WAIT_MS 50
+/* A task that was interrupted has that long until its engine is ended. */
+#define SCHED_INTERRUPT_GRACE_MS 5000
 /* Beats without an answer before an engine counts as dead. */
 #define SCHED_BEATS_MISSED 4
 
@@ -61,6 +64,7 @@ struct peer {
 
 /* What follows what is in task.c, and drawn in doc/TASKS.md. */
 enum task_state {
+    TASK_WAITING,  /* for other tasks, or for nothing but to be placed */
     TASK_READY,    /* in a lane of its group, or in its engine's queue */
     TASK_ASSIGNED, /* sent to its engine, in engine.running, not the first there */
     TASK_RUNNING,  /* the first in engine.running */
@@ -86,12 +90,14 @@ struct task {
     struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when it is over */
     struct task *next, *prev; /* in the list that its state names */
     struct task *client_next, *client_prev; /* in client.tasks */
+    struct edge *dependents;                /* what waits for its end */
+    struct more *more;                      /* NULL: a plain task */
     int64_t submitted_us;
     uint64_t result_bytes;
     int32_t priority; /* larger: earlier */
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
-    bool is_aborted;
+    bool is_balanced, is_aborted;
 };
 
 /* A client's session. Lives until it is disconnected and its last task has ended. */
@@ -141,6 +147,7 @@ struct engine {
 
     uv_timer_t exit_timer;
     bool has_exited; /* the report came */
+    bool is_killed;  /* by us: `why` says why */
     char why[1536];  /* why it is gone */
 };
 
@@ -182,6 +189,11 @@ struct sched {
     uint64_t turn; /* counts what is given and queued */
     uint64_t seed;
     unsigned ready_count; /* balanced, READY */
+    struct heap deadlines;
+    uv_timer_t deadline_timer;
+    struct edge *due; /* dependencies of what has ended, to be settled */
+    bool is_settling;
+    struct past_chunk *past, *past_last;
 
     struct pc_buf records;
 };
@@ -248,6 +260,46 @@ void queue_engine_gone(struct engine *engine);
 /* The limit of tasks per engine has changed. */
 void queue_set_hwm(struct sched *sched, unsigned hwm);
 
+/* Takes a READY task back to WAITING. */
+void queue_recall(struct task *task);
+
+/* ---- deps.c: who waits for whom ---- */
+/* Takes in what a new task depends on, and places it if that is met. */
+void deps_submit(struct sched *sched, struct task *task, const struct pc_submit_body *body);
+/* Places a WAITING task if what it depends on is met, ends it if that can't be any more. */
+void deps_advance(struct sched *sched, struct task *task);
+bool deps_may_still_follow(const struct more *more);
+/* It waits for nothing any more. */
+void deps_forget(struct task *task);
+/* Its dependents become due ... */
+void deps_ended(struct sched *sched, struct task *task, bool is_ok);
+/* ... and are told. Call when the task that ended is dealt with. */
+void deps_run(struct sched *sched);
+
+/* ---- past.c: how tasks ended that are over ---- */
+void past_add(struct sched *sched, const struct task *task, bool is_ok);
+bool past_find(struct sched *sched, const struct task_key *key, bool *is_ok, uint32_t *engine_id);
+void past_fini(struct sched *sched);
+
+/* ---- place.c: where a balanced task may run ---- */
+/* A WAITING task whose dependencies are met: gives it to an engine or queues it, or ends it. */
+void place_task(struct sched *sched, struct task *task);
+/* Whether it is tried again after an attempt that failed, or on an engine that does not suit it. */
+bool place_may(const struct task *task, bool is_unmet);
+/* Does so; `error` is the RESULT of the attempt. */
+void place_again(struct sched *sched, struct task *task, struct pc_msg *error, bool is_unmet);
+
+/* ---- timeouts.c ---- */
+void timeouts_init(struct sched *sched);
+void timeouts_fini(struct sched *sched);
+void timeouts_set(struct sched *sched, struct task *task, uint32_t in_ms);
+void timeouts_clear(struct sched *sched, struct task *task);
+/* It is the engine's first task now. */
+void timeouts_running(struct sched *sched, struct task *task);
+/* It was interrupted: from now on it has its grace time. */
+void timeouts_told(struct sched *sched, struct task *task);
+void timeouts_expire(struct sched *sched);
+
 /* ---- settings.c: the scheme and the limit, at the start and while running ---- */
 int settings_take(struct sched *sched, const pc_json *json, struct pc_err *err);
 pc_json *settings_answer(struct sched *sched, const pc_json *query);
@@ -255,6 +307,11 @@ pc_json *settings_answer(struct sched *sched, const pc_json *query);
 /* ---- world.c: what decisions do to others; tests of decisions have their own world ---- */
 void world_run(struct engine *engine, const struct task *task);
 void world_acks(struct engine *engine);
+int64_t world_now_ms(struct sched *sched);
+/* timeouts_expire is called then. */
+void world_wake_at(struct sched *sched, int64_t at_ms);
+/* Ends the process of an engine; `why` as for engine_set_why. */
+void world_kill(struct engine *engine, const char *why);
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags);
 void world_result(struct client *client, struct pc_msg *msg); /* takes msg */
 /* Answers a message of a client; takes json. */
@@ -267,6 +324,8 @@ struct task *task_find(struct sched *sched, uint64_t session, uint64_t sequence)
 void task_set_state(struct task *task, enum task_state state);
 bool task_is_over(const struct task *task);
 void task_free(struct sched *sched, struct task *task);
+/* The engine may forget the result: with its next RUN, or now when much has come together. */
+void task_acknowledge(struct engine *engine, const struct task *task);
 /* At the end, when there is no engine any more. */
 void tasks_drop(struct sched *sched);
 /* Sends the client this result and keeps the task until it is acknowledged. Takes `result`. */
@@ -274,6 +333,8 @@ void task_deliver(struct sched *sched, struct task *task, struct pc_msg *result)
 /* Ends a task that could not be run, with an error of this name and text. */
 void task_fail(struct sched *sched, struct task *task, const char *ename, const char *text);
 int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
+/* Its engine is gone; engine->why says why. */
+void task_lost(struct engine *engine, struct task *task);
 
 /* ---- output.c ---- */
 int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err);

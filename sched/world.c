@@ -26,6 +26,36 @@ void world_run(struct engine *engine, const struct task *task)
     pc_conn_send(&engine->work->conn, msg);
 }
 
+int64_t world_now_ms(struct sched *s)
+{
+    return (int64_t)uv_now(&s->loop);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    timeouts_expire(timer->data);
+}
+
+void world_wake_at(struct sched *s, int64_t at_ms)
+{
+    int64_t left = at_ms - world_now_ms(s);
+    uv_timer_start(&s->deadline_timer, on_deadline, left > 0 ? (uint64_t)left : 0, 0);
+}
+
+void world_kill(struct engine *engine, const char *why)
+{
+    pc_json *json = pc_json_object();
+    engine_set_why(engine, why);
+    engine->is_killed = true;
+    pc_json_put_str(json, "reason", why);
+    pc_json_put_i64(json, "grace_ms", 0);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_SHUTDOWN, json);
+    if (engine->control)
+        pc_conn_send(&engine->control->conn, msg);
+    else
+        pc_msg_unref(msg);
+}
+
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags)
 {
     uint8_t pair[PC_ACK_SIZE];

@@ -161,6 +161,20 @@ static void write_submit(struct pc_buf *all)
     body.size = 0;
     pc_submit_encode(&body, &balanced);
     write_prefixed("task", "submit_balanced", PC_MSG_SUBMIT, body.data, body.size);
+    static const uint8_t needed[2 * PC_ACK_SIZE] = {1, [8] = 1, [16] = 1, [24] = 2};
+    struct pc_submit_body with_options = balanced;
+    with_options.flags |= PC_SUBMIT_OPTIONS | PC_SUBMIT_RETRY_SAME;
+    with_options.priority = -3;
+    with_options.retries = 2;
+    with_options.timeout_ms = 1000;
+    with_options.run_timeout_ms = 60000;
+    with_options.after = (struct pc_submit_needs){
+        .rule = PC_NEED_ALL | PC_NEED_SUCCESS, .count = 2, .tasks = needed};
+    with_options.follow =
+        (struct pc_submit_needs){.rule = PC_NEED_FAILURE, .count = 1, .tasks = needed};
+    body.size = 0;
+    pc_submit_encode(&body, &with_options);
+    write_prefixed("task", "submit_options", PC_MSG_SUBMIT, body.data, body.size);
     pc_buf_fini(&body);
 }
 

@@ -38,6 +38,27 @@ void world_abort(struct engine *engine, const struct task *task, uint8_t flags)
 {
 }
 
+static struct yard *yard_of(struct sched *s)
+{
+    return (struct yard *)s; /* it is the first member */
+}
+
+int64_t world_now_ms(struct sched *s)
+{
+    return yard_of(s)->now_ms;
+}
+
+void world_wake_at(struct sched *s, int64_t at_ms)
+{
+    yard_of(s)->wake_ms = at_ms;
+}
+
+void world_kill(struct engine *engine, const char *why)
+{
+    engine->is_killed = true;
+    snprintf(engine->why, sizeof(engine->why), "%s", why);
+}
+
 void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
 {
     pc_json_free(json);
@@ -82,6 +103,7 @@ void yard_open(struct yard *yard, const char *scheme, unsigned hwm)
     yard->sched.hwm = hwm;
     yard->sched.seed = 1;
     groups_init(&yard->sched);
+    timeouts_init(&yard->sched);
 }
 
 struct client *yard_client(struct yard *yard, uint64_t session)
@@ -147,7 +169,7 @@ void yard_submit(struct yard *yard, struct client *client, uint64_t sequence,
 void yard_answer(struct yard *yard, uint32_t id, uint8_t status)
 {
     struct engine *engine = engine_find(&yard->sched, id);
-    struct pc_result_body body = {.status = status};
+    struct pc_result_body body = {.status = status & 0x0f, .flags = status >> 4};
     uint8_t bytes[PC_RESULT_BODY_SIZE];
     struct pc_err err;
     assert_non_null(engine->running);
@@ -158,6 +180,28 @@ void yard_answer(struct yard *yard, uint32_t id, uint8_t status)
     if (task_result(engine, msg, &err))
         fail_msg("%s", err.text);
     pc_msg_unref(msg);
+}
+
+void yard_pass(struct yard *yard, int64_t ms)
+{
+    yard->now_ms += ms;
+    timeouts_expire(&yard->sched);
+}
+
+void yard_abort(struct yard *yard, struct client *client, uint64_t sequence, uint8_t flags)
+{
+    struct pc_buf buf;
+    struct pc_err err;
+    uint8_t pair[PC_ACK_SIZE];
+    pc_store_u64(pair, client->session);
+    pc_store_u64(pair + 8, sequence);
+    pc_buf_init(&buf, 0);
+    pc_abort_encode(&buf, &(struct pc_abort_body){.flags = flags, .count = 1, .tasks = pair});
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_ABORT, buf.data, buf.size);
+    if (client_abort(&yard->sched, client, msg, &err))
+        fail_msg("%s", err.text);
+    pc_msg_unref(msg);
+    pc_buf_fini(&buf);
 }
 
 const char *yard_outcome(const struct client *client, uint64_t sequence)
@@ -174,6 +218,7 @@ void yard_close(struct yard *yard)
     struct engine *engine, *next_engine;
     struct client *client, *next;
     struct told *told, *next_told;
+    s->is_stopping = true;
     HASH_ITER (hh_id, s->engines_by_id, engine, next_engine)
         yard_lose(yard, engine->id, "the end");
     tasks_drop(s);
@@ -191,4 +236,6 @@ void yard_close(struct yard *yard)
     assert_null(s->tasks);
     assert_int_equal(s->ready_count, 0);
     groups_fini(s);
+    timeouts_fini(s);
+    past_fini(s);
 }

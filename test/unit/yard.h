@@ -33,6 +33,10 @@ void yard_submit(struct yard *yard, struct client *client, uint64_t sequence,
                  const struct pc_submit_body *body);
 /* It ends the oldest task that it has. */
 void yard_answer(struct yard *yard, uint32_t id, uint8_t status);
+#define YARD_UNMET (PC_STATUS_ERROR | PC_RESULT_UNMET << 4) /* a status for yard_answer */
+/* Time goes by. */
+void yard_pass(struct yard *yard, int64_t ms);
+void yard_abort(struct yard *yard, struct client *client, uint64_t sequence, uint8_t flags);
 /* What the client was told of its task: NULL while nothing, else "ok", "error" or the name of the
  * scheduler's error. */
 const char *yard_outcome(const struct client *client, uint64_t sequence);
