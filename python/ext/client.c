@@ -585,8 +585,8 @@ static PyObject *client_get_closed(PyObject *self, void *unused)
 
 static PyMethodDef client_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))client_submit, METH_FASTCALL,
-     "submit(kind, targets, balanced, run_flags, label, parts, will_wait): a Call for an id or a "
-     "balanced request, else a tuple of Calls. The buffers in `parts` are not copied."},
+     "submit(kind, targets, balanced, run_flags, label, parts, will_wait, options): a Call for an "
+     "id or a balanced request, else a tuple of Calls. The buffers in `parts` are not copied."},
     {"wait", (PyCFunction)(void (*)(void))client_wait, METH_FASTCALL,
      "wait(calls, seconds=None): True when all have ended, False after the time."},
     {"announce", client_announce, METH_O, "Have next_ended() hand this Call out once it ended."},

@@ -21,6 +21,7 @@ from .client import (
     LoadBalancedView,
     ViewExecutor,
 )
+from .dependency import Dependency
 from .error import (
     AlreadyDisplayedError,
     AuthenticationError,
@@ -83,6 +84,7 @@ __all__ = [
     "ConnectionFileNotFound",
     "ConnectionLost",
     "ControllerError",
+    "Dependency",
     "DependencyTimeout",
     "DirectView",
     "EngineError",

@@ -7,6 +7,9 @@ KIND_PUSH: int
 KIND_PULL: int
 KIND_CLEAR: int
 RUN_SILENT: int
+NEED_ALL: int
+NEED_SUCCESS: int
+NEED_FAILURE: int
 ABORT_INTERRUPT: int
 ABORT_KILL: int
 STATUS_PENDING: int
@@ -86,6 +89,7 @@ class Client:
         label: Optional[str],
         parts: Tuple[Any, ...],
         will_wait: bool,
+        options: Optional[Tuple[Any, ...]],
     ) -> Any: ...
     def wait(self, calls: Union[Call, Tuple[Call, ...]], seconds: Optional[float] = ...) -> bool: ...
     def announce(self, call: Call) -> None: ...

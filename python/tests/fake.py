@@ -137,6 +137,7 @@ class Connection:
         targets = struct.unpack_from(f"<{count}I", body, 8)
         (size,) = struct.unpack_from("<H", body, 8 + 4 * count)
         label = body[10 + 4 * count:10 + 4 * count + size].decode()
+        self.controller.options.append(body[10 + 4 * count + size:])
         if flags & 1:
             targets = [self.controller.next_engine(targets)]
         for i, engine in enumerate(targets):
@@ -156,6 +157,7 @@ class Controller:
         self.answers = {}
         self.acknowledged = 0
         self.orders = []
+        self.options = []
         self.aborted = set()
         self.connections = []
         self.tasks = queue.Queue()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The task scheduler on real engines."""
 
+import os
 import time
 
 import pytest
@@ -92,3 +93,136 @@ def test_interrupts_hit_nobody_else(client):
         time.sleep(i * 1e-5)
         target.cancel(interrupt=True)
         assert witness.get(30) == 499500
+
+
+# ---- what a task depends on, and other chances ----------------------------------------------------
+
+@by_value
+def fail_on(path, times):
+    """Fails the first times; a file counts them."""
+    import os
+
+    with open(path, "ab+") as file:
+        file.write(b"x")
+        file.flush()
+        if os.fstat(file.fileno()).st_size <= times:
+            raise RuntimeError(os.getpid())
+    return os.getpid()
+
+
+def test_after_and_follow(start):
+    with pcluster.Client(start(2).file) as c:
+        view = c.load_balanced_view()
+        first = view.apply_async(nap, 0.2)
+        with view.temp_flags(after=first):
+            second = view.apply_async(nap, 0)
+        with view.temp_flags(follow=[first, second.msg_ids[0]], after=second):
+            third = view.apply_async(nap, 0)
+        with view.temp_flags(follow=pcluster.Dependency([first, second], all=False)):
+            fourth = [view.apply_async(nap, 0) for _ in range(5)]
+        second.get(30)
+        assert second.started >= first.completed
+        if first.engine_id == second.engine_id:
+            third.get(30)
+            assert third.engine_id == first.engine_id
+        else:
+            with pytest.raises(pcluster.ImpossibleDependency):
+                third.get(30)
+        for result in fourth:
+            result.get(30)
+            assert result.engine_id in (first.engine_id, second.engine_id)
+
+
+def test_dependencies_that_can_not_be(client):
+    view = client.load_balanced_view()
+    good, bad = view.apply_async(int), view.apply_async(int, "x")
+    client.wait([good, bad])
+    with view.temp_flags(after=f"{int(client.session, 16):016x}_4711"):
+        with pytest.raises(pcluster.InvalidDependency):
+            view.apply_sync(int)
+    with view.temp_flags(after=[good, bad]):
+        with pytest.raises(pcluster.ImpossibleDependency):
+            view.apply_sync(int)
+    with view.temp_flags(after=pcluster.Dependency(bad, success=False, failure=True)):
+        assert view.apply_sync(int) == 0
+
+
+def test_retries(start, tmp_path):
+    with pcluster.Client(start(2).file) as c:
+        view = c.load_balanced_view()
+        view.retries = 1
+        assert view.apply_sync(fail_on, str(tmp_path / "a"), 1) > 0
+        view.retries = 10
+        with pytest.raises(pcluster.RemoteError, match="RuntimeError"):
+            view.apply_sync(fail_on, str(tmp_path / "b"), 100)  # two engines, two tries
+        assert (tmp_path / "b").stat().st_size == 2
+        view.retry_same = True
+        assert view.apply_sync(fail_on, str(tmp_path / "c"), 7) > 0
+
+
+def test_a_lost_engine_is_no_end(start, tmp_path):
+    @by_value
+    def die_once(path):
+        import os
+
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return os.getpid()
+        os.kill(os.getpid(), 9)
+
+    with pcluster.Client(start(2).file) as c:
+        view = c.load_balanced_view()
+        view.retries = 1
+        assert view.apply_sync(die_once, str(tmp_path / "x")) > 0
+        view.retries = 0
+        with pytest.raises(pcluster.EngineError, match="SIGKILL"):
+            view.apply_sync(die_once, str(tmp_path / "y"))
+
+
+def test_limits_of_time(client):
+    view = client.load_balanced_view()
+    with view.temp_flags(run_timeout=0.2):
+        with pytest.raises(pcluster.TaskTimeout, match="run_timeout"):
+            view.apply_sync(nap, 1000)
+    busy = view.apply_async(nap, 1000)
+    with view.temp_flags(timeout=0.05):
+        with pytest.raises(pcluster.TaskTimeout, match="no engine"):
+            view.apply_sync(int)
+    busy.cancel(interrupt=True)
+
+
+def test_an_engine_that_does_not_let_go_is_ended(start):
+    @by_value
+    def hold():
+        import itertools
+
+        print("on", flush=True)
+        sum(itertools.repeat(0))  # all in C, with the interpreter lock: no interrupt gets in
+
+    with pcluster.Client(start(1).file) as c:
+        result = c.load_balanced_view().apply_async(hold)
+        wait_begun(result)
+        assert result.cancel(interrupt=True)
+        with pytest.raises(pcluster.TaskAborted, match="was ended"):
+            result.get(60)
+
+
+def test_unmet(start):
+    @by_value
+    def only_in(pid):
+        import os
+
+        class UnmetDependency(Exception):
+            pass
+
+        if os.getpid() != pid:
+            raise UnmetDependency()
+        return pid
+
+    with pcluster.Client(start(2).file) as c:
+        pids = c[:].apply_sync(os.getpid)
+        view = c.load_balanced_view()
+        assert [view.apply_sync(only_in, pids[i % 2]) for i in range(10)] == pids * 5
+        with pytest.raises(pcluster.ImpossibleDependency):
+            view.apply_sync(only_in, 2)

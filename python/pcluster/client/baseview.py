@@ -62,6 +62,7 @@ class View:
         self.block: bool = client.block
         self.track = False
         self.label: Optional[str] = None
+        self._options: Optional[Tuple[Any, ...]] = None  # see Client.submit of the extension
         self._number = next(_view_numbers)
         self._executor: Optional["ViewExecutor"] = None
         self.targets = targets
@@ -124,7 +125,7 @@ class View:
         self, kind: int, ids: Ids, flags: int, parts: Tuple[Any, ...], will_wait: bool
     ) -> Tuple[_client.Call, ...]:
         client = self.client
-        calls = client._raw.submit(kind, ids, self._balanced, flags, self.label, parts, will_wait)
+        calls = client._raw.submit(kind, ids, self._balanced, flags, self.label, parts, will_wait, self._options)
         if type(calls) is tuple:
             client._note(calls[0].sequence, len(calls), self._number)
         else:
