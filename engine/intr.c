@@ -149,6 +149,17 @@ static void send_signal(void)
         pthread_kill(main_thread, SIGNAL_NUMBER);
 }
 
+bool eng_intr_insist(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t number = atomic_load(&wanted);
+    bool is_open = number != 0 && number == atomic_load(&current);
+    if (is_open)
+        send_signal();
+    pthread_mutex_unlock(&lock);
+    return is_open;
+}
+
 void eng_intr_abort(uint64_t session, uint64_t sequence, bool may_interrupt)
 {
     struct aborted_key key = {.session = session, .sequence = sequence};

@@ -26,5 +26,8 @@ void eng_intr_forget(uint64_t session, uint64_t sequence);
 
 /* Control thread. */
 void eng_intr_abort(uint64_t session, uint64_t sequence, bool may_interrupt);
+/* False: no request is open. True: the signal was sent once more; call again soon. A signal that
+ * comes when Python has just looked, and before a system call, does not end that. */
+bool eng_intr_insist(void);
 
 #endif

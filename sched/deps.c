@@ -125,10 +125,11 @@ void deps_forget(struct task *task)
 void deps_ended(struct sched *s, struct task *task, bool is_ok)
 {
     struct edge *edge;
+    uint32_t engine_id = task->engine ? task->engine->id : PC_NO_ENGINE;
+    /* All of them first: a waiter may have several edges to one task. */
     DL_FOREACH (task->dependents, edge) {
         edge->list = &s->due;
-        edge->is_ok = is_ok;
-        edge->engine_id = task->engine ? task->engine->id : PC_NO_ENGINE;
+        settle(edge->waiter->more, edge->is_follow, is_ok, engine_id);
     }
     DL_CONCAT(s->due, task->dependents);
     task->dependents = NULL;
@@ -143,7 +144,6 @@ void deps_run(struct sched *s)
         struct edge *edge = s->due;
         struct task *waiter = edge->waiter;
         unlink_edge(edge);
-        settle(waiter->more, edge->is_follow, edge->is_ok, edge->engine_id);
         /* One that is queued already may have got another engine to follow. */
         if (waiter->state == TASK_READY && edge->is_follow)
             queue_recall(waiter);

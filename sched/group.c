@@ -156,8 +156,6 @@ static struct group *group_new(struct sched *s, const uint32_t *key, size_t key_
     pool_init(&group->pool, s->policy, ++s->seed);
     heap_init(&group->waiting, lane_before);
     HASH_ADD(hh, s->groups, key, (unsigned)key_size, group);
-    if (group_is_open(group))
-        DL_APPEND2(s->open_groups, group, open_prev, open_next);
     join_present(group);
     return group;
 }
@@ -192,8 +190,6 @@ static void group_free(struct group *group)
         lane_free(group, lane);
     heap_fini(&group->waiting);
     pool_fini(&group->pool);
-    if (group_is_open(group))
-        DL_DELETE2(s->open_groups, group, open_prev, open_next);
     HASH_DEL(s->groups, group);
     free(group);
 }
@@ -222,9 +218,9 @@ void groups_fini(struct sched *s)
 
 void groups_engine_up(struct engine *engine)
 {
-    struct group *group;
-    DL_FOREACH2 (engine->sched->open_groups, group, open_next)
-        if (!has_id(group, engine->id))
+    struct group *group, *next;
+    HASH_ITER (hh, engine->sched->groups, group, next)
+        if (group_is_open(group) != has_id(group, engine->id))
             join(group, engine);
 }
 

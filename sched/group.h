@@ -46,7 +46,6 @@ struct group {
     struct sched *sched;
     struct pool pool;
     struct member *members;
-    struct group *open_next, *open_prev; /* in sched.open_groups: new engines join it */
     struct lane *lanes;
     struct heap waiting; /* lanes with tasks */
     unsigned users;      /* tasks that name it; freed with the last */

@@ -14,13 +14,12 @@
 struct task;
 
 /* A task waits for another one. Owned by its waiter; in a list of what it waits for, or in
- * sched.due once that has ended. */
+ * sched.due once that has ended and its waiter is to be looked at. */
 struct edge {
     struct edge *next, *prev;
     struct edge **list; /* NULL: settled */
     struct task *waiter;
-    uint32_t engine_id; /* once due: where it ran */
-    bool is_follow, is_ok;
+    bool is_follow;
 };
 
 /* Some of a task's dependencies, and how many of them ended in a way that counts (met) or in one

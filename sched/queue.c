@@ -151,18 +151,26 @@ static void fail_stranded(struct sched *s, struct group *group)
 {
     struct lane *lane, *next_lane;
     struct task *task, *next;
-    if (group->members || group == s->everybody) /* for all there will be other engines */
+    bool may_grow = group == s->everybody; /* but who was tried before does not wait */
+    if (group->members)
         return;
     group->users++; /* it must outlive its tasks for a moment */
+    /* What depends on those that end may be the next one here: it is told afterwards. */
+    bool was_settling = s->is_settling;
+    s->is_settling = true;
     HASH_ITER (hh, group->lanes, lane, next_lane)
         for (task = lane->tasks; task; task = next) {
             next = task->next;
-            queue_recall(task);
-            place_task(s, task);
+            if (!may_grow || (task->more && task->more->last_error)) {
+                queue_recall(task);
+                place_task(s, task);
+            }
             if (!next)
                 break; /* the lane may be gone */
         }
+    s->is_settling = was_settling;
     group_put(group);
+    deps_run(s);
 }
 
 /* Everything that was on this engine fails, saying why. */

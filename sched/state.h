@@ -183,7 +183,7 @@ struct sched {
 
     /* balanced tasks */
     struct group *groups;
-    struct group *everybody, *open_groups;
+    struct group *everybody; /* without restriction */
     const struct policy *policy;
     unsigned hwm;  /* tasks outstanding per engine; 0: no limit */
     uint64_t turn; /* counts what is given and queued */

@@ -22,10 +22,20 @@ struct ear {
     struct told *told;
 };
 
+FILE *yard_log;
+
+static void note(const char *what, uint32_t engine_id, const struct task *task)
+{
+    if (yard_log)
+        fprintf(yard_log, "%s %u %llu %llu\n", what, engine_id,
+                (unsigned long long)task->key.session, (unsigned long long)task->key.sequence);
+}
+
 /* ---- the world -------------------------------------------------------------------------- */
 
 void world_run(struct engine *engine, const struct task *task)
 {
+    note("r", engine->id, task);
 }
 
 void world_acks(struct engine *engine)
@@ -36,6 +46,7 @@ void world_acks(struct engine *engine)
 
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags)
 {
+    note("a", engine->id, task);
 }
 
 static struct yard *yard_of(struct sched *s)
@@ -56,6 +67,8 @@ void world_wake_at(struct sched *s, int64_t at_ms)
 void world_kill(struct engine *engine, const char *why)
 {
     engine->is_killed = true;
+    if (yard_log)
+        fprintf(yard_log, "k %u\n", engine->id);
     snprintf(engine->why, sizeof(engine->why), "%s", why);
 }
 
@@ -77,6 +90,9 @@ void world_result(struct client *client, struct pc_msg *msg)
         snprintf(told->what, sizeof(told->what), "%s", pc_json_str_or(json, "ename", "?"));
         pc_json_free(json);
     }
+    if (yard_log)
+        fprintf(yard_log, "e %llu %llu %s\n", (unsigned long long)client->session,
+                (unsigned long long)told->sequence, told->what);
     HASH_ADD(hh, ear->told, sequence, sizeof(told->sequence), told);
     pc_msg_unref(msg);
 }

@@ -6,6 +6,8 @@
 #ifndef PC_TEST_YARD_H
 #define PC_TEST_YARD_H
 
+#include <stdio.h>
+
 #include "sched/state.h"
 
 #define YARD_ENGINES 64
@@ -17,6 +19,10 @@ struct yard {
     int64_t now_ms;
     int64_t wake_ms; /* when the scheduler wants to be called; 0: not */
 };
+
+/* NULL, or where every message is noted: "r ENGINE SESSION TASK" is a RUN, "a" likewise an ABORT,
+ * "k ENGINE" a kill, "e SESSION TASK HOW" an end. */
+extern FILE *yard_log;
 
 void yard_open(struct yard *yard, const char *scheme, unsigned hwm);
 /* Checks that nothing is left behind. */
