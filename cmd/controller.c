@@ -7,7 +7,7 @@
 int cmd_controller(int argc, char **argv)
 {
     struct parent_options options = {.command = "controller", .with_controller = true};
-    long port = 0;
+    long port = 0, hwm = 1;
     const struct option_row rows[] = {
         {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},
         {0, "cluster-id", OPTION_TEXT, &options.cluster_id, "ID",
@@ -17,6 +17,12 @@ int cmd_controller(int argc, char **argv)
         {0, "ip", OPTION_TEXT, &options.ip, "ADDR", "listen on this address (default: 127.0.0.1)"},
         {0, "port", OPTION_NUMBER, &port, "PORT", "listen on this port (default: any free one)",
          .min = 0, .max = 65535},
+        {0, "scheme", OPTION_CHOICE, &options.scheme, "NAME",
+         "how tasks are given to engines: " OPTIONS_SCHEMES " (default: leastload)",
+         .choices = OPTIONS_SCHEMES},
+        {0, "hwm", OPTION_NUMBER, &hwm, "N",
+         "tasks outstanding per engine; 0: no limit (default: 1)", .min = 0,
+         .max = OPTIONS_HWM_MAX},
         {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
          "error, warn, info, debug (default: warn; info with --daemonize)",
          .choices = "error warn info debug"},
@@ -33,5 +39,6 @@ int cmd_controller(int argc, char **argv)
     if (options_read(&page, argc, argv, &exit_code) < 0)
         return exit_code;
     options.port = (uint16_t)port;
+    options.hwm = (uint32_t)hwm;
     return parent_main(&options);
 }

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What the scheduler takes; see sched/policy.c. */
+#define OPTIONS_SCHEMES "leastload lru plainrandom twobin weighted"
+#define OPTIONS_HWM_MAX 1000000
+
 enum option_kind {
     OPTION_SET,    /* value: bool *, becomes true */
     OPTION_CLEAR,  /* value: bool *, becomes false */

@@ -22,7 +22,7 @@ int cmd_start(int argc, char **argv)
     struct parent_options options = {
         .command = "start", .with_controller = true, .use_nursery = true};
     long count = default_count();
-    long port = 0;
+    long port = 0, hwm = 1;
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: processors)",
          .min = 1, .max = PARENT_ENGINES_MAX},
@@ -42,6 +42,12 @@ int cmd_start(int argc, char **argv)
          "Python whose packages engines see (default: that of VIRTUAL_ENV)"},
         {0, "transport", OPTION_CHOICE, &options.transport, "WAY",
          "how engines connect: any, unix, tcp (default: any)", .choices = "any unix tcp"},
+        {0, "scheme", OPTION_CHOICE, &options.scheme, "NAME",
+         "how tasks are given to engines: " OPTIONS_SCHEMES " (default: leastload)",
+         .choices = OPTIONS_SCHEMES},
+        {0, "hwm", OPTION_NUMBER, &hwm, "N",
+         "tasks outstanding per engine; 0: no limit (default: 1)", .min = 0,
+         .max = OPTIONS_HWM_MAX},
         {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
          "error, warn, info, debug (default: warn; info with --daemonize)",
          .choices = "error warn info debug"},
@@ -58,5 +64,6 @@ int cmd_start(int argc, char **argv)
         return exit_code;
     options.engine_count = (uint32_t)count;
     options.port = (uint16_t)port;
+    options.hwm = (uint32_t)hwm;
     return parent_main(&options);
 }

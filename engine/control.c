@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "engine/intr.h"
 #include "engine/outio.h"
 #include "lib/conn.h"
 #include "lib/dispatch.h"
@@ -18,6 +19,7 @@
 
 #define STACK_SIZE    (256 * 1024)
 #define PUMP_AGAIN_MS 2    /* when the lane was busy */
+#define INSIST_MS     10   /* between two signals for one interrupt */
 #define GRACE_DEFAULT 2000 /* ms that a running task gets at a shutdown */
 
 /* All that lives on the loop. */
@@ -27,7 +29,7 @@ struct control_loop {
     struct pc_conns conns;
     struct pc_conn conn;
     uv_poll_t pipes[2], live; /* live: a buffer of Python's waits to be sent */
-    uv_timer_t again, grace;
+    uv_timer_t again, grace, insist;
     bool pipe_ended[2];
     bool pipes_polled;
 };
@@ -106,6 +108,26 @@ static int on_credit(void *role, void *peer, struct pc_msg *msg, struct pc_err *
     return 0;
 }
 
+static void on_insist(uv_timer_t *timer)
+{
+    if (!eng_intr_insist())
+        uv_timer_stop(timer);
+}
+
+static int on_abort(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_abort_body body;
+    if (pc_abort_decode(msg, &body, err))
+        return -1;
+    for (uint32_t i = 0; i < body.count; i++) {
+        const uint8_t *pair = body.tasks + (size_t)i * PC_ACK_SIZE;
+        eng_intr_abort(pc_load_u64(pair), pc_load_u64(pair + 8), body.flags & PC_ABORT_INTERRUPT);
+    }
+    if (body.flags & PC_ABORT_INTERRUPT)
+        uv_timer_start(&((struct control_loop *)role)->insist, on_insist, INSIST_MS, INSIST_MS);
+    return 0;
+}
+
 /* The task had its time. */
 static void on_grace(uv_timer_t *timer)
 {
@@ -131,6 +153,7 @@ static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err
 
 static const struct pc_handler handlers[] = {
     {PC_MSG_PING, PC_FROM_SCHED, on_ping},
+    {PC_MSG_ABORT, PC_FROM_SCHED, on_abort},
     {PC_MSG_OUTPUT_CREDIT, PC_FROM_SCHED, on_credit},
     {PC_MSG_SHUTDOWN, PC_FROM_SCHED, on_shutdown},
     {0},
@@ -169,12 +192,14 @@ static void init_loop(struct control_loop *c)
 {
     int failed = uv_loop_init(&c->loop) || pc_conns_init(&c->conns, &c->loop) ||
                  uv_timer_init(&c->loop, &c->again) || uv_timer_init(&c->loop, &c->grace) ||
+                 uv_timer_init(&c->loop, &c->insist) ||
                  uv_poll_init(&c->loop, &c->live, eng_out_timer_fd()) ||
                  uv_poll_init(&c->loop, &c->pipes[0], c->control->pipes[0]) ||
                  uv_poll_init(&c->loop, &c->pipes[1], c->control->pipes[1]) ||
                  pc_conn_adopt(&c->conn, &c->conns, &c->control->sock, &events, c);
     if (failed)
         pc_fatal(ENG_EXIT_FAILED, "can't set up the control thread");
+    c->insist.data = c;
     c->again.data = c->grace.data = c->live.data = c->pipes[0].data = c->pipes[1].data = c;
 }
 

@@ -17,6 +17,7 @@
 
 #include "engine/control.h"
 #include "engine/forkfix.h"
+#include "engine/intr.h"
 #include "engine/outio.h"
 #include "engine/pymod.h"
 #include "engine/run.h"
@@ -185,6 +186,7 @@ _Noreturn void eng_live(struct eng_setup *setup)
     eng_out_init(&work.lane, setup->tail, control.pipes);
     eng_pymod_start(id, setup->uuid);
     eng_run_init(id, setup->uuid);
+    eng_intr_init();
     eng_control_start(&control);
 
     switch (eng_work_loop(&work, &why)) {

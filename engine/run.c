@@ -214,6 +214,8 @@ static struct pc_msg *run_kind(const struct kind *kind, uint8_t flags, struct pc
     }
     PyObject *error = eng_py_take_exception();
     result.status = PC_STATUS_ERROR;
+    if (error && strcmp(_PyType_Name(Py_TYPE(error)), "UnmetDependency") == 0)
+        result.flags = PC_RESULT_UNMET;
     pc_result_encode(body, &result);
     if (!error)
         return error_msg(
@@ -223,23 +225,30 @@ static struct pc_msg *run_kind(const struct kind *kind, uint8_t flags, struct pc
     return error_msg(body, json);
 }
 
-int eng_run_task(struct pc_msg *run, struct eng_outcome *outcome, struct pc_err *err)
+/* The outcome of what was not run. */
+static struct pc_msg *refusal(const struct kind *kind, const char *ename, const char *evalue)
+{
+    uint8_t body[PC_RESULT_BODY_SIZE];
+    int64_t now_us = pc_wall_us();
+    struct pc_result_body result = {
+        .status = PC_STATUS_FAILED, .started_us = now_us, .completed_us = now_us};
+    pc_result_encode(body, &result);
+    return error_msg(body, error_json(ename, evalue, "", kind->name));
+}
+
+int eng_run_task(struct pc_msg *run, bool may_run, struct eng_outcome *outcome, struct pc_err *err)
 {
     struct pc_run_body what;
-    uint8_t body[PC_RESULT_BODY_SIZE];
     int64_t started_us = pc_wall_us();
     *outcome = (struct eng_outcome){0};
     if (pc_run_decode(run, &what, err))
         return -1;
     const struct kind *kind = &kinds[what.kind];
-    if (run->head.part_count < kind->parts_min) {
-        struct pc_result_body result = {
-            .status = PC_STATUS_FAILED, .started_us = started_us, .completed_us = started_us};
-        pc_result_encode(body, &result);
-        outcome->msg = error_msg(
-            body, error_json("ProtocolError", "the request lacks a part", "", kind->name));
+    if (!may_run) {
+        outcome->msg = refusal(kind, "TaskAborted", "the task was aborted before it started");
+    } else if (run->head.part_count < kind->parts_min) {
+        outcome->msg = refusal(kind, "ProtocolError", "the request lacks a part");
     } else {
-        eng_py_run_signals(); /* what came while idle */
         outcome->msg = run_kind(kind, what.run_flags, run, started_us, outcome);
     }
     outcome->msg->head.session = run->head.session;

@@ -15,8 +15,8 @@ struct eng_outcome {
     PyObject *owner;    /* keeps the memory of large parts; NULL: the message has its own */
 };
 
-/* Runs user code. Whatever it does, there is an outcome. A child that it forked and that comes
- * back from it ends in here. -1: the message breaks the protocol. */
-int eng_run_task(struct pc_msg *run, struct eng_outcome *outcome, struct pc_err *err);
+/* Runs user code, unless it was aborted. Whatever it does, there is an outcome. A child that it
+ * forked and that comes back from it ends in here. -1: the message breaks the protocol. */
+int eng_run_task(struct pc_msg *run, bool may_run, struct eng_outcome *outcome, struct pc_err *err);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <uthash.h>
 
+#include "engine/intr.h"
 #include "engine/outio.h"
 #include "engine/run.h"
 #include "lib/log.h"
@@ -73,6 +74,7 @@ static int on_ack(struct eng_work *work, const struct pc_msg *msg, struct pc_err
         struct kept_key key = {.session = pc_get_u64(&reader)};
         key.sequence = pc_get_u64(&reader);
         HASH_FIND(hh, work->kept, &key, sizeof(key), kept);
+        eng_intr_forget(key.session, key.sequence);
         if (kept) /* one that was acknowledged before does no harm */
             free_kept(work, kept);
     }
@@ -87,8 +89,11 @@ static int run_task(struct eng_work *work, struct pc_msg *msg, PyThreadState **t
     struct eng_outcome outcome;
     eng_out_begin(msg->head.session, msg->head.sequence);
     PyEval_RestoreThread(*thread);
-    int failed = eng_run_task(msg, &outcome, err);
+    eng_py_run_signals(); /* what came while idle; from the next line on they are for the task */
+    bool may_run = eng_intr_begin(msg->head.session, msg->head.sequence);
+    int failed = eng_run_task(msg, may_run, &outcome, err);
     *thread = PyEval_SaveThread();
+    eng_intr_end();
     if (failed)
         return -1;
     eng_out_end(outcome.msg);

@@ -151,13 +151,41 @@ struct pc_bytes {
     size_t size;
 };
 
+/* The id of a task: see pc_call_session and pc_call_sequence. */
+struct pc_task_id {
+    uint64_t session;
+    uint64_t sequence;
+};
+
+/* Tasks of any client that must have ended, and how. */
+struct pc_needs {
+    unsigned rule;
+    const struct pc_task_id *tasks;
+    size_t count;
+};
+#define PC_NEED_ALL     0x01 /* all of them; without it one is enough */
+#define PC_NEED_SUCCESS 0x02 /* having gone well counts; one of these two must be set */
+#define PC_NEED_FAILURE 0x04 /* having failed counts */
+
+/* Of a balanced request. Zeros are the defaults. */
+struct pc_task_options {
+    int priority;            /* larger: earlier */
+    unsigned retries;        /* how often it is tried again, on another engine, when it fails */
+    bool retry_same;         /* also where it failed, when no other engine is left */
+    unsigned timeout_ms;     /* not started within: fails with TaskTimeout */
+    unsigned run_timeout_ms; /* runs longer: is interrupted, then its engine is ended */
+    struct pc_needs after;   /* starts only then */
+    struct pc_needs follow;  /* and runs on an engine where one of these (or all) ran */
+};
+
 struct pc_request {
     enum pc_kind kind;
     uint8_t flags;           /* handed to the engine unread; see PC_RUN_* */
     bool is_balanced;        /* one engine of `targets` (none given: of all) runs it */
     const uint32_t *targets; /* engine ids; when not balanced, each of them runs it */
     size_t target_count;
-    const char *label; /* kept in the record; may be NULL */
+    const char *label;                     /* kept in the record; may be NULL */
+    const struct pc_task_options *options; /* NULL: none */
     const struct pc_bytes *parts;
     size_t part_count;
     bool will_wait; /* the caller waits for it at once: don't rouse a thread in pc_next_ended */
@@ -246,6 +274,24 @@ PC_PUBLIC size_t pc_client_pending(const struct pc_client *client);
 PC_PUBLIC int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls,
                                     size_t *count, struct pc_err *err);
 PC_PUBLIC void pc_calls_free(struct pc_call **calls); /* the array only, not the references */
+
+/* ---- ending calls early ----------------------------------------------------------------- */
+
+#define PC_ABORT_INTERRUPT 0x01 /* raise KeyboardInterrupt in those that run */
+#define PC_ABORT_KILL      0x02 /* ... and end the engine of one that does not end soon after */
+
+/*
+ * Aborts calls. One that has not been sent to an engine ends at once, as PC_STATUS_FAILED with the
+ * error TaskAborted, before this returns; one that an engine has but has not begun ends so when
+ * its turn comes. One that runs goes on, or is interrupted, as the flags say. Those that have
+ * ended stay as they are.
+ */
+PC_PUBLIC int pc_abort(struct pc_client *client, struct pc_call *const *calls, size_t count,
+                       unsigned flags, struct pc_err *err);
+
+/* Interrupts what runs on these engines now, whoever sent it. */
+PC_PUBLIC int pc_interrupt(struct pc_client *client, const uint32_t *engines, size_t count,
+                           struct pc_err *err);
 
 /* ---- asking the controller -------------------------------------------------------------- */
 

@@ -49,13 +49,14 @@ enum pc_sender {
     X(11, PING, PC_FROM_SCHED | PC_FROM_PARENT, 0, 0)                                              \
     X(12, PONG, PC_FROM_CONTROL | PC_FROM_SCHED | PC_FROM_HUB, 0, 0)                               \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
-    X(16, SUBMIT, PC_FROM_CLIENT, 512 * PC_KIB, PC_ANY_PARTS)                                      \
+    X(16, SUBMIT, PC_FROM_CLIENT, 1 * PC_MIB, PC_ANY_PARTS)                                        \
     X(17, RUN, PC_FROM_SCHED, 16, PC_ANY_PARTS)                                                    \
     X(18, RESULT, PC_FROM_WORK | PC_FROM_SCHED, 64, PC_ANY_PARTS)                                  \
     X(19, STREAM, PC_FROM_WORK | PC_FROM_SCHED, 16, 1)                                             \
     X(20, RESULT_ACK, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                              \
     X(21, OUTPUT_CREDIT, PC_FROM_SCHED, 8, 0)                                                      \
     X(22, RECORDS, PC_FROM_SCHED, 1 * PC_MIB, 0)                                                   \
+    X(23, ABORT, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                                   \
     /* questions; JSON bodies */                                                                   \
     X(24, QUERY, PC_FROM_CLIENT | PC_FROM_SCHED, 1 * PC_MIB, 0)                                    \
     X(25, REPLY, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_PARENT, 64 * PC_MIB, 0)                     \

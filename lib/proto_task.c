@@ -15,6 +15,36 @@ static bool kind_is_known(uint8_t kind)
     return kind >= PC_KIND_APPLY && kind <= PC_KIND_CLEAR;
 }
 
+static void put_needs(struct pc_buf *out, const struct pc_submit_needs *needs)
+{
+    pc_buf_put_u32(out, needs->rule);
+    pc_buf_put_u32(out, needs->count);
+    pc_buf_put(out, needs->tasks, (size_t)needs->count * PC_ACK_SIZE);
+}
+
+/* False: it is malformed. */
+static bool get_needs(struct pc_reader *reader, struct pc_submit_needs *needs)
+{
+    uint32_t rule = pc_get_u32(reader);
+    needs->rule = (uint8_t)rule;
+    needs->count = pc_get_u32(reader);
+    if (needs->count > PC_NEEDS_MAX ||
+        (rule & ~(uint32_t)(PC_NEED_ALL | PC_NEED_SUCCESS | PC_NEED_FAILURE)) ||
+        (needs->count && !(rule & (PC_NEED_SUCCESS | PC_NEED_FAILURE))))
+        return false;
+    needs->tasks = pc_get_bytes(reader, (size_t)needs->count * PC_ACK_SIZE);
+    return true;
+}
+
+static bool get_options(struct pc_reader *reader, struct pc_submit_body *body)
+{
+    body->priority = (int32_t)pc_get_u32(reader);
+    body->retries = pc_get_u32(reader);
+    body->timeout_ms = pc_get_u32(reader);
+    body->run_timeout_ms = pc_get_u32(reader);
+    return get_needs(reader, &body->after) && get_needs(reader, &body->follow);
+}
+
 int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body)
 {
     pc_buf_put_u8(out, body->kind);
@@ -25,6 +55,14 @@ int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body)
     pc_buf_put(out, body->targets, (size_t)body->target_count * 4);
     pc_buf_put_u16(out, body->label_size);
     pc_buf_put(out, body->label, body->label_size);
+    if (body->flags & PC_SUBMIT_OPTIONS) {
+        pc_buf_put_u32(out, (uint32_t)body->priority);
+        pc_buf_put_u32(out, body->retries);
+        pc_buf_put_u32(out, body->timeout_ms);
+        pc_buf_put_u32(out, body->run_timeout_ms);
+        put_needs(out, &body->after);
+        put_needs(out, &body->follow);
+    }
     return out->failed ? -1 : 0;
 }
 
@@ -44,9 +82,13 @@ int pc_submit_decode(const struct pc_msg *msg, struct pc_submit_body *body, stru
     got.label_size = pc_get_u16(&reader);
     got.label = (const char *)pc_get_bytes(&reader, got.label_size);
     bool is_balanced = got.flags & PC_SUBMIT_BALANCED;
+    bool has_options = got.flags & PC_SUBMIT_OPTIONS;
+    if (has_options && !get_options(&reader, &got))
+        return malformed(msg, err);
     if (!pc_reader_done(&reader) || zero || !kind_is_known(got.kind) ||
-        (got.flags & ~PC_SUBMIT_BALANCED) || got.label_size > PC_LABEL_MAX ||
-        (!is_balanced && got.target_count == 0))
+        (got.flags & ~(PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS | PC_SUBMIT_RETRY_SAME)) ||
+        got.label_size > PC_LABEL_MAX || (!is_balanced && got.target_count == 0) ||
+        (has_options && !is_balanced) || (got.flags & PC_SUBMIT_RETRY_SAME && !has_options))
         return malformed(msg, err);
     *body = got;
     return 0;
@@ -72,6 +114,7 @@ void pc_result_encode(uint8_t out[PC_RESULT_BODY_SIZE], const struct pc_result_b
 {
     memset(out, 0, PC_RESULT_BODY_SIZE);
     out[0] = body->status;
+    out[1] = body->flags;
     pc_store_u64(out + 8, (uint64_t)body->submitted_us);
     pc_store_u64(out + 16, (uint64_t)body->started_us);
     pc_store_u64(out + 24, (uint64_t)body->completed_us);
@@ -83,15 +126,43 @@ int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, stru
     pc_reader_init(&reader, msg->body, msg->head.body_size);
     struct pc_result_body got = {0};
     uint8_t status = got.status = pc_get_u8(&reader);
-    const uint8_t *zero = pc_get_bytes(&reader, 7);
+    uint8_t flags = got.flags = pc_get_u8(&reader);
+    const uint8_t *zero = pc_get_bytes(&reader, 6);
     got.submitted_us = (int64_t)pc_get_u64(&reader);
     got.started_us = (int64_t)pc_get_u64(&reader);
     got.completed_us = (int64_t)pc_get_u64(&reader);
-    static const uint8_t zeros[7];
+    static const uint8_t zeros[6];
     if (!pc_reader_done(&reader) || memcmp(zero, zeros, sizeof(zeros)) != 0 ||
-        status < PC_STATUS_OK || status > PC_STATUS_FAILED)
+        status < PC_STATUS_OK || status > PC_STATUS_FAILED ||
+        (flags && (flags != PC_RESULT_UNMET || status != PC_STATUS_ERROR)))
         return malformed(msg, err);
     *body = got;
+    return 0;
+}
+
+int pc_abort_encode(struct pc_buf *out, const struct pc_abort_body *body)
+{
+    static const uint8_t zeros[PC_ABORT_HEAD_SIZE - 1];
+    pc_buf_put_u8(out, body->flags);
+    pc_buf_put(out, zeros, sizeof(zeros));
+    pc_buf_put(out, body->tasks, (size_t)body->count * PC_ACK_SIZE);
+    return out->failed ? -1 : 0;
+}
+
+int pc_abort_decode(const struct pc_msg *msg, struct pc_abort_body *body, struct pc_err *err)
+{
+    static const uint8_t zeros[PC_ABORT_HEAD_SIZE - 1];
+    size_t size = msg->head.body_size;
+    if (size < PC_ABORT_HEAD_SIZE || (size - PC_ABORT_HEAD_SIZE) % PC_ACK_SIZE ||
+        memcmp(msg->body + 1, zeros, sizeof(zeros)) != 0 ||
+        (msg->body[0] & ~(PC_ABORT_INTERRUPT | PC_ABORT_KILL)) ||
+        (size - PC_ABORT_HEAD_SIZE) / PC_ACK_SIZE > PC_ABORT_TASKS_MAX)
+        return malformed(msg, err);
+    *body = (struct pc_abort_body){
+        .flags = msg->body[0],
+        .count = (uint32_t)((size - PC_ABORT_HEAD_SIZE) / PC_ACK_SIZE),
+        .tasks = msg->body + PC_ABORT_HEAD_SIZE,
+    };
     return 0;
 }
 

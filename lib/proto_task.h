@@ -11,13 +11,25 @@
 #include "lib/err.h"
 #include "lib/msg.h"
 
-#define PC_TARGETS_MAX     100000
-#define PC_LABEL_MAX       1024
-#define PC_SUBMIT_BALANCED 0x01
+#define PC_TARGETS_MAX       100000
+#define PC_NEEDS_MAX         20000
+#define PC_LABEL_MAX         1024
+#define PC_SUBMIT_BALANCED   0x01
+#define PC_SUBMIT_OPTIONS    0x02 /* of a balanced one: options follow */
+#define PC_SUBMIT_RETRY_SAME 0x04 /* among them: may be tried again where it failed */
 
 /* SUBMIT: kind u8, flags u8 (PC_SUBMIT_*), run_flags u8, zero u8, target_count u32,
  * targets u32[], label_size u16, label. The frame's sequence is the first task's; target i of a
- * direct submission is task sequence + i. */
+ * direct submission is task sequence + i.
+ * Options: priority i32, retries u32, timeout_ms u32, run_timeout_ms u32 (0: none), then the needs
+ * `after` and `follow`, each: rule u8 (PC_NEED_*), zero u8[3], count u32, and count pairs of
+ * session u64, sequence u64. */
+struct pc_submit_needs {
+    uint8_t rule;
+    uint32_t count;
+    const uint8_t *tasks; /* PC_ACK_SIZE bytes each */
+};
+
 struct pc_submit_body {
     uint8_t kind; /* enum pc_kind */
     uint8_t flags;
@@ -26,6 +38,10 @@ struct pc_submit_body {
     const uint8_t *targets; /* little-endian u32s; read with pc_load_u32(targets + 4 * i) */
     uint16_t label_size;
     const char *label; /* not terminated */
+    /* with PC_SUBMIT_OPTIONS */
+    int32_t priority;
+    uint32_t retries, timeout_ms, run_timeout_ms;
+    struct pc_submit_needs after, follow;
 };
 
 int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body);
@@ -41,11 +57,13 @@ struct pc_run_body {
 void pc_run_encode(uint8_t out[PC_RUN_BODY_SIZE], const struct pc_run_body *body);
 int pc_run_decode(const struct pc_msg *msg, struct pc_run_body *body, struct pc_err *err);
 
-/* RESULT: status u8 (enum pc_status, not PENDING), zero u8[7], submitted_us i64, started_us i64,
- * completed_us i64. */
+/* RESULT: status u8 (enum pc_status, not PENDING), flags u8 (PC_RESULT_*), zero u8[6],
+ * submitted_us i64, started_us i64, completed_us i64. */
 #define PC_RESULT_BODY_SIZE 32
+#define PC_RESULT_UNMET     0x01 /* with ERROR: the task says that this engine does not suit it */
 struct pc_result_body {
     uint8_t status;
+    uint8_t flags;
     int64_t submitted_us; /* filled in by the scheduler */
     int64_t started_us;
     int64_t completed_us;
@@ -57,6 +75,18 @@ int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, stru
 /* RESULT_ACK: pairs of session u64, sequence u64: the client (or the hub) has these results. From
  * a client the sessions must be its own. */
 #define PC_ACK_SIZE 16
+
+/* ABORT: flags u8 (PC_ABORT_*), zero u8[7], then pairs of session u64, sequence u64. Without a pair
+ * it means the task that runs on the engine in the frame's engine_id. */
+#define PC_ABORT_HEAD_SIZE 8
+#define PC_ABORT_TASKS_MAX 4000
+struct pc_abort_body {
+    uint8_t flags;
+    uint32_t count;
+    const uint8_t *tasks; /* PC_ACK_SIZE bytes each */
+};
+int pc_abort_encode(struct pc_buf *out, const struct pc_abort_body *body);
+int pc_abort_decode(const struct pc_msg *msg, struct pc_abort_body *body, struct pc_err *err);
 
 /* STREAM: stream u8 (enum pc_stream), zero u8[7]. Part 0: the bytes. */
 #define PC_STREAM_BODY_SIZE 8

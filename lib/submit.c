@@ -50,14 +50,43 @@ int pc_client_send_all(struct pc_client *client)
     }
 }
 
+static void put_ids(struct pc_buf *out, const struct pc_needs *needs)
+{
+    for (size_t i = 0; i < needs->count; i++) {
+        pc_buf_put_u64(out, needs->tasks[i].session);
+        pc_buf_put_u64(out, needs->tasks[i].sequence);
+    }
+}
+
+/* The ids are put into `ids`, which must stay while `fields` is used. */
+static void fill_options(struct pc_submit_body *fields, const struct pc_task_options *options,
+                         struct pc_buf *ids)
+{
+    put_ids(ids, &options->after);
+    put_ids(ids, &options->follow);
+    fields->flags |= PC_SUBMIT_OPTIONS | (options->retry_same ? PC_SUBMIT_RETRY_SAME : 0);
+    fields->priority = options->priority;
+    fields->retries = options->retries;
+    fields->timeout_ms = options->timeout_ms;
+    fields->run_timeout_ms = options->run_timeout_ms;
+    fields->after = (struct pc_submit_needs){.rule = (uint8_t)options->after.rule,
+                                             .count = (uint32_t)options->after.count,
+                                             .tasks = ids->data};
+    fields->follow = (struct pc_submit_needs){.rule = (uint8_t)options->follow.rule,
+                                              .count = (uint32_t)options->follow.count};
+    if (!ids->failed && ids->data)
+        fields->follow.tasks = ids->data + options->after.count * PC_ACK_SIZE;
+}
+
 static struct pc_msg *submit_message(struct pc_client *client, const struct pc_request *request,
                                      struct pc_err *err)
 {
-    struct pc_buf body, targets;
+    struct pc_buf body, targets, ids;
     struct pc_msg *msg = NULL;
     size_t label_size = request->label ? strlen(request->label) : 0;
     pc_buf_init(&body, 0);
     pc_buf_init(&targets, 0);
+    pc_buf_init(&ids, 0);
     for (size_t i = 0; i < request->target_count; i++)
         pc_buf_put_u32(&targets, request->targets[i]);
     struct pc_submit_body fields = {
@@ -69,14 +98,31 @@ static struct pc_msg *submit_message(struct pc_client *client, const struct pc_r
         .label_size = (uint16_t)(label_size > PC_LABEL_MAX ? PC_LABEL_MAX : label_size),
         .label = request->label,
     };
-    if (!targets.failed && pc_submit_encode(&body, &fields) == 0)
+    if (request->options)
+        fill_options(&fields, request->options, &ids);
+    if (!targets.failed && !ids.failed && pc_submit_encode(&body, &fields) == 0)
         msg = pc_msg_borrowing(PC_MSG_SUBMIT, body.data, body.size, request->parts,
                                (uint16_t)request->part_count);
     if (!msg)
         pc_err_set(err, PC_E_MEMORY, "out of memory");
     pc_buf_fini(&body);
     pc_buf_fini(&targets);
+    pc_buf_fini(&ids);
     return msg;
+}
+
+static int check_options(const struct pc_task_options *options, struct pc_err *err)
+{
+    const struct pc_needs *both[] = {&options->after, &options->follow};
+    for (int i = 0; i < 2; i++) {
+        if (both[i]->count > PC_NEEDS_MAX)
+            return pc_err_set(err, PC_E_INVALID, "%zu dependencies; at most %d are possible",
+                              both[i]->count, PC_NEEDS_MAX);
+        if (both[i]->count && !(both[i]->rule & (PC_NEED_SUCCESS | PC_NEED_FAILURE)))
+            return pc_err_set(err, PC_E_INVALID,
+                              "a dependency that neither success nor failure meets");
+    }
+    return 0;
 }
 
 static int check_request(const struct pc_request *request, struct pc_err *err)
@@ -86,6 +132,10 @@ static int check_request(const struct pc_request *request, struct pc_err *err)
     if (request->target_count > PC_TARGETS_MAX)
         return pc_err_set(err, PC_E_INVALID, "%zu targets; at most %d are possible",
                           request->target_count, PC_TARGETS_MAX);
+    if (request->options && !request->is_balanced)
+        return pc_err_set(err, PC_E_INVALID, "only balanced requests have options");
+    if (request->options && check_options(request->options, err))
+        return -1;
     if (request->part_count > PC_PARTS_MAX)
         return pc_err_set(err, PC_E_INVALID, "%zu buffers in one call; at most %d are possible",
                           request->part_count, PC_PARTS_MAX);
@@ -158,58 +208,4 @@ out:
     pc_client_leave(client);
     pc_msg_unref(msg);
     return result;
-}
-
-/* ---- asking ----------------------------------------------------------------------------- */
-
-static int send_query(struct pc_client *client, const char *json, uint64_t sequence,
-                      struct pc_err *err)
-{
-    struct pc_msg *msg = pc_msg_with_body(PC_MSG_QUERY, json, strlen(json));
-    if (!msg)
-        return pc_err_set(err, PC_E_MEMORY, "out of memory");
-    msg->head.session = client->session;
-    msg->head.sequence = sequence;
-    int failed = pc_wire_send(&client->sock.wire, msg);
-    pc_msg_unref(msg);
-    if (failed)
-        return pc_err_set(err, PC_E_MEMORY, "out of memory");
-    return pc_client_send_all(client) && client->lost.code != PC_OK
-               ? pc_client_lost_error(client, err)
-               : 0;
-}
-
-int pc_query(struct pc_client *client, const char *json, int timeout_ms, char **reply,
-             struct pc_err *err)
-{
-    struct pc_err local;
-    int64_t deadline = pc_clock_ms() + (timeout_ms > 0 ? timeout_ms : 10000);
-    if (!err)
-        err = &local;
-    if (pc_client_enter(client, err))
-        return -1;
-    struct pc_question question = {.next = client->questions};
-    int failed = pc_client_wait_to_send(client, 0, 0, err);
-    question.sequence = client->sequence++;
-    client->questions = &question;
-    if (!failed)
-        failed = send_query(client, json, question.sequence, err);
-    while (!failed && !question.reply)
-        if (pc_client_wait_turn(client, deadline, err) && err->code != PC_E_INTERRUPTED)
-            failed = -1;
-    for (struct pc_question **q = &client->questions; *q; q = &(*q)->next)
-        if (*q == &question) {
-            *q = question.next;
-            break;
-        }
-    pc_client_leave(client);
-    if (question.reply) {
-        *reply = strndup((const char *)question.reply->body, question.reply->head.body_size);
-        failed = *reply ? 0 : pc_err_set(err, PC_E_MEMORY, "out of memory");
-    } else if (err->code == PC_E_TIMEOUT) {
-        pc_err_set(err, PC_E_TIMEOUT, "the controller at %s did not answer the query in time",
-                   client->address);
-    }
-    pc_msg_unref(question.reply);
-    return failed ? -1 : 0;
 }

@@ -25,6 +25,8 @@ struct parent_options {
     const char *log_level;   /* "info" when the log is a file, else "warn" */
     const char *transport;   /* how engines connect: "any", "unix", "tcp" */
     const char *engine_file; /* without a controller: which one to join; the profile's */
+    const char *scheme;      /* how balanced tasks are placed, "leastload" */
+    uint32_t hwm;            /* balanced tasks outstanding per engine; 0: no limit */
     uint32_t engine_count;   /* up to PARENT_ENGINES_MAX */
     uint16_t port;           /* 0: any that is free */
     bool with_controller;

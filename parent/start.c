@@ -57,6 +57,9 @@ static pc_json *scheduler_config(const struct parent *parent)
     put_public_of(config, "client_public", parent->files.client.exec_key);
     put_public_of(config, "engine_public", parent->files.engine.exec_key);
     pc_json_put_i64(config, "heartbeat_ms", 3000);
+    if (parent->options->scheme)
+        pc_json_put_str(config, "scheme", parent->options->scheme);
+    pc_json_put_i64(config, "hwm", parent->options->hwm);
     pc_json_put_bool(config, "has_unix", parent->unix_fd >= 0);
     pc_json_put_bool(config, "has_tcp", parent->tcp_fd >= 0);
     return config;

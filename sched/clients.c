@@ -50,7 +50,7 @@ void client_lost(struct sched *s, struct client *client)
     output_unstall(client);
     for (task = client->tasks; task; task = next) {
         next = task->client_next;
-        if (task->state == TASK_DONE)
+        if (task_is_over(task))
             task_free(s, task);
     }
     pc_json *json = pc_json_object();
@@ -78,6 +78,7 @@ static int submit_direct(struct sched *s, struct client *client, struct pc_msg *
         if (!task)
             return -1;
         if (engine && engine->state == ENGINE_UP) {
+            task_set_state(task, TASK_READY);
             queue_direct(s, task, engine);
         } else {
             snprintf(text, sizeof(text), "engine %u is not registered (any more)", id);
@@ -87,21 +88,33 @@ static int submit_direct(struct sched *s, struct client *client, struct pc_msg *
     return 0;
 }
 
-/* Restricted to some engines: it is bound at once to the one of them with the least to do. */
-static int submit_restricted(struct sched *s, struct task *task, const struct pc_submit_body *body)
+static void take_options(struct sched *s, struct task *task, const struct pc_submit_body *body)
 {
-    struct engine *best = NULL;
-    for (uint32_t i = 0; i < body->target_count; i++) {
-        struct engine *engine = engine_find(s, pc_load_u32(body->targets + 4 * (size_t)i));
-        if (engine && engine->state == ENGINE_UP &&
-            (!best || engine->queued + engine->assigned < best->queued + best->assigned))
-            best = engine;
+    struct more *more = more_of(task);
+    task->priority = body->priority;
+    more->retries = body->retries;
+    more->may_repeat = body->flags & PC_SUBMIT_RETRY_SAME;
+    more->run_timeout_ms = body->run_timeout_ms;
+    if (body->timeout_ms)
+        timeouts_set(s, task, body->timeout_ms);
+}
+
+static int submit_balanced(struct sched *s, struct task *task, const struct pc_submit_body *body)
+{
+    task->is_balanced = true;
+    if (body->target_count) {
+        struct ids *targets = &more_of(task)->targets;
+        targets->ids = pc_xcalloc(body->target_count, sizeof(*targets->ids));
+        targets->count = body->target_count;
+        for (uint32_t i = 0; i < body->target_count; i++)
+            targets->ids[i] = pc_load_u32(body->targets + 4 * (size_t)i);
     }
-    if (best)
-        queue_direct(s, task, best);
+    if (body->flags & PC_SUBMIT_OPTIONS)
+        take_options(s, task, body);
+    if (body->after.count || body->follow.count)
+        deps_submit(s, task, body);
     else
-        task_fail(s, task, "ImpossibleDependency",
-                  "none of the engines that this task is restricted to is registered");
+        place_task(s, task);
     return 0;
 }
 
@@ -120,10 +133,7 @@ int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, st
     struct task *task = task_new(s, client, msg->head.sequence, msg, &body);
     if (!task)
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
-    if (body.target_count)
-        return submit_restricted(s, task, &body);
-    queue_balanced(s, task);
-    return 0;
+    return submit_balanced(s, task, &body);
 }
 
 int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
@@ -138,7 +148,7 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
         if (session != client->session)
             return pc_err_set(err, PC_E_PROTOCOL, "RESULT_ACK for another session");
         struct task *task = task_find(s, session, sequence);
-        if (task && task->state == TASK_DONE)
+        if (task && task_is_over(task))
             task_free(s, task);
     }
     return 0;
@@ -146,13 +156,10 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
 
 /* ---- questions -------------------------------------------------------------------------- */
 
-int client_query(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+/* Who answers: the parent, the hub, or we. */
+static void pass_on(struct sched *s, struct client *client, const struct pc_msg *msg,
+                    bool is_for_parent)
 {
-    pc_json *json = pc_json_of_msg(msg, err);
-    if (!json)
-        return -1;
-    bool is_for_parent = strcmp(pc_json_str_or(json, "query", ""), "shutdown") == 0;
-    pc_json_free(json);
     struct pc_msg *question = pc_msg_with_body(PC_MSG_QUERY, msg->body, msg->head.body_size);
     if (!question)
         pc_fatal(1, "out of memory");
@@ -161,6 +168,20 @@ int client_query(struct sched *s, struct client *client, struct pc_msg *msg, str
     if (!is_for_parent)
         records_flush(s); /* the answer includes all that happened before the question */
     pc_conn_send(is_for_parent ? &s->parent : &s->hub, question);
+}
+
+int client_query(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    pc_json *json = pc_json_of_msg(msg, err);
+    if (!json)
+        return -1;
+    const char *query = pc_json_str_or(json, "query", "");
+    if (strcmp(query, "sched") == 0) {
+        world_reply(client, msg, settings_answer(s, json));
+    } else {
+        pass_on(s, client, msg, strcmp(query, "shutdown") == 0);
+    }
+    pc_json_free(json);
     return 0;
 }
 

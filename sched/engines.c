@@ -220,7 +220,7 @@ void engine_lane_lost(struct engine *engine, const char *why)
         if (!engine->why[0])
             engine_set_why(engine, why);
         engine->state = ENGINE_LOST;
-        queue_engine_up(engine); /* takes it out of the idle ones */
+        queue_engine_down(engine);
     }
     if (engine->has_exited && !engine->control && !engine->work)
         engine_finish(engine);
@@ -261,7 +261,8 @@ void engine_exited(struct sched *s, struct pc_msg *msg)
     if (engine) {
         describe_exit(report, text, sizeof(text));
         engine->has_exited = true;
-        engine_set_why(engine, text);
+        if (!engine->is_killed)
+            engine_set_why(engine, text);
         /* What it had sent before is still in its lanes: they end by themselves, and soon. */
         if (!engine->control && !engine->work)
             engine_finish(engine);
@@ -269,7 +270,7 @@ void engine_exited(struct sched *s, struct pc_msg *msg)
             uv_timer_start(&engine->exit_timer, on_exit_timer, SCHED_EXIT_WAIT_MS, 0);
         if (engine->state != ENGINE_LOST) {
             engine->state = ENGINE_LOST;
-            queue_engine_up(engine);
+            queue_engine_down(engine);
         }
     }
     pc_json_free(report);

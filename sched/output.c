@@ -32,8 +32,7 @@ static void stall(struct engine *engine, struct client *client)
 void output_unstall(struct client *client)
 {
     struct engine *engine, *next;
-    DL_FOREACH_SAFE2(client->stalled, engine, next, stalled_next)
-    {
+    DL_FOREACH_SAFE2 (client->stalled, engine, next, stalled_next) {
         DL_DELETE2(client->stalled, engine, stalled_prev, stalled_next);
         engine->stalled_on = NULL;
         if (engine->owed >= CREDIT_STEP)

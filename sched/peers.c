@@ -22,6 +22,12 @@ static int on_ack(void *role, void *from, struct pc_msg *msg, struct pc_err *err
     return client_ack(role, peer->client, msg, err);
 }
 
+static int on_abort(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct peer *peer = from;
+    return client_abort(role, peer->client, msg, err);
+}
+
 static int on_query(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
     struct peer *peer = from;
@@ -72,6 +78,7 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_RESULT, PC_FROM_WORK, on_result},
     {PC_MSG_STREAM, PC_FROM_WORK, on_stream},
     {PC_MSG_RESULT_ACK, PC_FROM_CLIENT, on_ack},
+    {PC_MSG_ABORT, PC_FROM_CLIENT, on_abort},
     {PC_MSG_QUERY, PC_FROM_CLIENT, on_query},
     {PC_MSG_PONG, PC_FROM_CONTROL, on_pong},
     {PC_MSG_GOODBYE, PC_FROM_CLIENT | PC_FROM_CONTROL | PC_FROM_HOST, on_goodbye},

@@ -1,115 +1,176 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Who runs what. Each engine has a queue of tasks addressed to it, which go first; balanced tasks
- * wait in one queue and go to the engine that has been idle longest. Both steps cost the same
- * however many tasks or engines there are.
+ * wait in the lanes of their group. An engine that can take a balanced task is free; while one is
+ * free no task waits in any of its groups.
  */
 #include <assert.h>
-#include <stdio.h>
 
 #include <utlist.h>
 
-#include "lib/log.h"
 #include "sched/state.h"
 
-/* ---- engines that can take a balanced task, least recently used first -------------------- */
+/* ---- engines that can take a balanced task ----------------------------------------------- */
 
-static void idle_update(struct engine *engine)
+static bool can_take(const struct engine *engine)
 {
-    struct sched *s = engine->sched;
-    bool is_free = engine->state == ENGINE_UP && engine->assigned < SCHED_HWM && !engine->queue;
-    if (is_free == engine->is_free)
-        return;
-    engine->is_free = is_free;
-    if (is_free)
-        DL_APPEND2(s->idle_first, engine, idle_prev, idle_next);
-    else
-        DL_DELETE2(s->idle_first, engine, idle_prev, idle_next);
+    unsigned hwm = engine->sched->hwm;
+    return engine->state == ENGINE_UP && (hwm == 0 || engine->load.tasks < hwm) && !engine->queue;
 }
 
-/* ---- sending ---------------------------------------------------------------------------- */
-
-static void send_acks(struct engine *engine)
+/* After its load or its limit changed: puts it in its place in the pools. */
+static void settle(struct engine *engine, bool has_more)
 {
-    if (!engine->acks.size || !engine->work)
-        return;
-    pc_conn_send_body(&engine->work->conn, PC_MSG_RESULT_ACK, engine->acks.data, engine->acks.size);
-    engine->acks.size = 0;
-    engine->acked_bytes = 0;
-}
-
-static void assign(struct engine *engine, struct task *task)
-{
-    uint8_t body[PC_RUN_BODY_SIZE];
-    struct pc_run_body run = {.kind = task->kind, .run_flags = task->run_flags};
-    pc_run_encode(body, &run);
-    struct pc_msg *msg = pc_msg_sharing(PC_MSG_RUN, body, sizeof(body), task->request);
-    if (!msg)
-        pc_fatal(1, "out of memory");
-    msg->head.session = task->key.session;
-    msg->head.sequence = task->key.sequence;
-    msg->head.engine_id = engine->id;
-    task->engine = engine;
-    task_set_state(task, TASK_ASSIGNED);
-    DL_APPEND(engine->running, task);
-    engine->assigned++;
-    send_acks(engine);
-    pc_conn_send(&engine->work->conn, msg);
-    records_add(engine->sched, PC_RECORD_STARTED, task, 0, 0);
+    bool was_free = engine->is_free;
+    engine->is_free = can_take(engine);
+    if (engine->is_free || was_free)
+        groups_engine_changed(engine, was_free, has_more);
 }
 
 /* ---- steps ------------------------------------------------------------------------------ */
 
-static void advance_ready(struct sched *s)
+static void begin(struct task *task)
 {
-    while (s->ready && s->idle_first) {
-        struct engine *engine = s->idle_first;
-        struct task *task = s->ready;
-        DL_DELETE(s->ready, task);
-        s->ready_count--;
+    task_set_state(task, TASK_RUNNING);
+    timeouts_running(task->engine->sched, task);
+}
+
+static void assign(struct engine *engine, struct task *task)
+{
+    task->engine = engine;
+    task_set_state(task, TASK_ASSIGNED);
+    timeouts_clear(engine->sched, task);
+    DL_APPEND(engine->running, task);
+    if (engine->running == task)
+        begin(task);
+    engine->load.tasks++;
+    engine->load.used = ++engine->sched->turn;
+    world_acks(engine);
+    world_run(engine, task);
+    records_add(engine->sched, PC_RECORD_STARTED, task, 0, 0);
+}
+
+static void assign_waiting(struct engine *engine)
+{
+    struct task *task;
+    while (can_take(engine) && (task = groups_next_for(engine)) != NULL) {
+        group_dequeue(task);
         assign(engine, task);
-        idle_update(engine);
     }
 }
 
 void queue_advance(struct engine *engine)
 {
-    if (engine->state != ENGINE_UP) {
-        idle_update(engine);
-        return;
-    }
-    while (engine->queue && engine->assigned < SCHED_DIRECT_AHEAD) {
+    unsigned before = engine->load.tasks;
+    while (engine->state == ENGINE_UP && engine->queue && engine->load.tasks < SCHED_DIRECT_AHEAD) {
         struct task *task = engine->queue;
         DL_DELETE(engine->queue, task);
-        engine->queued--;
         assign(engine, task);
     }
+    assign_waiting(engine);
     if (engine->acks.size >= SCHED_ACK_COUNT * PC_ACK_SIZE ||
         engine->acked_bytes >= SCHED_ACK_BYTES)
-        send_acks(engine);
-    idle_update(engine);
-    if (engine->is_free)
-        advance_ready(engine->sched);
+        world_acks(engine);
+    settle(engine, engine->load.tasks > before);
+}
+
+void queue_finished(struct task *task)
+{
+    struct engine *engine = task->engine;
+    DL_DELETE(engine->running, task);
+    timeouts_clear(engine->sched, task);
+    engine->load.tasks--;
+    if (engine->running && engine->running->state == TASK_ASSIGNED)
+        begin(engine->running);
+    if (engine->is_free) /* without a limit its place in the pools follows its load */
+        settle(engine, false);
+}
+
+void queue_withdraw(struct task *task)
+{
+    struct engine *engine = task->engine;
+    if (task->lane) {
+        group_dequeue(task);
+    } else {
+        DL_DELETE(engine->queue, task);
+        task->engine = NULL;
+        queue_advance(engine);
+    }
 }
 
 void queue_direct(struct sched *s, struct task *task, struct engine *engine)
 {
     task->engine = engine;
     DL_APPEND(engine->queue, task);
-    engine->queued++;
     queue_advance(engine);
 }
 
 void queue_balanced(struct sched *s, struct task *task)
 {
-    DL_APPEND(s->ready, task);
-    s->ready_count++;
-    advance_ready(s);
+    struct engine *engine = pool_pick(&task->group->pool);
+    if (engine) {
+        assign(engine, task);
+        settle(engine, true);
+    } else {
+        group_enqueue(task->group, task);
+    }
 }
+
+void queue_set_hwm(struct sched *s, unsigned hwm)
+{
+    struct engine *engine, *next;
+    s->hwm = hwm;
+    HASH_ITER (hh_id, s->engines_by_id, engine, next)
+        if (engine->state == ENGINE_UP)
+            queue_advance(engine);
+}
+
+/* ---- engines come and go ----------------------------------------------------------------- */
 
 void queue_engine_up(struct engine *engine)
 {
+    groups_engine_up(engine);
     queue_advance(engine);
+}
+
+void queue_engine_down(struct engine *engine)
+{
+    settle(engine, false);
+}
+
+void queue_recall(struct task *task)
+{
+    queue_withdraw(task);
+    group_put(task->group);
+    task->group = NULL;
+    task_set_state(task, TASK_WAITING);
+}
+
+/* Those tasks of a group that nobody is left for: each looks for another one, or ends. */
+static void fail_stranded(struct sched *s, struct group *group)
+{
+    struct lane *lane, *next_lane;
+    struct task *task, *next;
+    bool may_grow = group == s->everybody; /* but who was tried before does not wait */
+    if (group->members)
+        return;
+    group->users++; /* it must outlive its tasks for a moment */
+    /* What depends on those that end may be the next one here: it is told afterwards. */
+    bool was_settling = s->is_settling;
+    s->is_settling = true;
+    HASH_ITER (hh, group->lanes, lane, next_lane)
+        for (task = lane->tasks; task; task = next) {
+            next = task->next;
+            if (!may_grow || (task->more && task->more->last_error)) {
+                queue_recall(task);
+                place_task(s, task);
+            }
+            if (!next)
+                break; /* the lane may be gone */
+        }
+    s->is_settling = was_settling;
+    group_put(group);
+    deps_run(s);
 }
 
 /* Everything that was on this engine fails, saying why. */
@@ -117,16 +178,23 @@ void queue_engine_gone(struct engine *engine)
 {
     struct sched *s = engine->sched;
     struct task *task, *next;
-    idle_update(engine);
-    DL_FOREACH_SAFE (engine->running, task, next) {
-        DL_DELETE(engine->running, task);
-        task_fail(s, task, "EngineError", engine->why);
+    struct member *member;
+    queue_engine_down(engine);
+    while ((task = engine->running) != NULL) {
+        queue_finished(task);
+        task_lost(engine, task);
     }
-    DL_FOREACH_SAFE (engine->queue, task, next) {
+    while ((task = engine->queue) != NULL) {
         DL_DELETE(engine->queue, task);
         task_fail(s, task, "EngineError", engine->why);
     }
-    engine->queued = engine->assigned = 0;
+    while ((member = engine->members) != NULL) {
+        struct group *group = member->group;
+        group->users++;
+        group_leave(member);
+        fail_stranded(s, group);
+        group_put(group);
+    }
     /* The results that it delivered need no acknowledgement any more. */
     DL_FOREACH_SAFE (engine->delivered, task, next) {
         DL_DELETE(engine->delivered, task);

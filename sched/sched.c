@@ -95,6 +95,8 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     snprintf(s->profile, sizeof(s->profile), "%s", pc_json_str_or(json, "profile", ""));
     s->controller_pid = pc_json_i64_or(json, "controller_pid", getppid());
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
+    if (settings_take(s, json, err))
+        return -1;
     s->unix_fd = pc_json_bool_or(json, "has_unix", false) ? fd++ : -1;
     s->tcp_fd = pc_json_bool_or(json, "has_tcp", false) ? fd++ : -1;
     if (face_listen(s, err))
@@ -217,6 +219,7 @@ static void tear_down(struct sched *s)
     s->is_stopping = true;
     face_close(s);
     engines_drop(s);
+    tasks_drop(s);
     HASH_ITER (hh, s->clients, client, next_client) {
         if (client->peer) {
             pc_conn_close(&client->peer->conn);
@@ -233,11 +236,15 @@ static void tear_down(struct sched *s)
     pc_conn_close(&s->hub);
     close_handle(&s->beat_timer);
     close_handle(&s->stop_timer);
+    close_handle(&s->deadline_timer);
     close_handle(&s->record_timer);
     pc_conns_fini(&s->conns);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&s->loop))
         pc_fatal(1, "handles were left open at the end");
+    groups_fini(s);
+    timeouts_fini(s);
+    past_fini(s);
     pc_buf_fini(&s->records);
     pc_wipe(s, sizeof(*s));
     free(s);
@@ -254,8 +261,14 @@ int sched_main(void)
     s->unix_fd = s->tcp_fd = -1;
     uv_timer_init(&s->loop, &s->beat_timer);
     uv_timer_init(&s->loop, &s->stop_timer);
-    s->beat_timer.data = s->stop_timer.data = s;
+    uv_timer_init(&s->loop, &s->deadline_timer);
+    s->beat_timer.data = s->stop_timer.data = s->deadline_timer.data = s;
     records_init(s);
+    s->hwm = SCHED_HWM;
+    s->policy = &policy_leastload;
+    pc_random(&s->seed, sizeof(s->seed));
+    groups_init(s);
+    timeouts_init(s);
     if (pc_conn_init(&s->parent, &s->conns, PC_ROLE_FD, PC_FROM_PARENT, &events, s) ||
         pc_conn_init(&s->hub, &s->conns, PC_ROLE_FD_MORE, PC_FROM_HUB, &events, s))
         pc_fatal(1, "can't start: descriptors %d and %d are not connected", PC_ROLE_FD,

@@ -22,6 +22,8 @@
 #include "lib/key.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
+#include "sched/group.h"
+#include "sched/more.h"
 
 #define SCHED_UUID_SIZE  16
 #define SCHED_TOKEN_SIZE 16
@@ -31,7 +33,7 @@
 #define SCHED_ACK_BYTES (1024 * 1024)
 /* Calls sent ahead to an engine that were addressed to it: it never waits for the wire. */
 #define SCHED_DIRECT_AHEAD 16
-/* Balanced tasks outstanding per engine. */
+/* Balanced tasks outstanding per engine, unless CONFIG or the user says otherwise. */
 #define SCHED_HWM 1
 /* A client may have that much submitted and unfinished. */
 #define SCHED_WINDOW_COUNT 1000000
@@ -40,6 +42,8 @@
 #define SCHED_SLOW_BYTES (1024 * 1024)
 /* After an engine's connection broke: time for the report that says why. */
 #define SCHED_EXIT_WAIT_MS 50
+/* A task that was interrupted has that long until its engine is ended. */
+#define SCHED_INTERRUPT_GRACE_MS 5000
 /* Beats without an answer before an engine counts as dead. */
 #define SCHED_BEATS_MISSED 4
 
@@ -58,10 +62,16 @@ struct peer {
     char name[64];            /* for log lines */
 };
 
+/* What follows what is in task.c, and drawn in doc/TASKS.md. */
 enum task_state {
-    TASK_WAITING,  /* in sched.ready, or in its engine's queue */
-    TASK_ASSIGNED, /* sent to its engine, in engine.running */
-    TASK_DONE,     /* its result went to the client, which has not acknowledged it */
+    TASK_WAITING,  /* for other tasks, or for nothing but to be placed */
+    TASK_READY,    /* in a lane of its group, or in its engine's queue */
+    TASK_ASSIGNED, /* sent to its engine, in engine.running, not the first there */
+    TASK_RUNNING,  /* the first in engine.running */
+    TASK_LOST,     /* its engine is gone; the next step follows at once */
+    TASK_DONE,     /* from here on it is over: its result went to the client, */
+    TASK_FAILED,   /* ... which has not acknowledged it */
+    TASK_ABORTED,
 };
 
 struct task_key {
@@ -75,13 +85,19 @@ struct task {
     UT_hash_handle hh;
     struct client *client;
     struct engine *engine;    /* NULL while it waits for any engine, or when that one is gone */
-    struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when DONE */
+    struct group *group;      /* of a balanced task: where it may run; NULL when it is over */
+    struct lane *lane;        /* of its group, while it waits there */
+    struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when it is over */
     struct task *next, *prev; /* in the list that its state names */
     struct task *client_next, *client_prev; /* in client.tasks */
+    struct edge *dependents;                /* what waits for its end */
+    struct more *more;                      /* NULL: a plain task */
     int64_t submitted_us;
     uint64_t result_bytes;
+    int32_t priority; /* larger: earlier */
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
+    bool is_balanced, is_aborted;
 };
 
 /* A client's session. Lives until it is disconnected and its last task has ended. */
@@ -90,7 +106,7 @@ struct client {
     UT_hash_handle hh; /* sched.clients */
     uint8_t token[SCHED_TOKEN_SIZE];
     struct peer *peer;      /* NULL: disconnected */
-    struct task *tasks;     /* all of its tasks, DONE ones too */
+    struct task *tasks;     /* all of its tasks, also those that are over */
     struct engine *stalled; /* engines whose output credit waits for this client to read */
 };
 
@@ -113,13 +129,14 @@ struct engine {
     struct peer *control, *work;
     pc_json *about; /* {id, pid, host, python, uuid}, as told to clients */
     int64_t heard_ms;
-    bool is_free; /* in sched.idle_first */
-    struct engine *idle_next, *idle_prev;
 
-    struct task *queue;     /* addressed to it, WAITING */
-    struct task *running;   /* ASSIGNED, oldest first */
-    struct task *delivered; /* DONE: it keeps their results until they are acknowledged */
-    unsigned queued, assigned;
+    struct member *members; /* the groups it is in */
+    struct load load;       /* tasks in `running`, and when the last was given */
+    bool is_free;           /* can take a balanced task */
+
+    struct task *queue;     /* addressed to it, READY */
+    struct task *running;   /* RUNNING, then ASSIGNED, oldest first */
+    struct task *delivered; /* over: it keeps their results until they are acknowledged */
 
     struct pc_buf acks;
     uint64_t acked_bytes;
@@ -130,6 +147,7 @@ struct engine {
 
     uv_timer_t exit_timer;
     bool has_exited; /* the report came */
+    bool is_killed;  /* by us: `why` says why */
     char why[1536];  /* why it is gone */
 };
 
@@ -161,10 +179,21 @@ struct sched {
     struct peer *hosts;
     struct client *clients;
     struct engine *engines_by_uuid, *engines_by_id;
-    struct engine *idle_first, *idle_last; /* can take a balanced task; least recently used first */
     struct task *tasks;
-    struct task *ready; /* balanced, WAITING for any engine */
-    unsigned ready_count;
+
+    /* balanced tasks */
+    struct group *groups;
+    struct group *everybody; /* without restriction */
+    const struct policy *policy;
+    unsigned hwm;  /* tasks outstanding per engine; 0: no limit */
+    uint64_t turn; /* counts what is given and queued */
+    uint64_t seed;
+    unsigned ready_count; /* balanced, READY */
+    struct heap deadlines;
+    uv_timer_t deadline_timer;
+    struct edge *due; /* dependencies of what has ended, to be settled */
+    bool is_settling;
+    struct past_chunk *past, *past_last;
 
     struct pc_buf records;
 };
@@ -192,6 +221,8 @@ void client_check(struct sched *sched, struct client *client);
 int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg,
                   struct pc_err *err);
 int client_ack(struct sched *sched, struct client *client, struct pc_msg *msg, struct pc_err *err);
+int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
+                 struct pc_err *err);
 int client_query(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
 void client_drained(struct sched *sched, struct client *client);
@@ -217,21 +248,93 @@ struct engine *engine_find(struct sched *sched, uint32_t id);
 void queue_direct(struct sched *sched, struct task *task, struct engine *engine);
 void queue_balanced(struct sched *sched, struct task *task);
 void queue_engine_up(struct engine *engine);
-/* Something of this engine ended: sends it more. */
+/* Takes a READY task out of where it waits. */
+void queue_withdraw(struct task *task);
+/* One of the tasks that an engine had ended. */
+void queue_finished(struct task *task);
+/* Something of this engine has changed: sends it what it can take. */
 void queue_advance(struct engine *engine);
+/* It takes nothing more. */
+void queue_engine_down(struct engine *engine);
 void queue_engine_gone(struct engine *engine);
+/* The limit of tasks per engine has changed. */
+void queue_set_hwm(struct sched *sched, unsigned hwm);
+
+/* Takes a READY task back to WAITING. */
+void queue_recall(struct task *task);
+
+/* ---- deps.c: who waits for whom ---- */
+/* Takes in what a new task depends on, and places it if that is met. */
+void deps_submit(struct sched *sched, struct task *task, const struct pc_submit_body *body);
+/* Places a WAITING task if what it depends on is met, ends it if that can't be any more. */
+void deps_advance(struct sched *sched, struct task *task);
+bool deps_may_still_follow(const struct more *more);
+/* It waits for nothing any more. */
+void deps_forget(struct task *task);
+/* Its dependents become due ... */
+void deps_ended(struct sched *sched, struct task *task, bool is_ok);
+/* ... and are told. Call when the task that ended is dealt with. */
+void deps_run(struct sched *sched);
+
+/* ---- past.c: how tasks ended that are over ---- */
+void past_add(struct sched *sched, const struct task *task, bool is_ok);
+bool past_find(struct sched *sched, const struct task_key *key, bool *is_ok, uint32_t *engine_id);
+void past_fini(struct sched *sched);
+
+/* ---- place.c: where a balanced task may run ---- */
+/* A WAITING task whose dependencies are met: gives it to an engine or queues it, or ends it. */
+void place_task(struct sched *sched, struct task *task);
+/* Whether it is tried again after an attempt that failed, or on an engine that does not suit it. */
+bool place_may(const struct task *task, bool is_unmet);
+/* Does so; `error` is the RESULT of the attempt. */
+void place_again(struct sched *sched, struct task *task, struct pc_msg *error, bool is_unmet);
+
+/* ---- timeouts.c ---- */
+void timeouts_init(struct sched *sched);
+void timeouts_fini(struct sched *sched);
+void timeouts_set(struct sched *sched, struct task *task, uint32_t in_ms);
+void timeouts_clear(struct sched *sched, struct task *task);
+/* It is the engine's first task now. */
+void timeouts_running(struct sched *sched, struct task *task);
+/* It was interrupted: from now on it has its grace time. */
+void timeouts_told(struct sched *sched, struct task *task);
+void timeouts_expire(struct sched *sched);
+
+/* ---- settings.c: the scheme and the limit, at the start and while running ---- */
+int settings_take(struct sched *sched, const pc_json *json, struct pc_err *err);
+pc_json *settings_answer(struct sched *sched, const pc_json *query);
+
+/* ---- world.c: what decisions do to others; tests of decisions have their own world ---- */
+void world_run(struct engine *engine, const struct task *task);
+void world_acks(struct engine *engine);
+int64_t world_now_ms(struct sched *sched);
+/* timeouts_expire is called then. */
+void world_wake_at(struct sched *sched, int64_t at_ms);
+/* Ends the process of an engine; `why` as for engine_set_why. */
+void world_kill(struct engine *engine, const char *why);
+void world_abort(struct engine *engine, const struct task *task, uint8_t flags);
+void world_result(struct client *client, struct pc_msg *msg); /* takes msg */
+/* Answers a message of a client; takes json. */
+void world_reply(struct client *client, const struct pc_msg *to, pc_json *json);
 
 /* ---- task.c ---- */
 struct task *task_new(struct sched *sched, struct client *client, uint64_t sequence,
                       struct pc_msg *request, const struct pc_submit_body *body);
 struct task *task_find(struct sched *sched, uint64_t session, uint64_t sequence);
 void task_set_state(struct task *task, enum task_state state);
+bool task_is_over(const struct task *task);
 void task_free(struct sched *sched, struct task *task);
+/* The engine may forget the result: with its next RUN, or now when much has come together. */
+void task_acknowledge(struct engine *engine, const struct task *task);
+/* At the end, when there is no engine any more. */
+void tasks_drop(struct sched *sched);
 /* Sends the client this result and keeps the task until it is acknowledged. Takes `result`. */
 void task_deliver(struct sched *sched, struct task *task, struct pc_msg *result);
 /* Ends a task that could not be run, with an error of this name and text. */
 void task_fail(struct sched *sched, struct task *task, const char *ename, const char *text);
 int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
+/* Its engine is gone; engine->why says why. */
+void task_lost(struct engine *engine, struct task *task);
 
 /* ---- output.c ---- */
 int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err);

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One task: from the submission to the acknowledged result.
- *
- *   WAITING -> ASSIGNED -> DONE -> (freed when acknowledged)
- *      |           |         ^
- *      +-----------+---------+   failed: no engine, or the engine is gone
+ * One task: from the submission to the acknowledged result. doc/TASKS.md shows the states.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -17,17 +13,30 @@
 #include "lib/mem.h"
 #include "sched/state.h"
 
-/* transitions[from] has bit (1 << to) set when the step is legal. */
-static const unsigned transitions[] = {
-    [TASK_WAITING] = 1 << TASK_ASSIGNED | 1 << TASK_DONE,
-    [TASK_ASSIGNED] = 1 << TASK_DONE,
+#define OVER (1u << TASK_DONE | 1u << TASK_FAILED | 1u << TASK_ABORTED)
+
+/* legal[from] has bit (1 << to) set when the step is legal. */
+static const unsigned legal[] = {
+    [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_FAILED | 1u << TASK_ABORTED,
+    [TASK_READY] =
+        1u << TASK_WAITING | 1u << TASK_ASSIGNED | 1u << TASK_FAILED | 1u << TASK_ABORTED,
+    [TASK_ASSIGNED] = 1u << TASK_RUNNING | 1u << TASK_WAITING | 1u << TASK_LOST | OVER,
+    [TASK_RUNNING] = 1u << TASK_WAITING | 1u << TASK_LOST | OVER,
+    [TASK_LOST] = 1u << TASK_WAITING | 1u << TASK_FAILED | 1u << TASK_ABORTED,
     [TASK_DONE] = 0,
+    [TASK_FAILED] = 0,
+    [TASK_ABORTED] = 0,
 };
 
 void task_set_state(struct task *task, enum task_state state)
 {
-    assert(transitions[task->state] & 1u << state);
+    assert(legal[task->state] & 1u << state);
     task->state = (uint8_t)state;
+}
+
+bool task_is_over(const struct task *task)
+{
+    return OVER & 1u << task->state;
 }
 
 struct task *task_find(struct sched *s, uint64_t session, uint64_t sequence)
@@ -58,7 +67,7 @@ struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
 }
 
 /* The engine may forget this result: with its next RUN, or now when much has come together. */
-static void acknowledge(struct engine *engine, const struct task *task)
+void task_acknowledge(struct engine *engine, const struct task *task)
 {
     pc_buf_put_u64(&engine->acks, task->key.session);
     pc_buf_put_u64(&engine->acks, task->key.sequence);
@@ -68,10 +77,10 @@ static void acknowledge(struct engine *engine, const struct task *task)
 void task_free(struct sched *s, struct task *task)
 {
     struct client *client = task->client;
-    assert(task->state == TASK_DONE);
+    assert(task_is_over(task));
     if (task->engine) {
         DL_DELETE(task->engine->delivered, task);
-        acknowledge(task->engine, task);
+        task_acknowledge(task->engine, task);
         queue_advance(task->engine);
     }
     HASH_DEL(s->tasks, task);
@@ -79,23 +88,56 @@ void task_free(struct sched *s, struct task *task)
     free(task);
 }
 
+/* No longer in need of what it was submitted with. */
+static void finish(struct sched *s, struct task *task, enum task_state state)
+{
+    task_set_state(task, state);
+    timeouts_clear(s, task);
+    past_add(s, task, state == TASK_DONE);
+    deps_ended(s, task, state == TASK_DONE);
+    deps_forget(task);
+    more_free(task);
+    pc_msg_unref(task->request);
+    task->request = NULL;
+    group_put(task->group);
+    task->group = NULL;
+}
+
+void tasks_drop(struct sched *s)
+{
+    struct task *task, *next;
+    HASH_ITER (hh, s->tasks, task, next) {
+        if (task->lane)
+            group_dequeue(task);
+        if (!task_is_over(task))
+            finish(s, task, TASK_FAILED);
+        task_free(s, task);
+    }
+}
+
+static enum task_state end_state(const struct task *task, uint8_t status)
+{
+    if (status == PC_STATUS_OK)
+        return TASK_DONE;
+    return task->is_aborted && status == PC_STATUS_FAILED ? TASK_ABORTED : TASK_FAILED;
+}
+
 void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
 {
     struct client *client = task->client;
-    task_set_state(task, TASK_DONE);
-    pc_msg_unref(task->request);
-    task->request = NULL;
+    finish(s, task, end_state(task, result->body[0]));
     task->result_bytes = result->parts_bytes;
     records_add(s, PC_RECORD_ENDED, task, result->body[0], result->parts_bytes);
     if (task->engine)
         DL_APPEND(task->engine->delivered, task);
     if (client->peer) {
-        pc_conn_send(&client->peer->conn, result);
+        world_result(client, result);
     } else {
         pc_msg_unref(result);
         task_free(s, task);
         client_check(s, client);
     }
+    deps_run(s);
 }
 
 static struct pc_msg *failure(const struct task *task, const char *ename, const char *text)
@@ -134,6 +176,15 @@ void task_fail(struct sched *s, struct task *task, const char *ename, const char
     task_deliver(s, task, msg);
 }
 
+/* It ran longer than it may, whatever it said in the end. */
+static struct pc_msg *late_failure(struct task *task)
+{
+    char text[96];
+    snprintf(text, sizeof(text), "the task ran longer than its run_timeout of %.3f s",
+             task->more->run_timeout_ms / 1e3);
+    return failure(task, "TaskTimeout", text);
+}
+
 /* From the engine: pass it on as it is, with the time of submission filled in. */
 int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
 {
@@ -142,14 +193,41 @@ int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
     if (pc_result_decode(msg, &body, err))
         return -1;
     struct task *task = task_find(s, msg->head.session, msg->head.sequence);
-    if (!task || task->engine != engine || task->state != TASK_ASSIGNED)
+    if (!task || task->engine != engine || task_is_over(task) || task->state < TASK_ASSIGNED)
         return pc_err_set(err, PC_E_PROTOCOL, "RESULT of a task that was not sent to it");
-    DL_DELETE(engine->running, task);
-    engine->assigned--;
+    queue_finished(task);
     body.submitted_us = task->submitted_us;
     pc_result_encode(msg->body, &body);
     msg->head.engine_id = engine->id;
-    task_deliver(s, task, pc_msg_ref(msg));
+    bool is_late = task->more && task->more->is_late && body.status != PC_STATUS_OK;
+    bool is_unmet = body.flags & PC_RESULT_UNMET;
+    struct pc_msg *result = is_late ? late_failure(task) : pc_msg_ref(msg);
+    if (body.status == PC_STATUS_OK || !place_may(task, is_unmet))
+        task_deliver(s, task, pc_msg_ref(result));
+    else
+        place_again(s, task, result, is_unmet);
+    pc_msg_unref(result);
     queue_advance(engine);
     return 0;
+}
+
+/* Its engine is gone: that counts as a failure of the attempt. */
+void task_lost(struct engine *engine, struct task *task)
+{
+    struct sched *s = engine->sched;
+    struct pc_msg *result;
+    task_set_state(task, TASK_LOST);
+    if (task->more && task->more->is_late)
+        result = late_failure(task);
+    else if (task->is_aborted && engine->is_killed)
+        result = failure(task, "TaskAborted", engine->why);
+    else
+        result = failure(task, "EngineError", engine->why);
+    if (place_may(task, false)) {
+        place_again(s, task, result, false);
+    } else {
+        task->engine = NULL;
+        task_deliver(s, task, pc_msg_ref(result));
+    }
+    pc_msg_unref(result);
 }

@@ -427,6 +427,57 @@ static PyObject *client_query(PyObject *self, PyObject *args)
     return text;
 }
 
+/* abort(calls, flags), interrupt(ids): until the controller has taken note. */
+static PyObject *client_abort(PyObject *self, PyObject *const *args, Py_ssize_t arg_count)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_call *single, **handles;
+    struct pc_err err = {.code = PC_OK};
+    if (arg_count != 2) {
+        PyErr_SetString(PyExc_TypeError, "abort() takes calls and flags");
+        return NULL;
+    }
+    unsigned long flags = PyLong_AsUnsignedLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_ssize_t count = call_array(ext_state(self), args[0], &single, &handles);
+    if (count < 0)
+        return NULL;
+    PyObject *answer = NULL;
+    if (enter(client) == 0) {
+        int failed;
+        do {
+            PyThreadState *thread = PyEval_SaveThread();
+            failed = pc_abort(client->handle, handles, (size_t)count, (unsigned)flags, &err);
+            PyEval_RestoreThread(thread);
+        } while (failed && err.code == PC_E_INTERRUPTED && may_go_on(client, &err));
+        answer = failed ? fail(client, &err) : Py_NewRef(Py_None);
+        leave(client);
+    }
+    if (handles != &single)
+        PyMem_Free(handles);
+    return answer;
+}
+
+static PyObject *client_interrupt(PyObject *self, PyObject *arg)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    unsigned long id = PyLong_AsUnsignedLong(arg);
+    if ((id == (unsigned long)-1 && PyErr_Occurred()) || enter(client) != 0)
+        return NULL;
+    uint32_t engine = id < UINT32_MAX ? (uint32_t)id : UINT32_MAX;
+    int failed;
+    do {
+        PyThreadState *thread = PyEval_SaveThread();
+        failed = pc_interrupt(client->handle, &engine, 1, &err);
+        PyEval_RestoreThread(thread);
+    } while (failed && err.code == PC_E_INTERRUPTED && may_go_on(client, &err));
+    PyObject *answer = failed ? fail(client, &err) : Py_NewRef(Py_None);
+    leave(client);
+    return answer;
+}
+
 static PyObject *engine_tuple(const struct pc_engine *engine)
 {
     return Py_BuildValue("(IIsss)", engine->id, engine->pid, engine->host, engine->python,
@@ -536,8 +587,8 @@ static PyObject *client_get_closed(PyObject *self, void *unused)
 
 static PyMethodDef client_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))client_submit, METH_FASTCALL,
-     "submit(kind, targets, balanced, run_flags, label, parts, will_wait): a Call for an id or a "
-     "balanced request, else a tuple of Calls. The buffers in `parts` are not copied."},
+     "submit(kind, targets, balanced, run_flags, label, parts, will_wait, options): a Call for an "
+     "id or a balanced request, else a tuple of Calls. The buffers in `parts` are not copied."},
     {"wait", (PyCFunction)(void (*)(void))client_wait, METH_FASTCALL,
      "wait(calls, seconds=None): True when all have ended, False after the time."},
     {"announce", client_announce, METH_O, "Have next_ended() hand this Call out once it ended."},
@@ -548,6 +599,9 @@ static PyMethodDef client_methods[] = {
     {"outstanding", client_outstanding, METH_NOARGS,
      "The calls that have not ended, as a tuple of new Calls."},
     {"query", client_query, METH_VARARGS, "query(json, seconds=None): the reply, as JSON text."},
+    {"abort", (PyCFunction)(void (*)(void))client_abort, METH_FASTCALL,
+     "abort(calls, flags): end calls early; ABORT_* say what becomes of those that run."},
+    {"interrupt", client_interrupt, METH_O, "Interrupt what runs on this engine."},
     {"engines", client_engines, METH_NOARGS, "List of (id, pid, host, python, uuid)."},
     {"check", client_check, METH_NOARGS, "Raise when the connection is lost."},
     {"close", client_close, METH_NOARGS, "End the connection."},

@@ -62,11 +62,13 @@ struct ext_request {
     Py_buffer few_views[4]; /* used instead of memory from the heap for short requests */
     struct pc_bytes few_parts[4];
     uint32_t few_targets[8];
-    PyObject *label; /* UTF-8, keeps request.label alive */
+    struct pc_task_options options;
+    struct pc_task_id *needs; /* of after, then of follow */
+    PyObject *label;          /* UTF-8, keeps request.label alive */
 };
 
 /* From the arguments of Client.submit: kind, targets, balanced, run_flags, label, parts,
- * will_wait. */
+ * will_wait, options. */
 int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t count);
 void request_fini(struct ext_request *request);
 

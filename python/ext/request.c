@@ -73,6 +73,54 @@ static int take_parts(struct ext_request *request, PyObject *parts)
     return 0;
 }
 
+static Py_ssize_t count_needs(PyObject *needs)
+{
+    return needs == Py_None ? 0 : PyTuple_Size(PyTuple_GetItem(needs, 1));
+}
+
+/* (rule, ((session, number), ...)), or None. */
+static int take_needs(struct pc_needs *needs, PyObject *given, struct pc_task_id *ids)
+{
+    if (given == Py_None)
+        return 0;
+    PyObject *tasks = PyTuple_GetItem(given, 1);
+    needs->rule = (unsigned)PyLong_AsUnsignedLong(PyTuple_GetItem(given, 0));
+    needs->count = (size_t)PyTuple_Size(tasks);
+    needs->tasks = ids;
+    for (size_t i = 0; i < needs->count; i++) {
+        unsigned long long session, sequence;
+        if (!PyArg_ParseTuple(PyTuple_GetItem(tasks, (Py_ssize_t)i), "KK", &session, &sequence))
+            return -1;
+        ids[i] = (struct pc_task_id){.session = session, .sequence = sequence};
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int take_options(struct ext_request *request, PyObject *given)
+{
+    struct pc_task_options *options = &request->options;
+    PyObject *after, *follow;
+    int may_repeat;
+    if (given == Py_None)
+        return 0;
+    if (!PyArg_ParseTuple(given, "iIpIIOO", &options->priority, &options->retries, &may_repeat,
+                          &options->timeout_ms, &options->run_timeout_ms, &after, &follow))
+        return -1;
+    options->retry_same = may_repeat;
+    Py_ssize_t first = count_needs(after), count = first + count_needs(follow);
+    if (PyErr_Occurred())
+        return -1;
+    if (count && !(request->needs = PyMem_Calloc((size_t)count, sizeof(*request->needs)))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (take_needs(&options->after, after, request->needs) != 0 ||
+        take_needs(&options->follow, follow, request->needs + first) != 0)
+        return -1;
+    request->request.options = options;
+    return 0;
+}
+
 int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t count)
 {
     request->request = (struct pc_request){0};
@@ -81,10 +129,11 @@ int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t 
     request->parts = request->few_parts;
     request->targets = request->few_targets;
     request->label = NULL;
-    if (count != 7) {
+    request->needs = NULL;
+    if (count != 8) {
         PyErr_SetString(PyExc_TypeError,
                         "submit() takes kind, targets, balanced, run_flags, label, parts, "
-                        "will_wait");
+                        "will_wait, options");
         return -1;
     }
     long kind = PyLong_AsLong(args[0]);
@@ -102,6 +151,11 @@ int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t 
         request->label = PyUnicode_AsUTF8String(args[4]);
         request->request.label = request->label ? PyBytes_AsString(request->label) : NULL;
         if (!request->request.label)
+            goto fail;
+    }
+    if (args[7] != Py_None) {
+        request->options = (struct pc_task_options){0};
+        if (take_options(request, args[7]) != 0)
             goto fail;
     }
     if (take_parts(request, args[5]) != 0)
@@ -124,5 +178,6 @@ void request_fini(struct ext_request *request)
         PyMem_Free(request->parts);
     if (request->targets != request->few_targets)
         PyMem_Free(request->targets);
+    PyMem_Free(request->needs);
     Py_XDECREF(request->label);
 }

@@ -25,6 +25,7 @@ from .client import (
     parallel,
     remote,
 )
+from .dependency import Dependency
 from .error import (
     AlreadyDisplayedError,
     AuthenticationError,
@@ -87,6 +88,7 @@ __all__ = [
     "ConnectionFileNotFound",
     "ConnectionLost",
     "ControllerError",
+    "Dependency",
     "DependencyTimeout",
     "DirectView",
     "EngineError",

@@ -21,7 +21,7 @@ import traceback
 HEADER = struct.Struct("<BBBBIQQIHH")
 NO_ENGINE = 0xFFFFFFFF
 HELLO, WELCOME, REFUSED, GOODBYE, ENGINES = 1, 2, 3, 4, 5
-SUBMIT, RESULT, STREAM, RESULT_ACK, QUERY, REPLY = 16, 18, 19, 20, 24, 25
+SUBMIT, RESULT, STREAM, RESULT_ACK, QUERY, REPLY, ABORT = 16, 18, 19, 20, 24, 25, 23
 APPLY, EXECUTE, PUSH, PULL, CLEAR = 1, 2, 3, 4, 5
 OK, ERROR, FAILED = 1, 2, 3
 INSTANCE = bytes(range(16))
@@ -114,14 +114,30 @@ class Connection:
             self.send(REPLY, json.dumps(answer).encode(), session=self.session, sequence=sequence)
         elif kind == RESULT_ACK:
             c.acknowledged += len(body) // 16
+        elif kind == ABORT:
+            self.abort(sequence, body)
         elif kind == GOODBYE:
             raise EOFError
+
+    def abort(self, sequence, body):
+        """What has not begun ends now."""
+        c = self.controller
+        wanted = {number for _, number in struct.iter_unpack("<QQ", body[8:])}
+        c.orders.append((body[0], wanted))
+        for task in list(c.tasks.queue):
+            if task is not None and task.connection is self and task.sequence in wanted:
+                c.aborted.add(task)
+                error = c.describe("TaskAborted", "the task was aborted before it started", "", task)
+                self.send(RESULT, struct.pack("<B7xqqq", FAILED, 1, 0, 1), [error], self.session,
+                          task.sequence)
+        self.send(REPLY, b'{"ok": true}', session=self.session, sequence=sequence)
 
     def submit(self, sequence, body, parts):
         kind, flags, run_flags, _, count = struct.unpack_from("<BBBBI", body)
         targets = struct.unpack_from(f"<{count}I", body, 8)
         (size,) = struct.unpack_from("<H", body, 8 + 4 * count)
         label = body[10 + 4 * count:10 + 4 * count + size].decode()
+        self.controller.options.append(body[10 + 4 * count + size:])
         if flags & 1:
             targets = [self.controller.next_engine(targets)]
         for i, engine in enumerate(targets):
@@ -140,6 +156,9 @@ class Controller:
         self.window_count = window_count
         self.answers = {}
         self.acknowledged = 0
+        self.orders = []
+        self.options = []
+        self.aborted = set()
         self.connections = []
         self.tasks = queue.Queue()
         self.seen = []
@@ -224,6 +243,8 @@ class Controller:
             if task is None:
                 return
             self.gate.wait()
+            if task in self.aborted:
+                continue
             self.seen.append(task)
             self.run(task)
 

@@ -126,18 +126,6 @@ def test_return_when(controller, client):
     assert good.get(return_when=FIRST_EXCEPTION) == [0] * 4
 
 
-def test_abort_and_cancel(controller, held):
-    ar = held[0]
-    assert ar.cancel() is False and not ar.cancelled()
-    with pytest.raises(NotImplementedError):
-        ar.abort()
-    controller.release()
-    ar.get()
-    with pytest.raises(RuntimeError):
-        ar.abort()
-    assert ar.cancel() is False
-
-
 # ---- metadata ---------------------------------------------------------------------------------
 
 

@@ -78,6 +78,19 @@ static int decode_credit(const struct pc_msg *msg, struct pc_err *err)
     return 0;
 }
 
+static int decode_abort(const struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_abort_body body;
+    struct pc_buf again;
+    if (pc_abort_decode(msg, &body, err) < 0)
+        return -1;
+    pc_buf_init(&again, msg->head.body_size);
+    FUZZ_CHECK(pc_abort_encode(&again, &body) == 0);
+    check_same(msg, again.data, again.size);
+    pc_buf_fini(&again);
+    return 0;
+}
+
 static int decode_records(const struct pc_msg *msg, struct pc_err *err)
 {
     struct pc_reader reader;
@@ -104,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {PC_MSG_SUBMIT, decode_submit},        {PC_MSG_RUN, decode_run},
         {PC_MSG_RESULT, decode_result},        {PC_MSG_STREAM, decode_stream},
         {PC_MSG_OUTPUT_CREDIT, decode_credit}, {PC_MSG_RECORDS, decode_records},
+        {PC_MSG_ABORT, decode_abort},
     };
     if (size < 1 || size > PC_MIB)
         return 0;

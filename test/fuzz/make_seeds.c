@@ -161,6 +161,20 @@ static void write_submit(struct pc_buf *all)
     body.size = 0;
     pc_submit_encode(&body, &balanced);
     write_prefixed("task", "submit_balanced", PC_MSG_SUBMIT, body.data, body.size);
+    static const uint8_t needed[2 * PC_ACK_SIZE] = {1, [8] = 1, [16] = 1, [24] = 2};
+    struct pc_submit_body with_options = balanced;
+    with_options.flags |= PC_SUBMIT_OPTIONS | PC_SUBMIT_RETRY_SAME;
+    with_options.priority = -3;
+    with_options.retries = 2;
+    with_options.timeout_ms = 1000;
+    with_options.run_timeout_ms = 60000;
+    with_options.after = (struct pc_submit_needs){
+        .rule = PC_NEED_ALL | PC_NEED_SUCCESS, .count = 2, .tasks = needed};
+    with_options.follow =
+        (struct pc_submit_needs){.rule = PC_NEED_FAILURE, .count = 1, .tasks = needed};
+    body.size = 0;
+    pc_submit_encode(&body, &with_options);
+    write_prefixed("task", "submit_options", PC_MSG_SUBMIT, body.data, body.size);
     pc_buf_fini(&body);
 }
 
@@ -179,6 +193,19 @@ static void write_records(struct pc_buf *all)
         pc_record_encode(body + (event - PC_RECORD_SUBMITTED) * PC_RECORD_SIZE, &record);
     }
     write_task(all, PC_MSG_RECORDS, "records", body, sizeof(body), NULL, 0);
+}
+
+static void write_abort(struct pc_buf *all)
+{
+    uint8_t task[PC_ACK_SIZE];
+    struct pc_buf body;
+    pc_store_u64(task, 1);
+    pc_store_u64(task + 8, 2);
+    pc_buf_init(&body, 0);
+    pc_abort_encode(
+        &body, &(struct pc_abort_body){.flags = PC_ABORT_INTERRUPT, .count = 1, .tasks = task});
+    write_task(all, PC_MSG_ABORT, "abort", body.data, body.size, NULL, 0);
+    pc_buf_fini(&body);
 }
 
 static void write_binary_messages(struct pc_buf *all)
@@ -202,6 +229,7 @@ static void write_binary_messages(struct pc_buf *all)
     pc_store_u64(numbers, 65536);
     write_task(all, PC_MSG_OUTPUT_CREDIT, "output_credit", numbers, 8, NULL, 0);
     write_records(all);
+    write_abort(all);
 }
 
 /* ---- streams that are more than one good message ------------------------------------------ */

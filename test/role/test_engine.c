@@ -499,6 +499,129 @@ static void test_tail(void **state)
     eng_tail_free(tail);
 }
 
+/* ---- abort and interrupt ------------------------------------------------------------------ */
+
+static void send_abort(struct cradle_engine *engine, uint64_t sequence, uint8_t flags)
+{
+    struct pc_buf body;
+    uint8_t pair[PC_ACK_SIZE];
+    pc_store_u64(pair, CRADLE_SESSION);
+    pc_store_u64(pair + 8, sequence);
+    pc_buf_init(&body, 0);
+    pc_abort_encode(&body, &(struct pc_abort_body){.flags = flags, .count = 1, .tasks = pair});
+    cradle_send(&engine->control, PC_MSG_ABORT, body.data, body.size);
+    pc_buf_fini(&body);
+}
+
+/* The last task ended with this exception (or went well: NULL). */
+static void expect_end(struct cradle_engine *engine, const char *ename)
+{
+    struct pc_msg *msg = cradle_result(engine, NULL);
+    if (!ename) {
+        assert_int_equal(msg->body[0], PC_STATUS_OK);
+    } else {
+        pc_json *json = pc_json_parse(msg->parts[0].data, msg->parts[0].size, NULL);
+        assert_string_equal(pc_json_str_or(json, "ename", "?"), ename);
+        pc_json_free(json);
+    }
+    pc_msg_unref(msg);
+}
+
+/* Waits until the running task has printed something: it is in user code. */
+static void await_output(struct cradle_engine *engine)
+{
+    pc_msg_unref(cradle_await(&engine->work, PC_MSG_STREAM));
+}
+
+/* Whatever it is doing, and whatever it did to signals before. */
+static void test_interrupt(void **state)
+{
+    static const char *const sources[] = {
+        "import time\nprint('on', flush=True)\ntime.sleep(1000)",
+        "import os\nr, w = os.pipe()\nprint('on', flush=True)\nos.read(r, 1)",
+        "print('on', flush=True)\nwhile True: pass",
+        "import subprocess\nprint('on', flush=True)\nsubprocess.run(['sleep', '1000'])",
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "print('on', flush=True)\ntime.sleep(1000)",
+        "import signal, time\nsignal.signal(signal.SIGINT, lambda *a: None)\n"
+        "print('on', flush=True)\ntime.sleep(1000)",
+        "import threading\nprint('on', flush=True)\nthreading.Event().wait()",
+        "import asyncio\nprint('on', flush=True)\nasyncio.run(asyncio.sleep(1000))",
+        /* it takes every signal for itself; then only code of Python can be interrupted */
+        "import signal\nfor s in signal.valid_signals() - {9, 19, 17}:\n"
+        "  signal.signal(s, signal.SIG_DFL)\nprint('on', flush=True)\nwhile True: pass",
+    };
+    struct cradle cradle;
+    struct cradle_engine engine;
+    cradle_open(&cradle, "");
+    cradle_ready(&cradle);
+    cradle_engine(&cradle, &engine);
+    for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+        cradle_run(&engine, PC_KIND_EXECUTE, 0, sources[i]);
+        await_output(&engine);
+        send_abort(&engine, engine.sequence, PC_ABORT_INTERRUPT);
+        expect_end(&engine, "KeyboardInterrupt");
+    }
+    char *text = cradle_do(&engine, "print('well')");
+    assert_string_equal(text, "well\n");
+    free(text);
+    cradle_dismiss(&cradle, &engine);
+    cradle_close(&cradle);
+}
+
+/* An order that comes late, or without the word, does nothing to anybody. */
+static void test_late_interrupt(void **state)
+{
+    struct cradle cradle;
+    struct cradle_engine engine;
+    cradle_open(&cradle, "");
+    cradle_ready(&cradle);
+    cradle_engine(&cradle, &engine);
+    for (int i = 0; i < 300; i++) {
+        cradle_run(&engine, PC_KIND_EXECUTE, 0, "sum(range(100))");
+        send_abort(&engine, engine.sequence, PC_ABORT_INTERRUPT);
+        struct pc_msg *msg = cradle_result(&engine, NULL); /* any of three ends is right */
+        pc_msg_unref(msg);
+        char *text = cradle_do(&engine, "import time\nfor i in range(50): time.sleep(0)\n"
+                                        "print('untouched')");
+        assert_string_equal(text, "untouched\n");
+        free(text);
+    }
+    cradle_run(&engine, PC_KIND_EXECUTE, 0,
+               "print('on', flush=True)\nimport time\ntime.sleep(0.1)");
+    await_output(&engine);
+    send_abort(&engine, engine.sequence, 0);
+    expect_end(&engine, NULL);
+    cradle_dismiss(&cradle, &engine);
+    cradle_close(&cradle);
+}
+
+static void test_abort_before_begin(void **state)
+{
+    struct cradle cradle;
+    struct cradle_engine engine;
+    cradle_open(&cradle, "");
+    cradle_ready(&cradle);
+    cradle_engine(&cradle, &engine);
+    cradle_run(&engine, PC_KIND_EXECUTE, 0,
+               "print('on', flush=True)\nimport time\ntime.sleep(1000)");
+    await_output(&engine);
+    uint64_t first = engine.sequence;
+    cradle_run(&engine, PC_KIND_EXECUTE, 0, "aborted = 1");
+    uint64_t second = engine.sequence;
+    send_abort(&engine, second, 0);
+    send_abort(&engine, first, PC_ABORT_INTERRUPT);
+    engine.sequence = first;
+    expect_end(&engine, "KeyboardInterrupt");
+    engine.sequence = second;
+    expect_end(&engine, "TaskAborted");
+    char *text = cradle_do(&engine, "print('aborted' in globals())");
+    assert_string_equal(text, "False\n");
+    free(text);
+    cradle_dismiss(&cradle, &engine);
+    cradle_close(&cradle);
+}
+
 int main(int argc, char **argv)
 {
     /* What the nursery starts with use_nursery false is this executable. */
@@ -521,6 +644,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_result_window),
         cmocka_unit_test(test_forked_child),
         cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_late_interrupt),
+        cmocka_unit_test(test_abort_before_begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -631,6 +631,100 @@ static void questions_are_passed_on(void **state)
     stage_close(&stage);
 }
 
+static void abort_calls(struct pc_client *client, struct pc_call *const *calls, size_t count,
+                        unsigned flags)
+{
+    struct pc_err err;
+    if (pc_abort(client, calls, count, flags, &err))
+        fail_msg("%s", err.text);
+}
+
+static void expect_order(struct fake_engine *engine, uint8_t flags, uint64_t sequence)
+{
+    struct pc_msg *order = stage_await(&engine->control, PC_MSG_ABORT);
+    assert_int_equal(order->head.body_size, PC_ABORT_HEAD_SIZE + PC_ACK_SIZE);
+    assert_int_equal(order->body[0], flags);
+    assert_int_equal(pc_load_u64(order->body + PC_ABORT_HEAD_SIZE + 8), sequence);
+    pc_msg_unref(order);
+}
+
+/* What waits ends before the answer; what an engine has is the engine's business. */
+static void aborted_tasks_never_reach_an_engine(void **state)
+{
+    struct stage stage;
+    struct fake_engine engine;
+    struct pc_call *calls[40];
+    struct pc_err err;
+    stage_open(&stage, 3000);
+    stage_engine(&stage, &engine, PC_TRANSPORT_UNIX);
+    struct pc_client *client = open_client(&stage, PC_TRANSPORT_UNIX);
+    for (int i = 0; i < 20; i++)
+        calls[i] = submit(client, NULL, "balanced");
+    for (int i = 20; i < 40; i++)
+        calls[i] = submit(client, &engine.id, "direct");
+    struct pc_msg *run = stage_await(&engine.work, PC_MSG_RUN);
+    abort_calls(client, calls + 1, 19, 0);
+    for (int i = 1; i < 20; i++)
+        expect_error(calls[i], "TaskAborted", "before it started");
+    abort_calls(client, calls, 40, 0);
+    for (int i = 35; i < 40; i++) /* what was not sent ahead */
+        expect_error(calls[i], "TaskAborted", "before it started");
+    expect_order(&engine, 0, run->head.sequence);
+    fake_engine_answer(&engine, run, "it ran");
+    pc_msg_unref(run);
+    wait_for(client, calls[0]);
+    expect_part(calls[0], "it ran");
+    assert_int_equal(pc_interrupt(client, &engine.id, 1, &err), 0);
+    for (int i = 20; i < 35; i++)
+        expect_order(&engine, 0, pc_call_sequence(calls[i]));
+    expect_order(&engine, PC_ABORT_INTERRUPT, pc_call_sequence(calls[20]));
+    for (int i = 0; i < 40; i++)
+        pc_call_unref(calls[i]);
+    pc_client_close(client);
+    fake_engine_close(&engine);
+    stage_close(&stage);
+}
+
+/* The scheduler answers itself, and what it is told holds from then on. */
+static void the_scheme_is_changed_while_running(void **state)
+{
+    struct stage stage;
+    struct fake_engine engine;
+    struct pc_err err;
+    char *reply;
+    stage_open(&stage, 3000);
+    stage_engine(&stage, &engine, PC_TRANSPORT_UNIX);
+    struct pc_client *client = open_client(&stage, PC_TRANSPORT_UNIX);
+    struct pc_call *calls[3];
+    for (int i = 0; i < 3; i++)
+        calls[i] = submit(client, NULL, "a");
+    struct pc_msg *run = stage_await(&engine.work, PC_MSG_RUN);
+    const char *query = "{\"query\":\"sched\",\"scheme\":\"twobin\",\"hwm\":2}";
+    assert_int_equal(pc_query(client, query, STAGE_LIMIT_MS, &reply, &err), 0);
+    assert_non_null(strstr(reply, "\"scheme\":\"twobin\""));
+    assert_non_null(strstr(reply, "\"waiting\":1"));
+    free(reply);
+    struct pc_msg *ahead = stage_await(&engine.work, PC_MSG_RUN);
+    query = "{\"query\":\"sched\",\"scheme\":\"pure\"}";
+    assert_int_equal(pc_query(client, query, STAGE_LIMIT_MS, &reply, &err), 0);
+    assert_non_null(strstr(reply, "there is no scheme 'pure'"));
+    free(reply);
+    fake_engine_answer(&engine, run, "1");
+    fake_engine_answer(&engine, ahead, "2");
+    pc_msg_unref(run);
+    pc_msg_unref(ahead);
+    run = stage_await(&engine.work, PC_MSG_RUN);
+    fake_engine_answer(&engine, run, "3");
+    pc_msg_unref(run);
+    for (int i = 0; i < 3; i++) {
+        wait_for(client, calls[i]);
+        pc_call_unref(calls[i]);
+    }
+    pc_client_close(client);
+    fake_engine_close(&engine);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -649,6 +743,8 @@ int main(void)
         cmocka_unit_test(output_precedes_its_result),
         cmocka_unit_test(a_stopped_cluster_fails_what_is_pending),
         cmocka_unit_test(questions_are_passed_on),
+        cmocka_unit_test(aborted_tasks_never_reach_an_engine),
+        cmocka_unit_test(the_scheme_is_changed_while_running),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,10 @@ def load_error(call: _client.Call) -> error.RemoteError:
     return error.unwrap_exception(content, failed=call.status == _FAILED)
 
 
+def _was_aborted(call: _client.Call) -> bool:
+    return call.status == _FAILED and isinstance(load_error(call), error.TaskAborted)
+
+
 def load_value(call: _client.Call) -> Any:
     """What a call that has ended gave. Raises when it failed."""
     if call.status == _OK:
@@ -460,16 +464,37 @@ class AsyncResult(LazyFuture):
         calls = tuple(call for part in async_results for call in part._calls)
         return AsyncResult(first._client, calls, False, first._fname)
 
+    # ---- ending early ------------------------------------------------------------------------------
+
     def abort(self) -> None:
-        """Not there yet: nothing that was sent can be taken back.
+        """Take back what has not begun: it ends with TaskAborted. What runs goes on.
 
         Raises:
             RuntimeError: it is done already
-            NotImplementedError: otherwise
         """
         if self.ready():
             raise RuntimeError("can't abort: it is done already")
-        raise NotImplementedError("this version can't abort a task that was sent")
+        self._client._raw.abort(self._calls, 0)
+
+    def cancel(self, interrupt: bool = False) -> bool:  # type: ignore[override]
+        """Like abort(), as a Future has it.
+
+        Args:
+            interrupt: raise KeyboardInterrupt in what runs; an engine where that does not end the
+                task within some seconds is ended
+
+        Returns:
+            Whether it has ended as cancelled; with `interrupt` whether it was not done before.
+        """
+        if self.ready():
+            return self.cancelled()
+        flags = _client.ABORT_INTERRUPT | _client.ABORT_KILL if interrupt else 0
+        self._client._raw.abort(self._calls, flags)
+        return interrupt or self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether all of its tasks were aborted before they began."""
+        return bool(self._calls) and all(_was_aborted(call) for call in self._calls)
 
     # ---- output ------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, List, Optional, Tuple, Union
 
 from .. import _client, error
+from ..dependency import Dependency, packed
 from ..serialize import Pickled, pack_arguments
 from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult
@@ -19,22 +20,71 @@ if TYPE_CHECKING:
 _APPLY = _client.KIND_APPLY
 
 
+_INT_MAX = (1 << 31) - 1
+_UINT_MAX = (1 << 32) - 1
+
+
+def _seconds(name: str, value: Optional[float]) -> float:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
+    if not value >= 0:
+        raise ValueError(f"{name} can't be negative: {value}")
+    return value
+
+
+def _milliseconds(seconds: float) -> int:
+    """At least 1 for what is not 0: that would mean no limit."""
+    return min(max(int(min(seconds, 1e9) * 1000), int(seconds > 0)), _UINT_MAX)
+
+
+def _whole(name: str, value: int, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an int, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+    return value
+
+
 class LoadBalancedView(View):
     """A view that runs each call on one engine, chosen by the scheduler.
 
     Attributes (besides those of View):
-        follow, after, timeout, retries: not there yet; only their defaults are accepted
+        after: tasks that must have ended before a task starts
+        follow: tasks on whose engine (or on one of whose engines) a task must run
+        timeout: seconds within which a task must be given to an engine, else it fails with
+            TaskTimeout; 0: no limit
+        run_timeout: seconds that a task may run; then it is interrupted, then its engine is ended
+        retries: how often a failed task is tried again, each time on another engine
+        retry_same: it may also be tried again where it failed, when no other engine is left
+        priority: tasks with a higher one go first
+
+    `after` and `follow` take a msg_id, an AsyncResult, several of them, a Dependency, or None.
     """
 
-    _flag_names = View._flag_names + ("follow", "after", "timeout", "retries")
+    _flag_names = View._flag_names + (
+        "follow", "after", "timeout", "run_timeout", "retries", "retry_same", "priority",
+    )
     _balanced = True
 
     def __init__(self, client: "Client", targets: Any) -> None:
         super().__init__(client, targets)
-        self._follow: Any = None
-        self._after: Any = None
+        self._follow: Optional[Dependency] = None
+        self._after: Optional[Dependency] = None
         self._timeout: float = 0
+        self._run_timeout: float = 0
         self._retries = 0
+        self._retry_same = False
+        self._priority = 0
+
+    def _set_options(self) -> None:
+        """What goes with each task; None while all flags have their defaults."""
+        options = (
+            self._priority, self._retries, self._retry_same, _milliseconds(self._timeout),
+            _milliseconds(self._run_timeout), packed(self._after), packed(self._follow),
+        )
+        self._options = options if any(options) else None
 
     def _ids_now(self) -> Ids:
         if self._ids == ():
@@ -44,50 +94,74 @@ class LoadBalancedView(View):
         return (self._ids,) if isinstance(self._ids, int) else self._ids
 
     @property
-    def follow(self) -> Any:
-        """Tasks on whose engine this one must run. Not there yet."""
+    def follow(self) -> Optional[Dependency]:
+        """Tasks on whose engine this one must run."""
         return self._follow
 
     @follow.setter
     def follow(self, value: Any) -> None:
-        if value is not None:
-            raise NotImplementedError("this version has no dependencies between tasks")
+        self._follow = Dependency.from_value(value)
+        self._set_options()
 
     @property
-    def after(self) -> Any:
-        """Tasks that must have ended before this one starts. Not there yet."""
+    def after(self) -> Optional[Dependency]:
+        """Tasks that must have ended before this one starts."""
         return self._after
 
     @after.setter
     def after(self, value: Any) -> None:
-        if value is not None:
-            raise NotImplementedError("this version has no dependencies between tasks")
+        self._after = Dependency.from_value(value)
+        self._set_options()
 
     @property
     def timeout(self) -> float:
-        """Seconds within which a task must get an engine; 0: no limit. Not there yet."""
+        """Seconds within which a task must be given to an engine; 0: no limit."""
         return self._timeout
 
     @timeout.setter
     def timeout(self, value: Optional[float]) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise TypeError(f"timeout is a number of seconds, not {type(value).__name__}")
-        if value is not None and value < 0:
-            raise ValueError(f"timeout can't be negative: {value}")
-        if value:
-            raise NotImplementedError("this version has no timeouts of tasks")
+        self._timeout = _seconds("timeout", value)
+        self._set_options()
+
+    @property
+    def run_timeout(self) -> float:
+        """Seconds that a task may run; 0: no limit."""
+        return self._run_timeout
+
+    @run_timeout.setter
+    def run_timeout(self, value: Optional[float]) -> None:
+        self._run_timeout = _seconds("run_timeout", value)
+        self._set_options()
 
     @property
     def retries(self) -> int:
-        """How often a failed task is tried again. Not there yet."""
+        """How often a failed task is tried again."""
         return self._retries
 
     @retries.setter
     def retries(self, value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"retries is an int, not {type(value).__name__}")
-        if value:
-            raise NotImplementedError("this version does not retry tasks")
+        self._retries = _whole("retries", value, 0, _UINT_MAX)
+        self._set_options()
+
+    @property
+    def retry_same(self) -> bool:
+        """Whether it may be tried again where it failed, when no other engine is left."""
+        return self._retry_same
+
+    @retry_same.setter
+    def retry_same(self, value: bool) -> None:
+        self._retry_same = bool(value)
+        self._set_options()
+
+    @property
+    def priority(self) -> int:
+        """Tasks with a higher one go first."""
+        return self._priority
+
+    @priority.setter
+    def priority(self, value: int) -> None:
+        self._priority = _whole("priority", value, -_INT_MAX, _INT_MAX)
+        self._set_options()
 
     def map(  # type: ignore[override]
         self,

@@ -59,6 +59,7 @@ class View:
         self.block: bool = client.block
         self.track = False
         self.label: Optional[str] = None
+        self._options: Optional[Tuple[Any, ...]] = None  # see Client.submit of the extension
         self._number = next(_view_numbers)
         self._executor: Optional["ViewExecutor"] = None
         self.targets = targets
@@ -129,7 +130,9 @@ class View:
         client = self.client
         if label is None:
             label = self.label
-        calls = client._raw.submit(kind, ids, self._balanced, flags, label, parts, will_wait)
+        calls = client._raw.submit(
+            kind, ids, self._balanced, flags, label, parts, will_wait, self._options
+        )
         if type(calls) is tuple:
             client._note(calls[0].sequence, len(calls), self._number)
         else:
@@ -251,6 +254,19 @@ class View:
         from .client import _as_list
 
         return self.client._wait_for(_as_list(jobs), limit, lambda: self.history)
+
+    def abort(
+        self, jobs: Union[None, "Job", Iterable["Job"]] = None, targets: "Targets" = None, block: Optional[bool] = None
+    ) -> None:
+        """Client.abort(); None: everything that this view has sent and that has not ended."""
+        from .client import _as_list
+
+        if jobs is not None:
+            self.client._abort_jobs(_as_list(jobs), lambda: self.history)
+            return
+        own = self._own_numbers()
+        raw = self.client._raw
+        raw.abort(tuple(call for call in raw.outstanding() if own(call.sequence)), 0)
 
     def _own_numbers(self) -> Callable[[int], bool]:
         spans = [(first, end) for first, end, view in list(self.client._log) if view == self._number]

@@ -435,6 +435,48 @@ class Client:
                 raise TypeError(f"can't wait for {job!r}")
         return True
 
+    # ---- ending early --------------------------------------------------------------------------------
+
+    def abort(
+        self,
+        jobs: Union[None, Job, Iterable[Job]] = None,
+        targets: Targets = None,
+        block: Optional[bool] = None,
+    ) -> None:
+        """Take back tasks that have not begun: they end with TaskAborted. Those that run go on.
+
+        Args:
+            jobs: AsyncResult, msg_id, index in `history`, or several of them; None: everything
+                outstanding of this client
+            targets: accepted; tasks are found wherever they are
+            block: accepted; the request has been taken when this returns
+        """
+        if jobs is None:
+            self._raw.abort(self._raw.outstanding(), 0)
+        else:
+            self._abort_jobs(_as_list(jobs), self._log_ids)
+
+    def _abort_jobs(self, jobs: List[Job], history: Callable[[], List[str]]) -> None:
+        calls = [call for job in jobs if isinstance(job, AsyncResult) for call in job._calls]
+        names = {job if isinstance(job, str) else history()[job] for job in jobs if isinstance(job, (int, str))}
+        for job in jobs:
+            if not isinstance(job, (AsyncResult, int, str)):
+                raise TypeError(f"can't abort {job!r}")
+        if names:
+            calls += [call for call in self._raw.outstanding() if msg_id(call) in names]
+        self._raw.abort(tuple(calls), 0)
+
+    def interrupt(self, targets: Targets = "all") -> None:
+        """Raise KeyboardInterrupt in what runs now on engines, whoever sent it. What waits there
+        goes on.
+
+        Args:
+            targets: which engines
+        """
+        chosen = self._choose(targets)
+        for number in (chosen,) if isinstance(chosen, int) else chosen:
+            self._raw.interrupt(number)
+
     # ---- history -----------------------------------------------------------------------------------
 
     def _note(self, first: int, count: int, view: int) -> None:

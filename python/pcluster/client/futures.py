@@ -125,14 +125,6 @@ class LazyFuture(Future):  # type: ignore[type-arg]
         """False: whether a task has started is known only when it has ended."""
         return False
 
-    def cancelled(self) -> bool:
-        """Whether it was cancelled."""
-        return False
-
-    def cancel(self) -> bool:
-        """False: a task that was sent can't be cancelled yet, see abort()."""
-        return False
-
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
         """Call `fn(self)` once the result is there: in a background thread, or at once in this one
         when it is there already. Exceptions of fn are logged."""

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "sched/group.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "lib/mem.h"
+#include "sched/state.h"
+
+/* Empty lanes that a group keeps for their clients' next task. */
+#define LANES_KEPT 16
+
+/* ---- lanes ------------------------------------------------------------------------------ */
+
+static struct lane *lane_of(const struct heap_node *node)
+{
+    return (struct lane *)((char *)(uintptr_t)node - offsetof(struct lane, node));
+}
+
+static bool lane_before(const struct heap_node *a, const struct heap_node *b)
+{
+    const struct lane *x = lane_of(a), *y = lane_of(b);
+    if (x->key.priority != y->key.priority)
+        return x->key.priority > y->key.priority;
+    return x->turn < y->turn;
+}
+
+static struct lane *lane_get(struct group *group, const struct task *task)
+{
+    struct lane_key key = {.session = task->key.session, .priority = task->priority};
+    struct lane *lane;
+    HASH_FIND(hh, group->lanes, &key, sizeof(key), lane);
+    if (!lane) {
+        lane = pc_xcalloc(1, sizeof(*lane));
+        lane->key = key;
+        HASH_ADD(hh, group->lanes, key, sizeof(lane->key), lane);
+    }
+    return lane;
+}
+
+static void lane_free(struct group *group, struct lane *lane)
+{
+    HASH_DEL(group->lanes, lane);
+    free(lane);
+}
+
+void group_enqueue(struct group *group, struct task *task)
+{
+    struct lane *lane = lane_get(group, task);
+    if (!lane->tasks) {
+        lane->turn = ++group->sched->turn;
+        heap_insert(&group->waiting, &lane->node);
+    }
+    DL_APPEND(lane->tasks, task);
+    task->lane = lane;
+    group->sched->ready_count++;
+}
+
+void group_dequeue(struct task *task)
+{
+    struct group *group = task->group;
+    struct lane *lane = task->lane;
+    DL_DELETE(lane->tasks, task);
+    task->lane = NULL;
+    group->sched->ready_count--;
+    lane->turn = ++group->sched->turn;
+    if (lane->tasks) {
+        heap_moved(&group->waiting, &lane->node);
+        return;
+    }
+    heap_remove(&group->waiting, &lane->node);
+    if (HASH_COUNT(group->lanes) > LANES_KEPT)
+        lane_free(group, lane);
+}
+
+/* ---- groups ----------------------------------------------------------------------------- */
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sorts and drops what is there twice. Returns how many are left. */
+static size_t normalise(uint32_t *ids, size_t count)
+{
+    size_t kept = 0;
+    qsort(ids, count, sizeof(*ids), by_number);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || ids[i] != ids[kept - 1])
+            ids[kept++] = ids[i];
+    return kept;
+}
+
+bool group_is_open(const struct group *group)
+{
+    return group->key[0];
+}
+
+static bool has_id(const struct group *group, uint32_t id)
+{
+    size_t count = group->key_size / sizeof(uint32_t) - 1;
+    return bsearch(&id, group->key + 1, count, sizeof(id), by_number);
+}
+
+static void join(struct group *group, struct engine *engine)
+{
+    struct member *member = pc_xcalloc(1, sizeof(*member));
+    member->group = group;
+    engine->load.id = engine->id;
+    member->place.load = &engine->load;
+    member->place.engine = engine;
+    DL_APPEND2(group->members, member, group_prev, group_next);
+    DL_APPEND2(engine->members, member, engine_prev, engine_next);
+    if (engine->is_free)
+        pool_engine_up(&group->pool, &member->place);
+}
+
+void group_leave(struct member *member)
+{
+    struct engine *engine = member->place.engine;
+    if (engine->is_free)
+        pool_engine_down(&member->group->pool, &member->place);
+    DL_DELETE2(member->group->members, member, group_prev, group_next);
+    DL_DELETE2(engine->members, member, engine_prev, engine_next);
+    free(member);
+}
+
+static void join_present(struct group *group)
+{
+    struct sched *s = group->sched;
+    struct engine *engine, *next;
+    size_t count = group->key_size / sizeof(uint32_t) - 1;
+    if (group_is_open(group)) {
+        HASH_ITER (hh_id, s->engines_by_id, engine, next)
+            if (engine->state == ENGINE_UP && !has_id(group, engine->id))
+                join(group, engine);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        engine = engine_find(s, group->key[1 + i]);
+        if (engine && engine->state == ENGINE_UP)
+            join(group, engine);
+    }
+}
+
+static struct group *group_new(struct sched *s, const uint32_t *key, size_t key_size)
+{
+    struct group *group = pc_xcalloc(1, sizeof(*group) + key_size);
+    group->sched = s;
+    group->key_size = key_size;
+    memcpy(group->key, key, key_size);
+    pool_init(&group->pool, s->policy, ++s->seed);
+    heap_init(&group->waiting, lane_before);
+    HASH_ADD(hh, s->groups, key, (unsigned)key_size, group);
+    join_present(group);
+    return group;
+}
+
+struct group *group_get(struct sched *s, bool is_open, const uint32_t *ids, size_t count)
+{
+    struct group *group;
+    if (is_open && count == 0) {
+        s->everybody->users++;
+        return s->everybody;
+    }
+    uint32_t *key = pc_xcalloc(count + 1, sizeof(*key));
+    key[0] = is_open;
+    memcpy(key + 1, ids, count * sizeof(*ids));
+    size_t key_size = (1 + normalise(key + 1, count)) * sizeof(*key);
+    HASH_FIND(hh, s->groups, key, key_size, group);
+    if (!group)
+        group = group_new(s, key, key_size);
+    free(key);
+    group->users++;
+    return group;
+}
+
+static void group_free(struct group *group)
+{
+    struct sched *s = group->sched;
+    struct member *member, *next_member;
+    struct lane *lane, *next;
+    DL_FOREACH_SAFE2 (group->members, member, next_member, group_next)
+        group_leave(member);
+    HASH_ITER (hh, group->lanes, lane, next)
+        lane_free(group, lane);
+    heap_fini(&group->waiting);
+    pool_fini(&group->pool);
+    HASH_DEL(s->groups, group);
+    free(group);
+}
+
+void group_put(struct group *group)
+{
+    if (group && --group->users == 0)
+        group_free(group);
+}
+
+void groups_init(struct sched *s)
+{
+    uint32_t key = true;
+    s->everybody = group_new(s, &key, sizeof(key));
+    s->everybody->users = 1;
+}
+
+void groups_fini(struct sched *s)
+{
+    if (s->everybody)
+        group_put(s->everybody);
+    assert(!s->groups);
+}
+
+/* ---- engines in groups ------------------------------------------------------------------ */
+
+void groups_engine_up(struct engine *engine)
+{
+    struct group *group, *next;
+    HASH_ITER (hh, engine->sched->groups, group, next)
+        if (group_is_open(group) != has_id(group, engine->id))
+            join(group, engine);
+}
+
+void groups_engine_changed(struct engine *engine, bool was_free, bool has_more)
+{
+    struct member *member;
+    DL_FOREACH2 (engine->members, member, engine_next) {
+        struct pool *pool = &member->group->pool;
+        if (engine->is_free && !was_free)
+            pool_engine_up(pool, &member->place);
+        else if (!engine->is_free && was_free)
+            pool_engine_down(pool, &member->place);
+        else if (engine->is_free && has_more)
+            pool_started(pool, &member->place);
+        else if (engine->is_free)
+            pool_finished(pool, &member->place);
+    }
+}
+
+void groups_set_policy(struct sched *s, const struct policy *policy)
+{
+    struct group *group, *next;
+    struct member *member;
+    s->policy = policy;
+    HASH_ITER (hh, s->groups, group, next) {
+        pool_fini(&group->pool);
+        pool_init(&group->pool, policy, ++s->seed);
+        DL_FOREACH2 (group->members, member, group_next)
+            if (member->place.engine->is_free)
+                pool_engine_up(&group->pool, &member->place);
+    }
+}
+
+/* Lanes of several groups take turns as those of one do. */
+struct task *groups_next_for(const struct engine *engine)
+{
+    const struct lane *best = NULL;
+    struct member *member;
+    DL_FOREACH2 (engine->members, member, engine_next) {
+        struct heap_node *first = heap_first(&member->group->waiting);
+        if (!first)
+            continue;
+        const struct lane *lane = lane_of(first);
+        if (!best || lane_before(&lane->node, &best->node))
+            best = lane;
+    }
+    return best ? best->tasks : NULL;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "sched/more.h"
+
+#include <stdlib.h>
+
+#include "lib/mem.h"
+#include "sched/state.h"
+
+void ids_add(struct ids *ids, uint32_t id)
+{
+    if (ids_has(ids, id))
+        return;
+    ids->ids = pc_xrealloc(ids->ids, ids->count + 1, sizeof(*ids->ids));
+    ids->ids[ids->count++] = id;
+}
+
+bool ids_has(const struct ids *ids, uint32_t id)
+{
+    for (size_t i = 0; i < ids->count; i++)
+        if (ids->ids[i] == id)
+            return true;
+    return false;
+}
+
+struct more *more_of(struct task *task)
+{
+    if (!task->more) {
+        task->more = pc_xcalloc(1, sizeof(*task->more));
+        task->more->task = task;
+    }
+    return task->more;
+}
+
+void more_free(struct task *task)
+{
+    struct more *more = task->more;
+    if (!more)
+        return;
+    pc_msg_unref(more->last_error);
+    free(more->targets.ids);
+    free(more->avoided.ids);
+    free(more->followed.ids);
+    free(more->edges);
+    free(more);
+    task->more = NULL;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What decisions do to others: messages. */
+#include "lib/log.h"
+#include "sched/state.h"
+
+void world_acks(struct engine *engine)
+{
+    if (!engine->acks.size || !engine->work)
+        return;
+    pc_conn_send_body(&engine->work->conn, PC_MSG_RESULT_ACK, engine->acks.data, engine->acks.size);
+    engine->acks.size = 0;
+    engine->acked_bytes = 0;
+}
+
+void world_run(struct engine *engine, const struct task *task)
+{
+    uint8_t body[PC_RUN_BODY_SIZE];
+    struct pc_run_body run = {.kind = task->kind, .run_flags = task->run_flags};
+    pc_run_encode(body, &run);
+    struct pc_msg *msg = pc_msg_sharing(PC_MSG_RUN, body, sizeof(body), task->request);
+    if (!msg)
+        pc_fatal(1, "out of memory");
+    msg->head.session = task->key.session;
+    msg->head.sequence = task->key.sequence;
+    msg->head.engine_id = engine->id;
+    pc_conn_send(&engine->work->conn, msg);
+}
+
+int64_t world_now_ms(struct sched *s)
+{
+    return (int64_t)uv_now(&s->loop);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    timeouts_expire(timer->data);
+}
+
+void world_wake_at(struct sched *s, int64_t at_ms)
+{
+    int64_t left = at_ms - world_now_ms(s);
+    uv_timer_start(&s->deadline_timer, on_deadline, left > 0 ? (uint64_t)left : 0, 0);
+}
+
+void world_kill(struct engine *engine, const char *why)
+{
+    pc_json *json = pc_json_object();
+    engine_set_why(engine, why);
+    engine->is_killed = true;
+    pc_json_put_str(json, "reason", why);
+    pc_json_put_i64(json, "grace_ms", 0);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_SHUTDOWN, json);
+    if (engine->control)
+        pc_conn_send(&engine->control->conn, msg);
+    else
+        pc_msg_unref(msg);
+}
+
+void world_abort(struct engine *engine, const struct task *task, uint8_t flags)
+{
+    uint8_t pair[PC_ACK_SIZE];
+    struct pc_buf body;
+    if (!engine->control)
+        return; /* it is on its way out, and the task with it */
+    pc_store_u64(pair, task->key.session);
+    pc_store_u64(pair + 8, task->key.sequence);
+    pc_buf_init(&body, 0);
+    if (pc_abort_encode(&body, &(struct pc_abort_body){.flags = flags, .count = 1, .tasks = pair}))
+        pc_fatal(1, "out of memory");
+    pc_conn_send_body(&engine->control->conn, PC_MSG_ABORT, body.data, body.size);
+    pc_buf_fini(&body);
+}
+
+void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
+{
+    struct pc_msg *reply = pc_json_msg(PC_MSG_REPLY, json);
+    if (!reply)
+        pc_fatal(1, "out of memory");
+    reply->head.session = client->session;
+    reply->head.sequence = to->head.sequence;
+    pc_conn_send(&client->peer->conn, reply);
+}
+
+void world_result(struct client *client, struct pc_msg *msg)
+{
+    pc_conn_send(&client->peer->conn, msg);
+}

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The task scheduler on real engines."""
+
+import os
+import time
+
+import pytest
+
+import pcluster
+from conftest import wait_until
+from shared import by_value
+
+
+@pytest.mark.parametrize("args, expected", [
+    ([], ("leastload", 1)),
+    (["--scheme", "lru", "--hwm", "3"], ("lru", 3)),
+])
+def test_scheme_and_limit(start, args, expected):
+    cluster = start(1, *args)
+    said = cluster.home.json("sched")
+    assert (said["scheme"], said["hwm"]) == expected
+    done = cluster.run("sched", "--scheme", "weighted", "--hwm", "0")
+    assert done.stdout == "scheme weighted, hwm 0, 0 tasks wait for an engine\n"
+    assert done.returncode == 0
+    assert cluster.home.json("sched")["scheme"] == "weighted"
+
+
+def test_sched_without_a_cluster(home):
+    done = home.run("sched")
+    assert done.returncode == 11
+    assert done.stderr.startswith("pcluster sched: ")
+
+
+# ---- ending early -------------------------------------------------------------------------------
+
+@pytest.fixture
+def client(start):
+    """A client of one engine."""
+    with pcluster.Client(start(1).file) as c:
+        yield c
+
+
+@by_value
+def nap(seconds):
+    import time
+
+    print("on", flush=True)
+    time.sleep(seconds)
+    return seconds
+
+
+def wait_begun(result):
+    """It has printed something; looking at whether it is ready takes in what has arrived."""
+    wait_until(lambda: not result.ready() and result.stdout, "the task to begin", 20)
+
+
+def test_aborted_tasks_never_start(client):
+    view = client.load_balanced_view()
+    first = view.apply_async(nap, 1000)
+    rest = view.map_async(nap, range(1000, 1100))
+    wait_begun(first)
+    rest.abort()
+    assert rest.cancelled()
+    with pytest.raises(pcluster.TaskAborted):
+        rest.get()
+    assert not first.done()
+    assert first.cancel(interrupt=True)
+    with pytest.raises(pcluster.RemoteError, match="KeyboardInterrupt"):
+        first.get(30)
+    assert view.apply_sync(nap, 0) == 0
+
+
+def test_in_flight_ones_are_aborted_too(client):
+    view = client[0]
+    calls = [view.apply_async(nap, 1000) for _ in range(5)]
+    wait_begun(calls[0])
+    client.abort(calls[1:])
+    client.interrupt(0)
+    with pytest.raises(pcluster.RemoteError, match="KeyboardInterrupt"):
+        calls[0].get(30)
+    for call in calls[1:]:
+        with pytest.raises(pcluster.TaskAborted):
+            call.get(30)
+        assert call.cancelled() and not call.stdout
+
+
+def test_interrupts_hit_nobody_else(client):
+    """Interrupts at every moment of a task's life; the next one never sees one."""
+    view = client[0]
+    for i in range(100):
+        target = view.apply_async(nap, 0)
+        witness = view.apply_async(sum, range(1000))
+        time.sleep(i * 1e-5)
+        target.cancel(interrupt=True)
+        assert witness.get(30) == 499500
+
+
+# ---- what a task depends on, and other chances ----------------------------------------------------
+
+@by_value
+def fail_on(path, times):
+    """Fails the first times; a file counts them."""
+    import os
+
+    with open(path, "ab+") as file:
+        file.write(b"x")
+        file.flush()
+        if os.fstat(file.fileno()).st_size <= times:
+            raise RuntimeError(os.getpid())
+    return os.getpid()
+
+
+def test_after_and_follow(start):
+    with pcluster.Client(start(2).file) as c:
+        view = c.load_balanced_view()
+        first = view.apply_async(nap, 0.2)
+        with view.temp_flags(after=first):
+            second = view.apply_async(nap, 0)
+        with view.temp_flags(follow=[first, second.msg_ids[0]], after=second):
+            third = view.apply_async(nap, 0)
+        with view.temp_flags(follow=pcluster.Dependency([first, second], all=False)):
+            fourth = [view.apply_async(nap, 0) for _ in range(5)]
+        second.get(30)
+        assert second.started >= first.completed
+        if first.engine_id == second.engine_id:
+            third.get(30)
+            assert third.engine_id == first.engine_id
+        else:
+            with pytest.raises(pcluster.ImpossibleDependency):
+                third.get(30)
+        for result in fourth:
+            result.get(30)
+            assert result.engine_id in (first.engine_id, second.engine_id)
+
+
+def test_dependencies_that_can_not_be(client):
+    view = client.load_balanced_view()
+    good, bad = view.apply_async(int), view.apply_async(int, "x")
+    client.wait([good, bad])
+    with view.temp_flags(after=f"{int(client.session, 16):016x}_4711"):
+        with pytest.raises(pcluster.InvalidDependency):
+            view.apply_sync(int)
+    with view.temp_flags(after=[good, bad]):
+        with pytest.raises(pcluster.ImpossibleDependency):
+            view.apply_sync(int)
+    with view.temp_flags(after=pcluster.Dependency(bad, success=False, failure=True)):
+        assert view.apply_sync(int) == 0
+
+
+def test_retries(start, tmp_path):
+    with pcluster.Client(start(2).file) as c:
+        view = c.load_balanced_view()
+        view.retries = 1
+        assert view.apply_sync(fail_on, str(tmp_path / "a"), 1) > 0
+        view.retries = 10
+        with pytest.raises(pcluster.RemoteError, match="RuntimeError"):
+            view.apply_sync(fail_on, str(tmp_path / "b"), 100)  # two engines, two tries
+        assert (tmp_path / "b").stat().st_size == 2
+        view.retry_same = True
+        assert view.apply_sync(fail_on, str(tmp_path / "c"), 7) > 0
+
+
+def test_a_lost_engine_is_no_end(start, tmp_path):
+    @by_value
+    def die_once(path):
+        import os
+
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return os.getpid()
+        os.kill(os.getpid(), 9)
+
+    with pcluster.Client(start(2).file) as c:
+        view = c.load_balanced_view()
+        view.retries = 1
+        assert view.apply_sync(die_once, str(tmp_path / "x")) > 0
+        view.retries = 0
+        with pytest.raises(pcluster.EngineError, match="SIGKILL"):
+            view.apply_sync(die_once, str(tmp_path / "y"))
+
+
+def test_limits_of_time(client):
+    view = client.load_balanced_view()
+    with view.temp_flags(run_timeout=0.2):
+        with pytest.raises(pcluster.TaskTimeout, match="run_timeout"):
+            view.apply_sync(nap, 1000)
+    busy = view.apply_async(nap, 1000)
+    with view.temp_flags(timeout=0.05):
+        with pytest.raises(pcluster.TaskTimeout, match="no engine"):
+            view.apply_sync(int)
+    busy.cancel(interrupt=True)
+
+
+def test_an_engine_that_does_not_let_go_is_ended(start):
+    @by_value
+    def hold():
+        import itertools
+
+        print("on", flush=True)
+        sum(itertools.repeat(0))  # all in C, with the interpreter lock: no interrupt gets in
+
+    with pcluster.Client(start(1).file) as c:
+        result = c.load_balanced_view().apply_async(hold)
+        wait_begun(result)
+        assert result.cancel(interrupt=True)
+        with pytest.raises(pcluster.TaskAborted, match="was ended"):
+            result.get(60)
+
+
+def test_unmet(start):
+    @by_value
+    def only_in(pid):
+        import os
+
+        class UnmetDependency(Exception):
+            pass
+
+        if os.getpid() != pid:
+            raise UnmetDependency()
+        return pid
+
+    with pcluster.Client(start(2).file) as c:
+        pids = c[:].apply_sync(os.getpid)
+        view = c.load_balanced_view()
+        assert [view.apply_sync(only_in, pids[i % 2]) for i in range(10)] == pids * 5
+        with pytest.raises(pcluster.ImpossibleDependency):
+            view.apply_sync(only_in, 2)
