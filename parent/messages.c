@@ -179,7 +179,8 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
     }
     struct parent_engine *engine = parent_engines_find(&parent->engines, uuid);
     if (engine && engine->is_spawned) {
-        parent_kill_group(engine->pid);
+        /* The nursery has ended its process group before it reaped it; now the number may be
+         * somebody else's. */
         report_exit(parent, engine, (int)pc_json_i64_or(body, "signal", 0),
                     (int)pc_json_i64_or(body, "code", 0), pc_json_str_or(body, "tail", ""));
         parent_engines_exited(&parent->engines, engine);
