@@ -15,6 +15,19 @@
 
 #define DEFAULT_TIMEOUT_MS 10000
 
+/* With the command that starts what was looked for. */
+static int no_cluster(const struct pc_profile *profile, const char *cluster_id, const char *path,
+                      struct pc_err *err)
+{
+    bool is_default = strcmp(profile->name, "default") == 0;
+    return pc_err_set(err, PC_E_NO_FILE,
+                      "no cluster%s%s runs in profile '%s' (looked for %s); start one with "
+                      "'pcluster start -n 4%s%s%s%s'",
+                      *cluster_id ? " " : "", cluster_id, profile->name, path,
+                      is_default ? "" : " --profile ", is_default ? "" : profile->name,
+                      *cluster_id ? " --cluster-id " : "", cluster_id);
+}
+
 static int read_connfile(struct pc_connfile *file, const struct pc_connect *how, struct pc_err *err)
 {
     char path[1024];
@@ -36,10 +49,7 @@ static int read_connfile(struct pc_connfile *file, const struct pc_connect *how,
     if (pc_profile_connfile(&profile, cluster_id, "client", path, sizeof(path), err))
         return -1;
     if (access(path, F_OK) && errno == ENOENT)
-        return pc_err_set(err, PC_E_NO_FILE,
-                          "no cluster%s%s runs in profile '%s' (looked for %s); start one with "
-                          "'pcluster start -n 4'",
-                          *cluster_id ? " " : "", cluster_id, profile.name, path);
+        return no_cluster(&profile, cluster_id, path, err);
     return pc_connfile_read(file, path, err);
 }
 
@@ -108,6 +118,11 @@ static int greet(struct pc_client *client, const struct pc_connfile *file,
     int64_t left = deadline_ms - pc_clock_ms();
     struct pc_msg *msg = pc_sock_hello(&client->sock, hello, left > 0 ? (int)left : 0, err);
     free(hello);
+    if (!msg && (err->code == PC_E_KEY || err->code == PC_E_ROLE || err->code == PC_E_REMOTE)) {
+        struct pc_err said = *err;
+        pc_err_set(err, said.code, "%s refused %s: %.300s", client->address,
+                   file->path[0] ? file->path : "the connection given", said.text);
+    }
     int failed = msg ? read_welcome(client, file, msg, err) : -1;
     pc_msg_unref(msg);
     if (failed)
