@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
+
 static const char *log_role = "pcluster";
 static enum pc_log_level log_level = PC_LOG_INFO;
 
@@ -72,6 +74,23 @@ void pc_log(enum pc_log_level level, const char *format, ...)
     log_line(level, format, args);
     va_end(args);
     errno = saved;
+}
+
+void pc_warn_limited(struct pc_log_limit *limit, const char *format, ...)
+{
+    int64_t now_ms = pc_clock_ms();
+    if (!limit->begun_ms || now_ms - limit->begun_ms > PC_LOG_PERIOD_MS) {
+        if (limit->count > PC_LOG_BURST)
+            pc_warn("%u more such lines were left out", limit->count - PC_LOG_BURST);
+        limit->begun_ms = now_ms;
+        limit->count = 0;
+    }
+    if (++limit->count > PC_LOG_BURST || log_level < PC_LOG_WARN)
+        return;
+    va_list args;
+    va_start(args, format);
+    log_line(PC_LOG_WARN, format, args);
+    va_end(args);
 }
 
 void pc_fatal(int exit_code, const char *format, ...)

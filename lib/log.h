@@ -6,6 +6,8 @@
 #ifndef PC_LIB_LOG_H
 #define PC_LIB_LOG_H
 
+#include <stdint.h>
+
 enum pc_log_level { PC_LOG_ERROR, PC_LOG_WARN, PC_LOG_INFO, PC_LOG_DEBUG };
 
 /* `role` must stay valid: it is printed with every line ("hub", "scheduler", "engine 3"). */
@@ -22,6 +24,17 @@ void pc_log(enum pc_log_level level, const char *format, ...) __attribute__((for
 #define pc_warn(...)  pc_log(PC_LOG_WARN, __VA_ARGS__)
 #define pc_info(...)  pc_log(PC_LOG_INFO, __VA_ARGS__)
 #define pc_debug(...) pc_log(PC_LOG_DEBUG, __VA_ARGS__)
+
+/* For lines that a stranger can cause: at most PC_LOG_BURST of a kind in PC_LOG_PERIOD_MS, and then
+ * one that says how many were left out. Zero-initialise. */
+#define PC_LOG_BURST     20
+#define PC_LOG_PERIOD_MS 10000
+struct pc_log_limit {
+    int64_t begun_ms;
+    unsigned count;
+};
+void pc_warn_limited(struct pc_log_limit *limit, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Logs at level error and ends the process with `exit_code`, without running exit handlers. */
 _Noreturn void pc_fatal(int exit_code, const char *format, ...)

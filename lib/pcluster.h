@@ -240,9 +240,9 @@ PC_PUBLIC int pc_call_part(const struct pc_call *call, size_t index, void **data
 
 enum pc_stream { PC_STREAM_STDOUT = 0, PC_STREAM_STDERR = 1 };
 
-/* Output captured so far, as a copy for the caller to free() (-1 in a forked child): the first and the last MiB, with a
+/* Output captured so far, as a copy for the caller to free(): the first and the last MiB, with a
  * line between that says how much is missing. `take` also removes it, so that a follower loses
- * nothing. *data is NULL when there is none. */
+ * nothing. *data is NULL when there is none. -1 in a forked child. */
 PC_PUBLIC int pc_call_output(struct pc_call *call, enum pc_stream stream, char **data,
                              size_t *size);
 PC_PUBLIC int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data,

@@ -17,6 +17,11 @@
 #include "lib/mem.h"
 #include "sched/state.h"
 
+#define HOST_MAX   255
+#define PYTHON_MAX 15
+/* How long a host's report of a death may precede the end of the connections. */
+#define REPORT_VALID_MS 1000
+
 struct engine *engine_find(struct sched *s, uint32_t id)
 {
     struct engine *engine;
@@ -42,9 +47,22 @@ static void set_sender(struct peer *peer, enum pc_sender sender, struct engine *
     peer->engine = engine;
 }
 
+/* What an engine says of itself goes to the hub, to clients and into texts: it must be fit for
+ * that. */
+static bool is_presentable(const pc_json *hello)
+{
+    int64_t pid = pc_json_i64_or(hello, "pid", 0);
+    return pid > 0 && pid <= INT32_MAX && strlen(pc_json_str_or(hello, "host", "")) <= HOST_MAX &&
+           strlen(pc_json_str_or(hello, "python", "")) <= PYTHON_MAX;
+}
+
 void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hello)
 {
     uint8_t uuid[SCHED_UUID_SIZE];
+    if (!is_presentable(hello)) {
+        hello_refuse(peer, "protocol", "HELLO of an engine without a valid pid, host or python");
+        return;
+    }
     if (pc_hex_decode(pc_json_str_or(hello, "uuid", ""), uuid, sizeof(uuid))) {
         hello_refuse(peer, "protocol", "HELLO of an engine without a valid uuid");
         return;
@@ -217,6 +235,11 @@ void engine_lane_lost(struct engine *engine, const char *why)
         return;
     bool is_first = engine->state != ENGINE_LOST;
     if (is_first) {
+        if (engine->has_exited && !engine->is_killed &&
+            (int64_t)uv_now(&s->loop) - engine->reported_ms > REPORT_VALID_MS) {
+            engine->has_exited = false; /* a host's report that was not true */
+            engine->why[0] = '\0';
+        }
         if (!engine->why[0])
             engine_set_why(engine, why);
         engine->state = ENGINE_LOST;
@@ -251,8 +274,9 @@ static void describe_exit(const pc_json *report, char *text, size_t size)
                  tail + (length > room ? length - room : 0));
 }
 
-/* EXITED: how a process ended, from the one that reaped it. */
-void engine_exited(struct sched *s, struct pc_msg *msg)
+/* EXITED: how a process ended, from the one that reaped it. The parent is believed. A host holds
+ * an engine's key, and no more: what it says explains the end of an engine, but ends none. */
+void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
 {
     char text[1200];
     struct pc_err err;
@@ -261,8 +285,11 @@ void engine_exited(struct sched *s, struct pc_msg *msg)
     if (engine) {
         describe_exit(report, text, sizeof(text));
         engine->has_exited = true;
+        engine->reported_ms = (int64_t)uv_now(&s->loop);
         if (!engine->is_killed)
             engine_set_why(engine, text);
+        if (!is_parent && engine->state != ENGINE_LOST)
+            goto out; /* its connections break now, or the report is forgotten */
         /* What it had sent before is still in its lanes: they end by themselves, and soon. */
         if (!engine->control && !engine->work)
             engine_finish(engine);
@@ -273,6 +300,7 @@ void engine_exited(struct sched *s, struct pc_msg *msg)
             queue_engine_down(engine);
         }
     }
+out:
     pc_json_free(report);
 }
 
@@ -285,11 +313,17 @@ void engines_beat(struct sched *s)
     int64_t now = (int64_t)uv_now(&s->loop);
     int64_t limit = (int64_t)s->heartbeat_ms * SCHED_BEATS_MISSED;
     char text[96];
+    /* A beat that comes late means that we were stopped or starved, and have not read yet what the
+     * engines said meanwhile. */
+    bool was_away = now - s->beat_ms > 2 * (int64_t)s->heartbeat_ms;
+    s->beat_ms = now;
     HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
         if (engine->state == ENGINE_LOST || !engine->control)
             continue;
         int64_t silent = now - engine->heard_ms;
-        if (silent > limit) {
+        if (was_away && silent > (int64_t)s->heartbeat_ms)
+            engine->heard_ms = now - s->heartbeat_ms;
+        if (!was_away && silent > limit) {
             snprintf(text, sizeof(text), "has not answered for %lld s: stopped, or cut off",
                      (long long)silent / 1000);
             engine_set_why(engine, text);

@@ -114,7 +114,7 @@ static void knock_drop(struct knock *k, const char *why)
 {
     char name[64];
     knock_name(k, name, sizeof(name));
-    pc_warn("dropped '%s': %s", name, why);
+    pc_warn_limited(&k->sched->stranger_limit, "dropped '%s': %s", name, why);
     knock_close(k);
 }
 
@@ -354,7 +354,8 @@ static void knock_new(struct sched *s, int fd, bool is_tcp)
     if (is_tcp) {
         tune_tcp(fd);
     } else if (!is_same_user(fd, &pid)) {
-        pc_warn("dropped 'unix pid %u': it belongs to another user", pid);
+        pc_warn_limited(&s->stranger_limit, "dropped 'unix pid %u': it belongs to another user",
+                        pid);
         close(fd);
         return;
     }

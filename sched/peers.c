@@ -69,7 +69,7 @@ static int on_goodbye(void *role, void *from, struct pc_msg *msg, struct pc_err 
 
 static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
-    engine_exited(role, msg);
+    engine_exited(role, msg, false);
     return 0;
 }
 

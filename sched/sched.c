@@ -101,6 +101,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     s->tcp_fd = pc_json_bool_or(json, "has_tcp", false) ? fd++ : -1;
     if (face_listen(s, err))
         return -1;
+    s->beat_ms = (int64_t)uv_now(&s->loop);
     uv_timer_start(&s->beat_timer, on_beat_timer, s->heartbeat_ms, s->heartbeat_ms);
     return 0;
 }
@@ -126,7 +127,7 @@ static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *
 
 static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
-    engine_exited(role, msg);
+    engine_exited(role, msg, true);
     return 0;
 }
 

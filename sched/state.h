@@ -20,6 +20,7 @@
 #include "lib/conn.h"
 #include "lib/json.h"
 #include "lib/key.h"
+#include "lib/log.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 #include "sched/group.h"
@@ -146,9 +147,10 @@ struct engine {
     struct engine *stalled_next, *stalled_prev;
 
     uv_timer_t exit_timer;
-    bool has_exited; /* the report came */
-    bool is_killed;  /* by us: `why` says why */
-    char why[1536];  /* why it is gone */
+    bool has_exited;     /* the report came ... */
+    int64_t reported_ms; /* ... then */
+    bool is_killed;      /* by us: `why` says why */
+    char why[1536];      /* why it is gone */
 };
 
 struct knock;
@@ -167,6 +169,7 @@ struct sched {
     uint8_t client_key[PC_KEY_SIZE], engine_key[PC_KEY_SIZE]; /* public ones */
     int64_t controller_pid;
     unsigned heartbeat_ms;
+    int64_t beat_ms; /* when engines were last looked at */
 
     /* listeners and who knocks */
     uv_poll_t unix_poll, tcp_poll;
@@ -174,6 +177,7 @@ struct sched {
     struct knock *knocks; /* oldest first */
     unsigned knock_count; /* those over TCP */
     int64_t busy_logged_ms;
+    struct pc_log_limit stranger_limit;
 
     struct peer *strangers; /* connected, answered with REFUSED or waiting for the hub */
     struct peer *hosts;
@@ -238,7 +242,7 @@ void engine_got_id(struct sched *sched, struct pc_msg *msg);
 /* Why it is going, as the end of a sentence: "was killed by signal 9". */
 void engine_set_why(struct engine *engine, const char *what);
 void engine_lane_lost(struct engine *engine, const char *why);
-void engine_exited(struct sched *sched, struct pc_msg *msg);
+void engine_exited(struct sched *sched, struct pc_msg *msg, bool is_parent);
 void engines_beat(struct sched *sched);
 void engines_shutdown(struct sched *sched, const struct pc_msg *shutdown);
 void engines_drop(struct sched *sched);
