@@ -532,7 +532,7 @@ static void test_interrupt(void **state)
         "print('on', flush=True)\ntime.sleep(1000)",
         "import threading\nprint('on', flush=True)\nthreading.Event().wait()",
         "import asyncio\nprint('on', flush=True)\nasyncio.run(asyncio.sleep(1000))",
-        /* it takes every signal for itself: then it is seen when the lock of Python changes hands */
+        /* it takes every signal: then the order is seen when the lock of Python changes hands */
         "import signal, time\nfor s in signal.valid_signals() - {9, 19, 17}:\n"
         "  signal.signal(s, signal.SIG_DFL)\nprint('on', flush=True)\n"
         "while True: time.sleep(0.01)",
