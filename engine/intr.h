@@ -5,8 +5,9 @@
  * A task that has not begun is put on a list, and the main thread skips it. In the one that runs
  * KeyboardInterrupt is raised: by a real-time signal of our own, which also ends blocking system
  * calls, so that it does not matter what the task does with SIGINT; and, should the task have
- * taken that signal, too, by a call that Python makes between two of its instructions. Both look
- * whether the task that was meant still runs, and whichever comes first takes the request.
+ * taken that signal, too, by a pending call, which Python makes when its lock changes hands next:
+ * a loop that takes every signal and never waits is not reached. Both look whether the task that
+ * was meant still runs, and whichever comes first takes the request.
  */
 #ifndef PC_ENGINE_INTR_H
 #define PC_ENGINE_INTR_H
