@@ -8,6 +8,7 @@
 
 #include <uthash.h>
 
+#include "engine/forkfix.h"
 #include "engine/outio.h"
 #include "engine/run.h"
 #include "lib/log.h"
@@ -89,6 +90,7 @@ static int run_task(struct eng_work *work, struct pc_msg *msg, PyThreadState **t
     PyEval_RestoreThread(*thread);
     int failed = eng_run_task(msg, &outcome, err);
     *thread = PyEval_SaveThread();
+    eng_forkfix_leave(); /* pickling or describing what came of it is user code, too */
     if (failed)
         return -1;
     eng_out_end(outcome.msg);
@@ -167,6 +169,7 @@ enum eng_work_end eng_work_loop(struct eng_work *work, struct pc_err *why)
         } else {
             failed = -1;
         }
+        eng_forkfix_leave(); /* releasing a kept result may have run user code */
         pc_msg_unref(msg);
     }
     PyEval_RestoreThread(thread);
