@@ -13,7 +13,8 @@
  * when given, holds a code and one line of text. Out-parameters are written only on success.
  *
  * fork: in a forked child every call on an inherited client fails with PC_E_FORKED; only
- * pc_client_close and the unref functions are of use there, and they send nothing.
+ * pc_client_forked, pc_client_close and the unref functions are of use there, and they send
+ * nothing.
  */
 #ifndef PCLUSTER_H
 #define PCLUSTER_H
@@ -100,6 +101,11 @@ PC_PUBLIC void pc_client_close(struct pc_client *client);
  * functions on this client. Those that wait return, and every call has ended. pc_client_close is
  * still needed, once they have left. */
 PC_PUBLIC void pc_client_shutdown(struct pc_client *client);
+
+/* For a handler of pthread_atfork(), in the child: closes the child's copies of the descriptors, so
+ * that the controller sees the end of the parent although the child lives on. Async-signal-safe.
+ * pc_client_close may be called later. In the process that opened the client it does nothing. */
+PC_PUBLIC void pc_client_forked(struct pc_client *client);
 
 /* JSON text about the connection: cluster_id, instance, profile, url, address, session,
  * controller_pid, file. Valid until the client is closed. */
@@ -212,9 +218,9 @@ PC_PUBLIC int pc_call_part(const struct pc_call *call, size_t index, void **data
 
 enum pc_stream { PC_STREAM_STDOUT = 0, PC_STREAM_STDERR = 1 };
 
-/* Output captured so far, as a copy for the caller to free() (-1 in a forked child): the first and the last MiB, with a
- * line between that says how much is missing. `take` also removes it, so that a follower loses
- * nothing. *data is NULL when there is none. */
+/* Output captured so far, as a copy for the caller to free() (-1 in a forked child): the first and
+ * the last MiB, with a line between that says how much is missing. `take` also removes it, so that
+ * a follower loses nothing. *data is NULL when there is none. */
 PC_PUBLIC int pc_call_output(struct pc_call *call, enum pc_stream stream, char **data,
                              size_t *size);
 PC_PUBLIC int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data,
