@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "engine/forkfix.h"
 #include "engine/intr.h"
 #include "engine/outio.h"
 #include "lib/conn.h"
@@ -36,6 +37,7 @@ struct control_loop {
 
 void eng_control_lost(const struct eng_control *control, const char *why)
 {
+    eng_forkfix_leave(); /* the group is the engine's, which goes on */
     pc_warn("leaving: %s", why);
     /* The nursery ends what is left of our process group, and so do we when it is gone, too. */
     if (getppid() != control->starter)

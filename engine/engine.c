@@ -139,6 +139,7 @@ static _Noreturn void leave(struct eng_control *control)
     PyObject *done = PyObject_CallNoArgs(run_exitfuncs);
     if (!done)
         PyErr_WriteUnraisable(NULL);
+    eng_forkfix_leave();
     Py_BEGIN_ALLOW_THREADS eng_out_flush(PC_STREAM_STDOUT);
     eng_out_flush(PC_STREAM_STDERR);
     Py_END_ALLOW_THREADS fflush(stdout);

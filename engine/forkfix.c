@@ -12,7 +12,8 @@
 
 static int guarded[GUARDED_MAX];
 static int guarded_count;
-static bool is_child;
+static bool is_child; /* fork() was used; what a bare system call made has only its pid */
+static pid_t engine;
 
 /* Runs between fork() and its return: only what is safe there. */
 static void in_child(void)
@@ -26,6 +27,7 @@ static void in_child(void)
 
 void eng_forkfix_install(void)
 {
+    engine = getpid();
     if (pthread_atfork(NULL, NULL, in_child) != 0)
         pc_fatal(1, "out of memory");
 }
@@ -38,5 +40,11 @@ void eng_forkfix_guard(int fd)
 
 bool eng_forkfix_is_child(void)
 {
-    return is_child;
+    return is_child || getpid() != engine;
+}
+
+void eng_forkfix_leave(void)
+{
+    if (eng_forkfix_is_child())
+        _exit(0);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/engine.h"
+#include "engine/forkfix.h"
 #include "engine/modules.h"
 #include "engine/pymod.h"
 #include "lib/log.h"
@@ -263,6 +264,7 @@ void eng_py_run_signals(void)
         else
             PyErr_WriteUnraisable(NULL);
     }
+    eng_forkfix_leave(); /* a handler's child has nothing to go back to */
 }
 
 char *eng_py_text(PyObject *str)

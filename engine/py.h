@@ -34,7 +34,8 @@ void eng_py_take_error(char *text, size_t size);
 /* The current exception as an object with its traceback attached; cleared. NULL: there is none. */
 PyObject *eng_py_take_exception(void);
 /* Lets Python-level signal handlers run; what they raise is reported on stderr. For moments
- * without user code, so that a late interrupt doesn't hit the next task. */
+ * without user code, so that a late interrupt doesn't hit the next task. In a child that a
+ * handler forked this doesn't return. */
 void eng_py_run_signals(void);
 /* UTF-8 for the caller to free(); characters that can't be expressed are written as escapes and
  * NUL as "\0". Never NULL, never raises. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "engine/call.h"
+#include "engine/forkfix.h"
 #include "engine/pack.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -13,14 +14,12 @@
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 
-static pid_t my_pid;
 static uint32_t my_id;
 static char my_uuid[40];
 static PyObject *execute, *push, *pull, *clear, *describe, *exit_code; /* of pcluster_run */
 
 void eng_run_init(uint32_t engine_id, const char *uuid)
 {
-    my_pid = getpid();
     my_id = engine_id;
     snprintf(my_uuid, sizeof(my_uuid), "%s", uuid);
     eng_pack_init();
@@ -203,7 +202,7 @@ static struct pc_msg *run_kind(const struct kind *kind, uint8_t flags, struct pc
     uint8_t body[PC_RESULT_BODY_SIZE];
     struct pc_result_body result = {.status = PC_STATUS_OK, .started_us = started_us};
     PyObject *value = kind->run(run, flags);
-    if (getpid() != my_pid)
+    if (eng_forkfix_is_child())
         leave_child(value);
     result.completed_us = pc_wall_us();
     if (value) {

@@ -8,6 +8,7 @@
 
 #include <uthash.h>
 
+#include "engine/forkfix.h"
 #include "engine/intr.h"
 #include "engine/outio.h"
 #include "engine/run.h"
@@ -93,6 +94,7 @@ static int run_task(struct eng_work *work, struct pc_msg *msg, PyThreadState **t
     bool may_run = eng_intr_begin(msg->head.session, msg->head.sequence);
     int failed = eng_run_task(msg, may_run, &outcome, err);
     *thread = PyEval_SaveThread();
+    eng_forkfix_leave(); /* pickling or describing what came of it is user code, too */
     eng_intr_end();
     if (failed)
         return -1;
@@ -172,6 +174,7 @@ enum eng_work_end eng_work_loop(struct eng_work *work, struct pc_err *why)
         } else {
             failed = -1;
         }
+        eng_forkfix_leave(); /* releasing a kept result may have run user code */
         pc_msg_unref(msg);
     }
     PyEval_RestoreThread(thread);

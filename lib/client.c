@@ -110,10 +110,34 @@ struct pc_client *pc_client_ref(struct pc_client *client)
     return client;
 }
 
+void pc_client_forked(struct pc_client *client)
+{
+    int fds[] = {client->sock.fd, client->wake_fd};
+    if (client->pid == getpid())
+        return;
+    client->sock.fd = client->wake_fd = -1; /* the numbers will be somebody else's */
+    for (int i = 0; i < 2; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+/* What the lock guarded is given up: a thread of the parent may have been in the middle of it, and
+ * destroying what such a thread waited on would wait for it. */
+static void unref_in_child(struct pc_client *client)
+{
+    pc_client_forked(client);
+    free(client->info);
+    free(client);
+}
+
 void pc_client_unref(struct pc_client *client)
 {
     if (!client || atomic_fetch_sub_explicit(&client->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (client->pid != getpid()) {
+        unref_in_child(client);
+        return;
+    }
     pc_sock_close(&client->sock);
     pc_roster_fini(&client->roster);
     pc_buf_fini(&client->acks);
@@ -165,10 +189,9 @@ void pc_client_close(struct pc_client *client)
         end_connection(client);
         drop_ended(client);
         pthread_mutex_unlock(&client->lock);
-    } else if (client->sock.fd >= 0) {
-        /* A forked child: the parent still uses the connection; say nothing on it. */
-        close(client->sock.fd);
-        client->sock.fd = -1;
+    } else {
+        /* The parent still uses the connection; say nothing on it. */
+        pc_client_forked(client);
     }
     pc_client_unref(client);
 }

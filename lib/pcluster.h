@@ -13,7 +13,8 @@
  * when given, holds a code and one line of text. Out-parameters are written only on success.
  *
  * fork: in a forked child every call on an inherited client fails with PC_E_FORKED; only
- * pc_client_close and the unref functions are of use there, and they send nothing.
+ * pc_client_forked, pc_client_close and the unref functions are of use there, and they send
+ * nothing.
  */
 #ifndef PCLUSTER_H
 #define PCLUSTER_H
@@ -100,6 +101,11 @@ PC_PUBLIC void pc_client_close(struct pc_client *client);
  * functions on this client. Those that wait return, and every call has ended. pc_client_close is
  * still needed, once they have left. */
 PC_PUBLIC void pc_client_shutdown(struct pc_client *client);
+
+/* For a handler of pthread_atfork(), in the child: closes the child's copies of the descriptors, so
+ * that the controller sees the end of the parent although the child lives on. Async-signal-safe.
+ * pc_client_close may be called later. In the process that opened the client it does nothing. */
+PC_PUBLIC void pc_client_forked(struct pc_client *client);
 
 /* JSON text about the connection: cluster_id, instance, profile, url, address, session,
  * controller_pid, file. Valid until the client is closed. */

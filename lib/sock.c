@@ -29,9 +29,10 @@ void pc_sock_init(struct pc_sock *sock, int fd, uint32_t senders)
 
 void pc_sock_close(struct pc_sock *sock)
 {
-    if (sock->fd >= 0)
-        close(sock->fd);
-    sock->fd = -1;
+    int fd = sock->fd;
+    sock->fd = -1; /* first: a child forked in between must not close what gets the number next */
+    if (fd >= 0)
+        close(fd);
     pc_wire_fini(&sock->wire);
 }
 

@@ -103,6 +103,8 @@ def add(label: str, log: Path) -> Count:
         count = count_test(test)
         if count.failed:
             show_failure(label, test)
+        for line in re.findall(r"^SKIPPED \[.*", test.get("stdout") or "", re.M):
+            print(f"{label}: {line}")
         total += count
     return total if tests else Count(failed=1)
 

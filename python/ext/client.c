@@ -20,9 +20,54 @@
 /* Grows in a forked child, so that nothing there touches the locks of a client of its parent. */
 static unsigned forks;
 
-static void count_fork(void)
+/* The clients whose descriptors a forked child closes. */
+static struct client_object *open_clients;
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void enlist(struct client_object *client)
+{
+    pthread_mutex_lock(&open_lock);
+    client->next = open_clients;
+    client->link = &open_clients;
+    if (client->next)
+        client->next->link = &client->next;
+    open_clients = client;
+    pthread_mutex_unlock(&open_lock);
+}
+
+static void delist(struct client_object *client)
+{
+    pthread_mutex_lock(&open_lock);
+    if (client->link) {
+        *client->link = client->next;
+        if (client->next)
+            client->next->link = client->link;
+        client->link = NULL;
+    }
+    pthread_mutex_unlock(&open_lock);
+}
+
+/* Around every fork(), also by threads without the interpreter lock: the list is whole. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&open_lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&open_lock);
+}
+
+/* Only what is safe between fork() and its return. */
+static void in_child(void)
 {
     forks++;
+    for (struct client_object *client = open_clients; client; client = client->next) {
+        pc_client_forked(client->handle);
+        client->link = NULL;
+    }
+    open_clients = NULL;
+    pthread_mutex_unlock(&open_lock);
 }
 
 static int64_t now_ms(void)
@@ -55,6 +100,7 @@ static int enter(struct client_object *client)
 static void release(struct client_object *client)
 {
     struct pc_client *handle = client->handle;
+    delist(client);
     client->handle = NULL;
     PyThreadState *thread = PyEval_SaveThread();
     pc_client_close(handle);
@@ -163,6 +209,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     client->inside = 0;
     client->is_closing = false;
     client->forks = forks;
+    enlist(client);
     client->announced = PyDict_New();
     PyObject_GC_Track(client);
     if (!client->announced)
@@ -639,5 +686,5 @@ int client_watch_forks(void)
     if (is_watching)
         return 0;
     is_watching = true;
-    return pthread_atfork(NULL, NULL, count_fork);
+    return pthread_atfork(before_fork, after_fork, in_child);
 }

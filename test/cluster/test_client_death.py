@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import is_alive, wait_until
 from shared import by_value
 
 from pcluster import Client, error
@@ -294,3 +294,45 @@ def test_client_shuts_the_cluster_down(client, cluster):
     code, _, err = cluster.wait()
     assert code == 0, err
     wait_until(lambda: is_lost(client), "the connection to be lost")
+
+
+# ---- the client's own process -----------------------------------------------------------------
+
+
+FORKS = """
+import os, sys, time
+from pcluster import Client
+clients = [Client(sys.argv[1]) for _ in range(4)]
+clients[1].close()
+ended = clients[0][0].apply_async(int)
+ended.add_done_callback(print)  # a thread waits inside of the library
+ended.get()
+reader, writer = os.pipe()
+child = os.fork()
+if child == 0:
+    numbers = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]  # those of connections, too
+    clients[0].close()
+    del clients[3]  # clients[2] stays
+    for number in numbers:
+        os.fstat(number)
+    os.write(writer, b"x")
+    time.sleep(1000)
+os.read(reader, 1)
+print("child", child, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_killed_client_with_a_forked_child(cluster, home):
+    """The child doesn't keep the connections open."""
+    with subprocess.Popen([sys.executable, "-c", FORKS, cluster.file], cwd=home.work,
+                          stdout=subprocess.PIPE, text=True) as process:
+        child = next(int(line.split()[1]) for line in process.stdout if line.startswith("child"))
+        try:
+            wait_until(lambda: cluster.status()["clients"] == 4, "three clients and the one to ask")
+            process.kill()
+            wait_until(lambda: cluster.status()["clients"] == 1, "the clients to be gone")
+            assert is_alive(child)
+        finally:
+            process.kill()
+            os.kill(child, signal.SIGKILL)

@@ -200,6 +200,111 @@ def test_fork_in_apply(client):
     assert client[0].apply_sync(abs, -1) == 1
 
 
+def alone(home, pid):
+    """Waits until the engine is the only process of its group; it is the leader."""
+
+    def others():
+        for other in home.processes():
+            try:
+                if other != pid and os.getpgid(other) == pid:
+                    return True
+            except ProcessLookupError:
+                pass
+        return False
+
+    wait_until(lambda: not others(), "the children to leave")
+    assert is_alive(pid)
+
+
+def test_fork_in_reduce(home, client):
+    """While the result is pickled: the child sends none."""
+    pid = client[0].apply_sync(os.getpid)
+    run(client[0], "import os\nforked = []\nclass Forks:\n    def __reduce__(self):\n"
+                   "        forked.append(os.fork())\n        return int, ('7',)")
+    for count in range(1, 6):
+        assert client[0].pull("Forks()", block=True) == 7
+        assert client[0].pull("len(forked) * all(forked)", block=True) == count
+    alone(home, pid)
+    assert client[0].apply_sync(os.getpid) == pid
+
+
+def test_fork_in_str_of_error(home, client):
+    """While an error is described: the child describes it to nobody."""
+    pid = client[0].apply_sync(os.getpid)
+    run(client[0], "import os\nforked = []\nclass Forks(Exception):\n    def __str__(self):\n"
+                   "        forked.append(os.fork())\n        return 'my words'")
+    for _ in range(5):
+        with pytest.raises(pcluster.RemoteError, match="my words"):
+            client[0].execute("raise Forks", block=True)
+    assert client[0].pull("len(forked) > 0 and all(forked)", block=True) is True
+    alone(home, pid)
+    assert client[0].apply_sync(os.getpid) == pid
+
+
+def test_fork_in_del_of_result(home, client):
+    """A kept result is released when it is acknowledged, which may run user code."""
+    pid = client[0].apply_sync(os.getpid)
+    run(client[0], """
+import os, pickle
+forked = []
+class Forks(bytearray):
+    def __reduce_ex__(self, protocol):
+        return bytearray, (pickle.PickleBuffer(self),)
+    def __del__(self):
+        forked.append(os.fork())
+""")
+    for _ in range(5):
+        assert len(client[0].pull("Forks(2 << 20)", block=True)) == 2 * MIB
+    wait_until(lambda: client[0].pull("len(forked)", block=True) == 5, "the results to be released")
+    assert client[0].pull("all(forked)", block=True) is True
+    alone(home, pid)
+    assert client[0].apply_sync(os.getpid) == pid
+
+
+def test_fork_in_handler_while_idle(home, client):
+    """The child of a handler has nothing to come back to."""
+    pid = client[0].apply_sync(os.getpid)
+    marker = os.path.join(home.work, "forked")
+    run(client[0], "import os, signal\ndef handler(*_):\n    if os.fork():\n"
+                   f"        open({marker!r}, 'w').close()\n"
+                   "signal.signal(signal.SIGALRM, handler)")
+
+    def has_forked():  # it may take until the second signal: the first may be before it is idle
+        os.kill(pid, signal.SIGALRM)
+        return os.path.exists(marker)
+
+    for _ in range(5):
+        wait_until(has_forked, "the handler")
+        os.unlink(marker)
+        alone(home, pid)
+        assert client[0].apply_sync(os.getpid) == pid
+
+
+def test_fork_in_handler_before_a_task(home, client):
+    """A handler that is due when a task comes runs first; its child doesn't run the task."""
+    pid = client[0].apply_sync(os.getpid)
+    arrived, ran = (os.path.join(home.work, name) for name in ("arrived", "ran"))
+    run(client[0], f"""
+import os, signal, threading
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+signal.set_wakeup_fd(writer)
+signal.signal(signal.SIGALRM, lambda *_: os.fork())
+def note():
+    os.read(reader, 1)
+    os.mkdir({arrived!r})
+threading.Thread(target=note, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # the other thread gets it
+""")
+    os.kill(pid, signal.SIGALRM)
+    wait_until(lambda: os.path.exists(arrived), "the signal")
+    run(client[0], f"with open({ran!r}, 'a') as file: file.write('once ')")
+    alone(home, pid)
+    with open(ran, encoding="ascii") as file:
+        assert file.read() == "once "
+    assert client[0].apply_sync(os.getpid) == pid
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(client, method):
     """Pools work, with every way to start processes."""

@@ -2,7 +2,10 @@
 /* Many threads on one client, with and without the background thread, while an engine echoes. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/pcluster.h"
+#include "lib/client.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 #include "stage.h"
@@ -227,6 +230,83 @@ static void a_forked_child_is_told_so(void **state)
     crowd_close(&crowd);
 }
 
+static bool background_sleeps(struct pc_client *client)
+{
+    pc_client_enter(client, NULL);
+    bool sleeps = client->background_sleeps;
+    pc_client_leave(client);
+    return sleeps;
+}
+
+static void *sleep_main(void *arg)
+{
+    pc_next_ended(arg, -1, NULL);
+    return NULL;
+}
+
+/* Opens a client, forks a child that stays, and is killed. Writes a byte when all is set. */
+static _Noreturn void live_with_a_child(struct stage *stage, int ready, int hold)
+{
+    struct pc_client *client;
+    struct pc_err err;
+    pthread_t thread;
+    char byte = 0;
+    char *text = pc_connfile_print(&stage->client);
+    struct pc_connect how = {.json = text, .timeout_ms = STAGE_LIMIT_MS};
+    pc_sock_close(&stage->parent);
+    pc_sock_close(&stage->hub);
+    if (pc_client_open(&client, &how, &err) ||
+        pthread_create(&thread, NULL, sleep_main, client) != 0)
+        _exit(1);
+    while (!background_sleeps(client))
+        sched_yield();
+    if (fork() == 0) {
+        int used[4];
+        pc_client_forked(client);
+        for (int i = 0; i < 4; i++) /* the numbers are somebody else's now */
+            used[i] = dup(ready);
+        pc_client_forked(client);
+        pc_client_close(client);
+        for (int i = 0; i < 4; i++)
+            if (fcntl(used[i], F_GETFD) < 0)
+                _exit(1);
+        while (write(ready, &byte, 1) == 1 && read(hold, &byte, 1) == 1)
+            ;
+        _exit(0);
+    }
+    for (;;)
+        pause();
+}
+
+/* The controller sees the end of a client although a child of its process lives on. */
+static void a_forked_child_does_not_hold_the_connection(void **state)
+{
+    struct stage stage;
+    int ready[2], hold[2], status;
+    char byte;
+    stage_open(&stage, 60000);
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(hold), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ready[0]);
+        close(hold[1]);
+        live_with_a_child(&stage, ready[1], hold[0]);
+    }
+    close(ready[1]);
+    close(hold[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    pc_msg_unref(stage_await(&stage.hub, PC_MSG_CLIENT_DOWN));
+    assert_int_equal(write(hold[1], "x", 1), 1); /* it is there, and answers */
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(hold[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 0);
+    close(ready[0]);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +314,7 @@ int main(void)
         cmocka_unit_test(large_parts_in_both_directions_do_not_block),
         cmocka_unit_test(losing_the_controller_ends_everybody),
         cmocka_unit_test(a_forked_child_is_told_so),
+        cmocka_unit_test(a_forked_child_does_not_hold_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
