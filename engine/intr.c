@@ -67,7 +67,8 @@ void eng_intr_init(void)
     static PyMethodDef method = {"interrupt", on_signal, METH_VARARGS, NULL};
     main_thread = pthread_self();
     PyObject *handler = PyCFunction_New(&method, NULL);
-    PyObject *set = eng_py_ours("signal", "signal");
+    /* Not `signal`, which would load enum into every engine: a MiB of private memory each. */
+    PyObject *set = eng_py_ours("_signal", "signal");
     PyObject *before = handler ? PyObject_CallFunction(set, "iO", SIGNAL_NUMBER, handler) : NULL;
     if (!before)
         pc_fatal(1, "can't install the handler for interrupts");

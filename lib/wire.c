@@ -8,7 +8,7 @@
 #include "lib/key.h"
 #include "lib/proto.h"
 
-#define IN_FIRST     2048          /* first size of the input buffer ... */
+#define IN_FIRST     512           /* first size of the input buffer ... */
 #define IN_MAX       (128u * 1024) /* ... and how far it grows when reads fill it */
 #define DIRECT_MIN   4096          /* larger rests of a part are read into the part itself */
 #define RECORD_HEAD  2
