@@ -47,6 +47,12 @@ class Cluster:
             self.stop()
             raise RuntimeError(f"the cluster did not start: {''.join(self.said)}")
 
+    @property
+    def file(self) -> str:
+        """Path of the clients' connection file."""
+        profile = self.environment["PCLUSTER_DIR"] + "/profile_default"
+        return profile + "/security/pcluster-client.json"
+
     def __enter__(self) -> "Cluster":
         os.environ.update(PCLUSTER_DIR=self.environment["PCLUSTER_DIR"],
                           XDG_RUNTIME_DIR=self.environment["XDG_RUNTIME_DIR"])

@@ -5,13 +5,32 @@ Each run measures relay, Unix and TCP one after the other, and its ratios are ta
 because the floor itself swings from moment to moment.
 """
 
+import contextlib
+from functools import partial
+from typing import NamedTuple
+
 import measure
+from measure import Cluster
 from pcluster import Client
 
 RUNS = 21
 CALLS = 1000
-LIMITS = {"unix": 2.0, "tcp": 3.0}
-NAMES = {"unix": "on the Unix socket", "tcp": "on encrypted TCP"}
+
+
+class Way(NamedTuple):
+    """How a call travels: the transport of the client and of the engine, and the limit."""
+
+    name: str
+    client: str
+    engine: str
+    limit: float
+
+
+WAYS = [
+    Way("on the Unix socket", "unix", "unix", 2.0),
+    Way("on encrypted TCP", "tcp", "unix", 3.0),
+    Way("on encrypted TCP, its engine on TCP as well", "tcp", "tcp", 3.0),
+]
 
 
 def nothing():
@@ -21,25 +40,26 @@ def nothing():
 def main() -> None:
     """Prints the ratios and what they were made of."""
     floors: list[float] = []
-    times: dict[str, list[float]] = {name: [] for name in LIMITS}
-    with measure.Cluster(1):
-        clients = {name: Client(transport=name) for name in LIMITS}
-        views = {name: client[0] for name, client in clients.items()}
-        for view in views.values():
-            measure.median_us(lambda: view.apply_sync(nothing), 300)
+    times: dict[str, list[float]] = {way.name: [] for way in WAYS}
+    with contextlib.ExitStack() as stack:
+        files = {transport: stack.enter_context(Cluster(1, "--transport", transport)).file
+                 for transport in ("unix", "tcp")}
+        views = {}
+        for way in WAYS:
+            client = Client(files[way.engine], transport=way.client)
+            views[way.name] = stack.enter_context(client)[0]
+            measure.median_us(partial(views[way.name].apply_sync, nothing), 300)
         for run in range(RUNS):
             floors.append(measure.floor_us(CALLS))
             for name, view in views.items():
-                times[name].append(measure.median_us(lambda: view.apply_sync(nothing), CALLS))
+                times[name].append(measure.median_us(partial(view.apply_sync, nothing), CALLS))
             measure.progress(f"round trip {run + 1}/{RUNS}: relay {floors[-1]:.0f} us, "
-                             + ", ".join(f"{n} {t[-1]:.0f} us" for n, t in times.items()))
-        for client in clients.values():
-            client.close()
-    for name, limit in LIMITS.items():
-        ratios = [time / floor for time, floor in zip(times[name], floors)]
+                             + ", ".join(f"{t[-1]:.0f} us {n}" for n, t in times.items()))
+    for way in WAYS:
+        ratios = [time / floor for time, floor in zip(times[way.name], floors)]
         measure.publish([
-            measure.row(f"apply_sync on one engine {NAMES[name]} / relay", ratios, "x", limit),
-            measure.row(f"apply_sync on one engine {NAMES[name]}", times[name], "us", None),
+            measure.row(f"apply_sync on one engine {way.name} / relay", ratios, "x", way.limit),
+            measure.row(f"apply_sync on one engine {way.name}", times[way.name], "us", None),
         ])
     measure.publish([measure.row("relay round trip", floors, "us", None, "the floor")])
 
