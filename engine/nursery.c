@@ -313,7 +313,7 @@ int nursery_main(void)
     pc_orphans_adopt();
     pc_sock_init(&n->parent, PC_ROLE_FD, PC_FROM_PARENT);
     receive_config(n);
-    eng_spawn_raise_limit();
+    eng_spawn_raise_limit(pc_json_i64_or(n->config_json, ENG_CONFIG_FILES, 0));
     if (pc_noise_init())
         fail(n, "no source of random numbers");
     if (n->config.use_nursery)

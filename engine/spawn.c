@@ -16,9 +16,9 @@
 #include "lib/sock.h"
 #include "lib/spawn.h"
 
-static struct rlimit given_limit; /* of open files, as it was at the start */
+static struct rlimit given_limit; /* of open files, for the engines */
 
-void eng_spawn_raise_limit(void)
+void eng_spawn_raise_limit(int64_t soft)
 {
     struct rlimit raised;
     if (getrlimit(RLIMIT_NOFILE, &given_limit) < 0)
@@ -26,6 +26,8 @@ void eng_spawn_raise_limit(void)
     raised = given_limit;
     raised.rlim_cur = raised.rlim_max;
     setrlimit(RLIMIT_NOFILE, &raised);
+    if (soft > 0 && (rlim_t)soft < given_limit.rlim_cur) /* the parent has raised it before us */
+        given_limit.rlim_cur = (rlim_t)soft;
 }
 
 void eng_spawn_restore_limit(int64_t soft)

@@ -18,8 +18,9 @@ enum {
 };
 
 /* What its CONFIG has besides that of the nursery. */
-#define ENG_CONFIG_UUID  "uuid"
-#define ENG_CONFIG_FILES "open_files" /* soft limit */
+#define ENG_CONFIG_UUID "uuid"
+/* In both: the soft limit that user code is to see. */
+#define ENG_CONFIG_FILES "open_files"
 
 struct eng_spawned {
     pid_t pid;
@@ -28,8 +29,8 @@ struct eng_spawned {
 };
 
 /* A thousand engines need more descriptors here than a soft limit usually allows; each of them
- * gets back the limit that there was. Call once. */
-void eng_spawn_raise_limit(void);
+ * gets back the user's, `soft`, or when that is not known (0) the one that there was. Call once. */
+void eng_spawn_raise_limit(int64_t soft);
 void eng_spawn_restore_limit(int64_t soft);
 
 /* Both return 0, or -1 with a text. */

@@ -9,13 +9,14 @@
 #define FILES_FIXED      64
 #define FILES_CLIENTS    4096
 
-int parent_raise_limits(uint32_t engine_count, struct pc_err *err)
+int parent_raise_limits(uint32_t engine_count, int64_t *before, struct pc_err *err)
 {
     struct rlimit files;
     rlim_t needed = FILES_FIXED + (rlim_t)FILES_PER_ENGINE * engine_count;
     rlim_t wanted = needed + FILES_CLIENTS;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
         return pc_err_sys(err, "can't read the limit of open files");
+    *before = files.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)files.rlim_cur;
     if (files.rlim_cur >= wanted)
         return 0;
     if (files.rlim_max < needed)

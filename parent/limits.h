@@ -9,7 +9,8 @@
 #include "lib/err.h"
 
 /* Raises the soft limit of open files to what the roles will need, and leaves it alone when it is
- * higher. -1 when the hard limit is too low for that many engines. */
-int parent_raise_limits(uint32_t engine_count, struct pc_err *err);
+ * higher. *before is what it was: the one that user code is to see. -1 when the hard limit is too
+ * low for that many engines. */
+int parent_raise_limits(uint32_t engine_count, int64_t *before, struct pc_err *err);
 
 #endif

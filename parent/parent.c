@@ -239,7 +239,7 @@ static int check(struct parent *parent, struct pc_err *err)
     const struct parent_options *options = parent->options;
     if (pc_noise_init() < 0)
         return pc_err_set(err, PC_E_SYSTEM, "libsodium can't be used: no source of randomness");
-    if (parent_raise_limits(options->engine_count, err) < 0 ||
+    if (parent_raise_limits(options->engine_count, &parent->open_files, err) < 0 ||
         parent_choose_python(options->python, parent->python, sizeof(parent->python), err) < 0)
         return -1;
     return options->with_controller ? parent_files_claim(&parent->files, err) : 0;

@@ -51,6 +51,7 @@ struct parent {
     struct parent_engines engines;
     const char *log_level;
     char python[1024];
+    int64_t open_files; /* the user's soft limit, before it was raised for the roles */
     char address[1100]; /* without a controller: where ours is */
     int64_t begun_us;
     int64_t begun_wall_us;
