@@ -28,6 +28,7 @@ from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult, load_value
 from .metadata import msg_id
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
+from .tasks import as_list
 
 if TYPE_CHECKING:
     from .client import Client, Job, Targets
@@ -251,18 +252,14 @@ class View:
             own = self._own_numbers()
             pending = [call for call in self.client._raw.outstanding() if own(call.sequence)]
             return self.client._raw.wait(tuple(pending), limit)
-        from .client import _as_list
-
-        return self.client._wait_for(_as_list(jobs), limit, lambda: self.history)
+        return self.client._wait_for(as_list(jobs), limit, lambda: self.history)
 
     def abort(
         self, jobs: Union[None, "Job", Iterable["Job"]] = None, targets: "Targets" = None, block: Optional[bool] = None
     ) -> None:
         """Client.abort(); None: everything that this view has sent and that has not ended."""
-        from .client import _as_list
-
         if jobs is not None:
-            self.client._abort_jobs(_as_list(jobs), lambda: self.history)
+            self.client._abort_jobs(as_list(jobs), lambda: self.history)
             return
         own = self._own_numbers()
         raw = self.client._raw

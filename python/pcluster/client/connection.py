@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a Client is first of all: a connection, which is opened, asked and closed."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+import threading
+import time
+import weakref
+from typing import Any, Callable, Dict, Optional, TypeVar, Union
+
+from .. import _client, error
+
+PYTHON = "{}.{}".format(*sys.version_info[:2])
+TRANSPORTS = {
+    "any": _client.TRANSPORT_ANY,
+    "unix": _client.TRANSPORT_UNIX,
+    "tcp": _client.TRANSPORT_TCP,
+}
+#: How often a connection file that is not there yet is looked for, in seconds.
+_FILE_INTERVAL = 0.2
+
+C = TypeVar("C", bound="Connection")
+
+_connections: "weakref.WeakSet[Connection]" = weakref.WeakSet()
+
+
+class Connection:
+    """The part of a Client that has the connection, and the thread behind it.
+
+    Args:
+        raw: the opened connection
+    """
+
+    def __init__(self, raw: _client.Client) -> None:
+        self._raw = raw
+        self._info: Dict[str, Any] = json.loads(raw.info)
+        self._lock = threading.Lock()
+        self._background: Optional[threading.Thread] = None
+        _connections.add(self)
+
+    def close(self, linger: Optional[float] = None) -> None:
+        """End the connection. Pending results fail, later calls raise ClientClosed (an OSError).
+
+        Args:
+            linger: accepted and ignored
+        """
+        self._raw.close()
+
+    def __enter__(self: C) -> C:
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        raw = self.__dict__.get("_raw")
+        if raw is not None:
+            raw.close()
+
+    def __repr__(self) -> str:
+        if self._raw.closed:
+            return "<Client: closed>"
+        name = self._info.get("profile", "")
+        if self._info.get("cluster_id"):
+            name += ":" + self._info["cluster_id"]
+        return f"<Client {name} at {self._info.get('address')}>"
+
+    def _start_background(self) -> None:
+        """Start the thread that runs callbacks, and that reads when nobody else does."""
+        if self._background is not None:
+            return
+        with self._lock:
+            if self._background is None:
+                self._background = threading.Thread(
+                    target=_run_background, args=(self._raw,), name="pcluster-client", daemon=True
+                )
+                self._background.start()
+
+    # ---- about the connection ------------------------------------------------------------------------
+
+    @property
+    def profile(self) -> str:
+        """Name of the cluster's profile."""
+        return str(self._info.get("profile", ""))
+
+    @property
+    def cluster_id(self) -> str:
+        """Id of the cluster; empty for the profile's unnamed one."""
+        return str(self._info.get("cluster_id", ""))
+
+    @property
+    def session(self) -> str:
+        """Id of this connection; the first part of each msg_id."""
+        return str(self._info.get("session", ""))
+
+    @property
+    def info(self) -> Dict[str, Any]:
+        """About the connection: cluster_id, instance, profile, url, address, session, ..."""
+        return dict(self._info)
+
+    # ---- waiting and asking --------------------------------------------------------------------------
+
+    def _wait_until(self, is_over: Callable[[], bool], timeout: Optional[float]) -> bool:
+        """Take in what arrives until `is_over()`; False after `timeout` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        self._raw.check()
+        while not is_over():
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self._raw.dispatch(left)
+        return True
+
+    def _ask(self, query: Dict[str, Any], timeout: float = 10) -> Dict[str, Any]:
+        """A query to the controller and its reply.
+
+        Raises:
+            ControllerError: with what the controller said
+            TimeoutError: no reply in `timeout` seconds
+        """
+        reply = json.loads(self._raw.query(json.dumps(query), timeout))
+        if not reply.get("ok"):
+            raise error.ControllerError(str(reply.get("error", "the controller refused the query")))
+        return dict(reply)
+
+
+# ---- opening ------------------------------------------------------------------------------------
+
+
+def place_of(given: Union[None, str, "os.PathLike[str]", Dict[str, Any]]) -> Dict[str, Any]:
+    """The fields that say where the connection file is."""
+    if given is None:
+        return {}
+    if isinstance(given, dict):
+        return {"json": json.dumps(given)}
+    path = os.fspath(given)
+    if "://" in path:
+        raise ValueError(f"{path} is a URL; a Client needs a connection file, for its key")
+    return {"file": os.path.expanduser(path)}
+
+
+def open_connection(where: Dict[str, Any], timeout: float) -> _client.Client:
+    """Connect; wait up to `timeout` seconds for a connection file that is not there yet."""
+    end = time.monotonic() + timeout
+    has_said = False
+    while True:
+        left = end - time.monotonic()
+        try:
+            return _client.Client(timeout_ms=max(int(left * 1000), 1), **where)
+        except error.ConnectionFileNotFound as missing:
+            if left <= _FILE_INTERVAL:
+                raise
+            if not has_said:
+                has_said = True
+                print(f"waiting up to {timeout:g} s for a cluster: {missing}", file=sys.stderr)
+        time.sleep(_FILE_INTERVAL)
+
+
+def _run_background(raw: _client.Client) -> None:
+    """Body of the background thread. It must not keep the Client alive."""
+    while True:
+        try:
+            call = raw.next_ended(None)
+        except Exception:  # closed or lost: there is nothing left to come
+            return
+        if call is not None:
+            result, call.data = call.data, None
+            if result is not None:
+                result._ended()
+            del result
+        del call
+
+
+def _close_all() -> None:
+    for connection in list(_connections):
+        connection.close()
+
+
+atexit.register(_close_all)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which engines there are, and which of them are meant."""
+
+from __future__ import annotations
+
+import collections
+import sys
+import threading
+from concurrent.futures import Future
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
+
+from .. import _client, error
+from .connection import PYTHON, Connection
+
+Targets = Union[None, int, str, slice, Sequence[int]]
+
+
+class Engine:
+    """What a client knows about one engine."""
+
+    __slots__ = ("id", "pid", "host", "python", "uuid")
+
+    def __init__(self, row: Tuple[int, int, str, str, str]) -> None:
+        self.id, self.pid, self.host, self.python, self.uuid = row
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.id} on {self.host}, pid {self.pid}, Python {self.python}>"
+
+
+class Engines(Connection):
+    """The part of a Client that knows the engines."""
+
+    #: The object that started the cluster, if any.
+    cluster: Any = None
+
+    def __init__(self, raw: _client.Client) -> None:
+        super().__init__(raw)
+        self._generation = -1
+        self._engines: Dict[int, Engine] = {}
+        self._ids: Tuple[int, ...] = ()
+        self._uuids: "collections.OrderedDict[int, str]" = collections.OrderedDict()
+        self._foreign: FrozenSet[int] = frozenset()
+
+    def _refresh(self) -> None:
+        """Bring the list of engines up to date, without waiting."""
+        self._raw.check()
+        if self._raw.generation != self._generation:
+            self._load_engines()
+
+    def _load_engines(self) -> None:
+        with self._lock:
+            generation = self._raw.generation
+            engines = {row[0]: Engine(row) for row in self._raw.engines()}
+            self._engines = engines
+            self._ids = tuple(sorted(engines))
+            self._foreign = frozenset(
+                engine.id for engine in engines.values() if engine.python and engine.python != PYTHON
+            )
+            for engine in engines.values():
+                self._uuids[engine.id] = engine.uuid
+            while len(self._uuids) > len(engines) + 10_000:
+                self._uuids.popitem(last=False)
+            self._generation = generation
+
+    def _engine_uuid(self, engine_id: Optional[int]) -> Optional[str]:
+        if engine_id is None:
+            return None
+        if engine_id not in self._uuids and not self._raw.closed:
+            try:
+                self._load_engines()
+            except error.KernelError:
+                pass
+        return self._uuids.get(engine_id)
+
+    @property
+    def ids(self) -> List[int]:
+        """Ids of the engines that are there now, sorted. A new list each time."""
+        self._refresh()
+        return list(self._ids)
+
+    @property
+    def engines(self) -> List[Engine]:
+        """The engines that are there now: id, pid, host, python, uuid."""
+        self._refresh()
+        return [self._engines[number] for number in self._ids]
+
+    def __len__(self) -> int:
+        self._refresh()
+        return len(self._ids)
+
+    # ---- targets -------------------------------------------------------------------------------------
+
+    def _one_id(self, key: Any) -> int:
+        if isinstance(key, bool) or not isinstance(key, int):
+            raise TypeError(f"an engine id is an int, not {type(key).__name__}")
+        if key < 0:
+            if -key > len(self._ids):
+                raise IndexError(f"there is no engine {key}: there are {len(self._ids)} engines")
+            return self._ids[key]
+        if key not in self._engines:
+            raise IndexError(f"there is no engine {key}; the engines are {_short(self._ids)}")
+        return key
+
+    def _choose(self, targets: Targets) -> Union[int, Tuple[int, ...]]:
+        """Ids for any form of targets: an int for an int, else a tuple."""
+        self._refresh()
+        if targets is None or (isinstance(targets, str) and targets == "all"):
+            if not self._ids:
+                raise error.NoEnginesRegistered("the cluster has no engines")
+            return self._ids
+        if isinstance(targets, str):
+            raise TypeError(f"targets may be 'all' but no other str: {targets!r}")
+        if isinstance(targets, slice):
+            return self._ids[targets]
+        if isinstance(targets, int):
+            return self._one_id(targets)
+        if isinstance(targets, (list, tuple, range, set, frozenset)):
+            return tuple(map(self._one_id, targets))
+        raise TypeError(f"targets must be an int, a slice, a sequence or 'all', not {type(targets).__name__}")
+
+    def _build_targets(self, targets: Targets) -> Tuple[List[Optional[str]], List[int]]:
+        """(uuids, ids) of targets."""
+        chosen = self._choose(targets)
+        ids = [chosen] if isinstance(chosen, int) else list(chosen)
+        return [self._engine_uuid(number) for number in ids], ids
+
+    def _check_python(self, targets: Union[None, int, Tuple[int, ...]], name: str) -> None:
+        """Refuse code by value for engines that run another minor version of Python."""
+        if self._raw.generation != self._generation:
+            self._load_engines()
+        if not self._foreign:
+            return
+        if targets is None:
+            chosen: Iterable[int] = self._ids
+        else:
+            chosen = (targets,) if isinstance(targets, int) else targets
+        for number in chosen:
+            if number in self._foreign:
+                raise error.PythonVersionMismatch(
+                    f"{name} can't be sent by value: this is Python {PYTHON}, engine {number} runs "
+                    f"Python {self._engines[number].python}. Put it into a module that both can "
+                    "import, or send source text with execute()"
+                )
+
+    # ---- waiting for engines -------------------------------------------------------------------------
+
+    def wait_for_engines(
+        self,
+        n: Optional[int] = None,
+        *,
+        timeout: float = -1,
+        block: bool = True,
+        interactive: Optional[bool] = None,
+        widget: Optional[bool] = None,
+    ) -> Any:
+        """Wait until there are at least `n` engines.
+
+        Args:
+            n: how many; default: what `cluster` says
+            timeout: seconds; negative: no limit
+            block: False returns a Future instead of waiting
+            interactive: show progress on stderr
+            widget: ignored
+
+        Raises:
+            TypeError: n is not known
+            TimeoutError: not in the time given
+        """
+        if n is None:
+            n = getattr(self.cluster, "n", None)
+        if n is None:
+            raise TypeError("n is needed: how many engines to wait for")
+        if not block:
+            return _in_thread(self.wait_for_engines, n, timeout=timeout)
+        wanted = n
+        shown = -1
+
+        def is_over() -> bool:
+            nonlocal shown
+            count = len(self)
+            if interactive and count != shown:
+                shown = count
+                sys.stderr.write(f"\r{count}/{wanted} engines ")
+                sys.stderr.flush()
+            return count >= wanted
+
+        in_time = self._wait_until(is_over, None if timeout is None or timeout < 0 else timeout)
+        if interactive:
+            sys.stderr.write("\n")
+        if not in_time:
+            raise TimeoutError(f"{len(self)} of {n} engines were there after {timeout} s")
+
+
+def _in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> "Future[Any]":
+    """Run a function in a thread of its own; its outcome as a Future."""
+    future: "Future[Any]" = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as exception:
+            future.set_exception(exception)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _short(ids: Sequence[int]) -> str:
+    shown = ", ".join(map(str, ids[:10]))
+    return f"[{shown}, ...]" if len(ids) > 10 else f"[{shown}]"
