@@ -2,12 +2,14 @@
 /* pcluster engine: engines on this machine, for a controller that runs already. */
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "lib/tags.h"
 #include "parent/parent.h"
 
 int cmd_engine(int argc, char **argv)
 {
     struct parent_options options = {.command = "engine", .use_nursery = true};
     long count = 1;
+    char tags[PC_TAGS_MAX + 1] = "";
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: 1)", .min = 1,
          .max = PARENT_ENGINES_MAX},
@@ -20,6 +22,8 @@ int cmd_engine(int argc, char **argv)
          "return when the engines have answered; log to a file of the profile"},
         {0, "preload", OPTION_TEXT, &options.preload, "MOD,MOD",
          "import these modules once, before engines are forked"},
+        {0, "tag", OPTION_TAGS, tags, "NAME",
+         "what these engines are good for, for tasks that ask for it; may be repeated"},
         {0, "no-nursery", OPTION_CLEAR, &options.use_nursery, NULL,
          "start each engine from scratch instead of forking it"},
         {0, "python", OPTION_TEXT, &options.python, "PATH",
@@ -41,6 +45,7 @@ int cmd_engine(int argc, char **argv)
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)
         return exit_code;
+    options.tags = tags;
     options.engine_count = (uint32_t)count;
     return parent_main(&options);
 }

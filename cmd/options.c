@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "lib/tags.h"
 
 #define ROWS_MAX 24
 
@@ -91,6 +92,7 @@ static int read_number(const struct option_page *page, const struct option_row *
 static int take(const struct option_page *page, const struct option_row *row, const char *text)
 {
     char name[64];
+    struct pc_err err;
     switch (row->kind) {
     case OPTION_SET:
     case OPTION_CLEAR:
@@ -99,6 +101,11 @@ static int take(const struct option_page *page, const struct option_row *row, co
     case OPTION_TEXT:
         *(const char **)row->value = text;
         return 0;
+    case OPTION_TAGS:
+        if (pc_tags_add(row->value, text, &err) == 0)
+            return 0;
+        command_error(page->command, "%s", err.text);
+        return -1;
     case OPTION_NUMBER:
         return read_number(page, row, text);
     case OPTION_CHOICE:

@@ -14,6 +14,7 @@ enum option_kind {
     OPTION_SET,    /* value: bool *, becomes true */
     OPTION_CLEAR,  /* value: bool *, becomes false */
     OPTION_TEXT,   /* value: const char ** */
+    OPTION_TAGS,   /* value: char[PC_TAGS_MAX + 1], to which it adds; may be given often */
     OPTION_NUMBER, /* value: long *, between min and max */
     OPTION_CHOICE, /* value: const char **, one of `choices`, separated by blanks */
 };

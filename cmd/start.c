@@ -5,6 +5,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "lib/tags.h"
 #include "parent/parent.h"
 
 /* As many as there are processors this process may use. */
@@ -23,6 +24,7 @@ int cmd_start(int argc, char **argv)
         .command = "start", .with_controller = true, .use_nursery = true};
     long count = default_count();
     long port = 0, hwm = 1;
+    char tags[PC_TAGS_MAX + 1] = "";
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: processors)",
          .min = 1, .max = PARENT_ENGINES_MAX},
@@ -36,6 +38,8 @@ int cmd_start(int argc, char **argv)
          .min = 0, .max = 65535},
         {0, "preload", OPTION_TEXT, &options.preload, "MOD,MOD",
          "import these modules once, before engines are forked"},
+        {0, "tag", OPTION_TAGS, tags, "NAME",
+         "what these engines are good for, for tasks that ask for it; may be repeated"},
         {0, "no-nursery", OPTION_CLEAR, &options.use_nursery, NULL,
          "start each engine from scratch instead of forking it"},
         {0, "python", OPTION_TEXT, &options.python, "PATH",
@@ -62,6 +66,7 @@ int cmd_start(int argc, char **argv)
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)
         return exit_code;
+    options.tags = tags;
     options.engine_count = (uint32_t)count;
     options.port = (uint16_t)port;
     options.hwm = (uint32_t)hwm;

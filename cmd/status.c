@@ -42,35 +42,58 @@ static void add_reason(struct table *table, const char *reason)
     table_add(table, "%.*s", (int)strcspn(reason, ";\n"), reason);
 }
 
+static void add_tags(struct table *table, const pc_json *tags)
+{
+    char text[256] = "";
+    size_t used = 0;
+    for (const pc_json *tag = pc_json_first(tags); tag && used < sizeof(text) - 1;
+         tag = pc_json_next(tag))
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used ? "," : "",
+                                 pc_json_text(tag));
+    table_add(table, "%s", text);
+}
+
+static void add_engine(struct table *table, const pc_json *row)
+{
+    char memory[32];
+    size_text(pc_json_i64_or(row, "memory_bytes", -1), memory, sizeof(memory));
+    table_add(table, "%lld", number(row, "id"));
+    table_add(table, "%lld", number(row, "pid"));
+    table_add(table, "%s", pc_json_str_or(row, "state", "?"));
+    table_add(table, "%s", pc_json_str_or(row, "host", "?"));
+    table_add(table, "%s", pc_json_str_or(row, "python", "-"));
+    table_add(table, "%s", memory);
+    table_add(table, "%lld", number(row, "tasks_done"));
+    table_add(table, "%lld", number(row, "tasks_failed"));
+    table_add(table, "%lld", number(row, "queue"));
+}
+
 static void print_engines(const pc_json *engines)
 {
-    static const char *const titles[] = {">id",     ">pid",  "state",   "host",   "python",
-                                         ">memory", ">done", ">failed", ">queue", "reason"};
-    size_t columns = sizeof(titles) / sizeof(titles[0]);
-    bool has_reason = false;
-    const pc_json *row = engines ? pc_json_first(engines) : NULL;
+    const char *titles[TABLE_COLUMNS_MAX] = {">id",     ">pid",  "state",   "host",  "python",
+                                             ">memory", ">done", ">failed", ">queue"};
+    size_t columns = 9;
+    bool has_reason = false, has_tags = false;
+    const pc_json *first = engines ? pc_json_first(engines) : NULL;
     struct table table;
-    char memory[32];
-    if (!row) {
+    if (!first) {
         puts("engines  none");
         return;
     }
-    for (const pc_json *one = row; one; one = pc_json_next(one))
-        has_reason = has_reason || pc_json_str_or(one, "reason", NULL);
-    columns -= !has_reason;
+    for (const pc_json *row = first; row; row = pc_json_next(row)) {
+        has_reason = has_reason || pc_json_str_or(row, "reason", NULL);
+        has_tags = has_tags || pc_json_count(pc_json_member(row, "tags")) > 0;
+    }
+    if (has_tags)
+        titles[columns++] = "tags";
+    if (has_reason)
+        titles[columns++] = "reason";
     putchar('\n');
     table_init(&table, titles, columns);
-    for (; row; row = pc_json_next(row)) {
-        size_text(pc_json_i64_or(row, "memory_bytes", -1), memory, sizeof(memory));
-        table_add(&table, "%lld", number(row, "id"));
-        table_add(&table, "%lld", number(row, "pid"));
-        table_add(&table, "%s", pc_json_str_or(row, "state", "?"));
-        table_add(&table, "%s", pc_json_str_or(row, "host", "?"));
-        table_add(&table, "%s", pc_json_str_or(row, "python", "-"));
-        table_add(&table, "%s", memory);
-        table_add(&table, "%lld", number(row, "tasks_done"));
-        table_add(&table, "%lld", number(row, "tasks_failed"));
-        table_add(&table, "%lld", number(row, "queue"));
+    for (const pc_json *row = first; row; row = pc_json_next(row)) {
+        add_engine(&table, row);
+        if (has_tags)
+            add_tags(&table, pc_json_member(row, "tags"));
         if (has_reason)
             add_reason(&table, pc_json_str_or(row, "reason", ""));
     }

@@ -42,6 +42,7 @@ int eng_config_parse(struct eng_config *config, const pc_json *json, struct pc_e
         check_preload(preload, err))
         return -1;
     config->python = pc_xstrdup(pc_json_str_or(json, "python", ""));
+    config->tags = pc_xstrdup(pc_json_str_or(json, "tags", ""));
     config->preload = preload ? pc_json_copy(preload) : pc_json_array();
     return 0;
 }

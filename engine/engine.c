@@ -54,6 +54,8 @@ static char *make_hello(const struct eng_setup *setup, uint32_t engine_id, const
     pc_json_put_str(hello, "host", host);
     pc_json_put_str(hello, "python", python);
     pc_json_put_str(hello, "uuid", setup->uuid);
+    if (!token && setup->config->tags[0])
+        pc_json_put_str(hello, "tags", setup->config->tags);
     if (token) {
         pc_json_put_i64(hello, "engine_id", engine_id);
         pc_json_put_str(hello, "token", token);

@@ -17,6 +17,7 @@ struct eng_config {
     enum pc_transport transport;
     enum pc_log_level log_level;
     char *python;     /* "" when there is none */
+    char *tags;       /* as in tags.h */
     pc_json *preload; /* array of names */
     bool use_nursery;
 };

@@ -9,6 +9,7 @@
 #include "hub/memory.h"
 #include "lib/mem.h"
 #include "lib/proto.h"
+#include "lib/tags.h"
 
 void hub_engines_init(struct hub_engines *engines)
 {
@@ -21,6 +22,7 @@ static void engine_free(struct hub_engines *engines, struct hub_engine *engine)
 {
     HASH_DEL(engines->by_id, engine);
     free(engine->host);
+    free(engine->tags);
     free(engine->reason);
     free(engine);
 }
@@ -40,7 +42,7 @@ struct hub_engine *hub_engines_find(struct hub_engines *engines, uint32_t id)
 }
 
 struct hub_engine *hub_engines_add(struct hub_engines *engines, const char *uuid, uint32_t pid,
-                                   const char *host, const char *python)
+                                   const char *host, const char *python, const char *tags)
 {
     if (engines->next_id == PC_NO_ENGINE)
         return NULL;
@@ -48,6 +50,7 @@ struct hub_engine *hub_engines_add(struct hub_engines *engines, const char *uuid
     engine->id = engines->next_id++;
     engine->pid = pid;
     engine->host = pc_xstrdup(host);
+    engine->tags = pc_xstrdup(tags);
     snprintf(engine->uuid, sizeof(engine->uuid), "%s", uuid);
     snprintf(engine->python, sizeof(engine->python), "%s", python);
     HASH_ADD(hh, engines->by_id, id, sizeof(engine->id), engine);
@@ -93,6 +96,19 @@ static const char *state_name(const struct hub_engine *engine)
     return "down";
 }
 
+static pc_json *tags_json(const char *tags)
+{
+    pc_json *list = pc_json_array();
+    char name[PC_TAGS_MAX + 1];
+    while (*tags) {
+        size_t size = strcspn(tags, ",");
+        snprintf(name, sizeof(name), "%.*s", (int)size, tags);
+        pc_json_append_str(list, name);
+        tags += size + (tags[size] == ',');
+    }
+    return list;
+}
+
 pc_json *hub_engine_json(const struct hub_engines *engines, const struct hub_engine *engine,
                          bool with_memory)
 {
@@ -106,6 +122,7 @@ pc_json *hub_engine_json(const struct hub_engines *engines, const struct hub_eng
     pc_json_put_str(row, "host", engine->host);
     pc_json_put_str(row, "python", engine->python[0] ? engine->python : NULL);
     pc_json_put_str(row, "uuid", engine->uuid);
+    pc_json_put(row, "tags", tags_json(engine->tags));
     pc_json_put_str(row, "state", state_name(engine));
     if (memory_bytes >= 0)
         pc_json_put_i64(row, "memory_bytes", memory_bytes);

@@ -24,6 +24,7 @@ struct hub_engine {
     char *host;
     char python[16];
     char uuid[40];
+    char *tags;   /* as in tags.h */
     char *reason; /* of its end, NULL before */
     uint64_t tasks_done;
     uint64_t tasks_failed;
@@ -48,7 +49,7 @@ void hub_engines_fini(struct hub_engines *engines);
 
 /* A new engine gets its id. NULL: the cluster has used up all ids. */
 struct hub_engine *hub_engines_add(struct hub_engines *engines, const char *uuid, uint32_t pid,
-                                   const char *host, const char *python);
+                                   const char *host, const char *python, const char *tags);
 struct hub_engine *hub_engines_find(struct hub_engines *engines, uint32_t id);
 void hub_engines_set_up(struct hub_engines *engines, uint32_t id);
 /* Unknown ids and engines that are down already are left alone. */

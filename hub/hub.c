@@ -83,8 +83,8 @@ static int on_engine_up(void *role, void *peer, struct pc_msg *msg, struct pc_er
     if (pc_json_get_str(body, "uuid", &uuid, err) == 0 &&
         pc_json_get_str(body, "host", &host, err) == 0 &&
         pc_json_get_u32(body, "pid", &pid, err) == 0) {
-        engine =
-            hub_engines_add(&hub->engines, uuid, pid, host, pc_json_str_or(body, "python", ""));
+        engine = hub_engines_add(&hub->engines, uuid, pid, host, pc_json_str_or(body, "python", ""),
+                                 pc_json_str_or(body, "tags", ""));
         if (!engine)
             pc_err_set(err, PC_E_SYSTEM, "all engine ids are used up");
     }

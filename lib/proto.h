@@ -34,7 +34,7 @@ enum pc_sender {
 /* X(number, NAME, senders, largest body, largest number of parts) */
 #define PC_MESSAGES(X)                                                                             \
     /* connecting; JSON bodies */                                                                  \
-    X(1, HELLO, PC_FROM_NEW, 384, 0)                                                               \
+    X(1, HELLO, PC_FROM_NEW, 448, 0)                                                               \
     X(2, WELCOME, PC_FROM_SCHED, 64 * PC_KIB, 0)                                                   \
     X(3, REFUSED, PC_FROM_SCHED, 4 * PC_KIB, 0)                                                    \
     X(4, GOODBYE, PC_FROM_CLIENT | PC_FROM_CONTROL | PC_FROM_HOST | PC_FROM_SCHED, 4 * PC_KIB, 0)  \

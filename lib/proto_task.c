@@ -42,6 +42,10 @@ static bool get_options(struct pc_reader *reader, struct pc_submit_body *body)
     body->retries = pc_get_u32(reader);
     body->timeout_ms = pc_get_u32(reader);
     body->run_timeout_ms = pc_get_u32(reader);
+    body->tags_size = pc_get_u16(reader);
+    body->tags = (const char *)pc_get_bytes(reader, body->tags_size);
+    if (!body->tags || !pc_tags_are_valid(body->tags, body->tags_size))
+        return false;
     return get_needs(reader, &body->after) && get_needs(reader, &body->follow);
 }
 
@@ -60,6 +64,8 @@ int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body)
         pc_buf_put_u32(out, body->retries);
         pc_buf_put_u32(out, body->timeout_ms);
         pc_buf_put_u32(out, body->run_timeout_ms);
+        pc_buf_put_u16(out, body->tags_size);
+        pc_buf_put(out, body->tags, body->tags_size);
         put_needs(out, &body->after);
         put_needs(out, &body->follow);
     }

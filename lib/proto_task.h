@@ -10,6 +10,7 @@
 #include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/msg.h"
+#include "lib/tags.h"
 
 #define PC_TARGETS_MAX       100000
 #define PC_NEEDS_MAX         20000
@@ -21,9 +22,9 @@
 /* SUBMIT: kind u8, flags u8 (PC_SUBMIT_*), run_flags u8, zero u8, target_count u32,
  * targets u32[], label_size u16, label. The frame's sequence is the first task's; target i of a
  * direct submission is task sequence + i.
- * Options: priority i32, retries u32, timeout_ms u32, run_timeout_ms u32 (0: none), then the needs
- * `after` and `follow`, each: rule u8 (PC_NEED_*), zero u8[3], count u32, and count pairs of
- * session u64, sequence u64. */
+ * Options: priority i32, retries u32, timeout_ms u32, run_timeout_ms u32 (0: none), tags_size u16,
+ * tags (as in tags.h), then the needs `after` and `follow`, each: rule u8 (PC_NEED_*), zero u8[3],
+ * count u32, and count pairs of session u64, sequence u64. */
 struct pc_submit_needs {
     uint8_t rule;
     uint32_t count;
@@ -41,6 +42,8 @@ struct pc_submit_body {
     /* with PC_SUBMIT_OPTIONS */
     int32_t priority;
     uint32_t retries, timeout_ms, run_timeout_ms;
+    uint16_t tags_size;
+    const char *tags; /* not terminated */
     struct pc_submit_needs after, follow;
 };
 

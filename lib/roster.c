@@ -30,6 +30,7 @@ static int add(struct pc_roster *roster, const pc_json *item, struct pc_err *err
     snprintf(engine.host, sizeof(engine.host), "%s", pc_json_str_or(item, "host", ""));
     snprintf(engine.python, sizeof(engine.python), "%s", pc_json_str_or(item, "python", ""));
     snprintf(engine.uuid, sizeof(engine.uuid), "%s", pc_json_str_or(item, "uuid", ""));
+    snprintf(engine.tags, sizeof(engine.tags), "%s", pc_json_str_or(item, "tags", ""));
     if (roster->count == roster->capacity) {
         size_t capacity = roster->capacity ? roster->capacity * 2 : 8;
         struct pc_engine *engines =

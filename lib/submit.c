@@ -10,9 +10,6 @@
 #include "lib/clock.h"
 #include "lib/proto.h"
 
-#define LINGER_US    100         /* since the last write: so close it may wait for company ... */
-#define LINGER_BYTES (32 * 1024) /* ... until so much has come together */
-#define LINGER_ONE   4096        /* larger requests don't wait */
 #define SEND_SLICE_MS                                                                              \
     100 /* while another thread reads, look so often whether it lost the connection */
 
@@ -47,11 +44,9 @@ int pc_client_send_all(struct pc_client *client)
         }
         if (client->lost.code != PC_OK)
             return -1;
-        /* A signal: its handler must run soon. Whoever comes next sends the rest. */
-        if (pc_wire_settle(&client->sock.wire) == 0) {
-            client->lingers = true;
+        /* A signal: its handler must run soon. Whoever reads next sends the rest. */
+        if (pc_wire_settle(&client->sock.wire) == 0)
             return 0;
-        }
     }
 }
 
@@ -63,10 +58,15 @@ static void put_ids(struct pc_buf *out, const struct pc_needs *needs)
     }
 }
 
-/* The ids are put into `ids`, which must stay while `fields` is used. */
-static void fill_options(struct pc_submit_body *fields, const struct pc_task_options *options,
-                         struct pc_buf *ids)
+/* The ids are put into `ids`, the tags into `tags`; both must stay while `fields` is used. */
+static int fill_options(struct pc_submit_body *fields, const struct pc_task_options *options,
+                        struct pc_buf *ids, char tags[PC_TAGS_MAX + 1], struct pc_err *err)
 {
+    tags[0] = '\0';
+    if (options->tags && *options->tags && pc_tags_add(tags, options->tags, err))
+        return -1;
+    fields->tags = tags;
+    fields->tags_size = (uint16_t)strlen(tags);
     put_ids(ids, &options->after);
     put_ids(ids, &options->follow);
     fields->flags |= PC_SUBMIT_OPTIONS | (options->retry_same ? PC_SUBMIT_RETRY_SAME : 0);
@@ -81,6 +81,7 @@ static void fill_options(struct pc_submit_body *fields, const struct pc_task_opt
                                               .count = (uint32_t)options->follow.count};
     if (!ids->failed && ids->data)
         fields->follow.tasks = ids->data + options->after.count * PC_ACK_SIZE;
+    return 0;
 }
 
 static struct pc_msg *submit_message(struct pc_client *client, const struct pc_request *request,
@@ -88,6 +89,7 @@ static struct pc_msg *submit_message(struct pc_client *client, const struct pc_r
 {
     struct pc_buf body, targets, ids;
     struct pc_msg *msg = NULL;
+    char tags[PC_TAGS_MAX + 1];
     size_t label_size = request->label ? strlen(request->label) : 0;
     pc_buf_init(&body, 0);
     pc_buf_init(&targets, 0);
@@ -103,13 +105,14 @@ static struct pc_msg *submit_message(struct pc_client *client, const struct pc_r
         .label_size = (uint16_t)(label_size > PC_LABEL_MAX ? PC_LABEL_MAX : label_size),
         .label = request->label,
     };
-    if (request->options)
-        fill_options(&fields, request->options, &ids);
+    if (request->options && fill_options(&fields, request->options, &ids, tags, err))
+        goto out;
     if (!targets.failed && !ids.failed && pc_submit_encode(&body, &fields) == 0)
         msg = pc_msg_borrowing(PC_MSG_SUBMIT, body.data, body.size, request->parts,
                                (uint16_t)request->part_count);
     if (!msg)
         pc_err_set(err, PC_E_MEMORY, "out of memory");
+out:
     pc_buf_fini(&body);
     pc_buf_fini(&targets);
     pc_buf_fini(&ids);
@@ -180,15 +183,6 @@ int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t coun
     return client->lost.code == PC_OK ? 0 : pc_client_lost_error(client, err);
 }
 
-/* A lone submission never waits; of those in a rush each write takes many. */
-static bool may_linger(const struct pc_client *client, const struct pc_request *request,
-                       const struct pc_msg *msg)
-{
-    return request->may_linger && !request->will_wait && pc_msg_wire_size(msg) <= LINGER_ONE &&
-           pc_wire_queued(&client->sock.wire) <= LINGER_BYTES &&
-           pc_clock_us() - client->written_us < LINGER_US;
-}
-
 int pc_submit(struct pc_client *client, const struct pc_request *request, struct pc_call **calls,
               struct pc_err *err)
 {
@@ -210,8 +204,6 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
     client->is_sending = true;
     if (pc_wire_send(&client->sock.wire, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
-    else if (may_linger(client, request, msg))
-        client->lingers = true;
     else
         pc_client_send_all(client);
     client->is_sending = false;
@@ -224,18 +216,4 @@ out:
     pc_client_leave(client);
     pc_msg_unref(msg);
     return result;
-}
-
-bool pc_client_lingers(const struct pc_client *client)
-{
-    return atomic_load_explicit(&client->lingers, memory_order_relaxed);
-}
-
-void pc_client_flush(struct pc_client *client)
-{
-    if (pc_client_enter(client, NULL))
-        return;
-    if (client->lingers && pc_clock_us() - client->written_us >= LINGER_US)
-        pc_client_write_out(client);
-    pc_client_leave(client);
 }

@@ -24,6 +24,7 @@ struct parent_options {
     const char *python;      /* the interpreter engines take their packages from; see python.h */
     const char *log_level;   /* "info" when the log is a file, else "warn" */
     const char *transport;   /* how engines connect: "any", "unix", "tcp" */
+    const char *tags;        /* of the engines, as in tags.h; "" */
     const char *engine_file; /* without a controller: which one to join; the profile's */
     const char *scheme;      /* how balanced tasks are placed, "leastload" */
     uint32_t hwm;            /* balanced tasks outstanding per engine; 0: no limit */

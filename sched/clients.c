@@ -95,6 +95,8 @@ static void take_options(struct sched *s, struct task *task, const struct pc_sub
     more->retries = body->retries;
     more->may_repeat = body->flags & PC_SUBMIT_RETRY_SAME;
     more->run_timeout_ms = body->run_timeout_ms;
+    if (body->tags_size)
+        more->tags = pc_xasprintf("%.*s", (int)body->tags_size, body->tags);
     if (body->timeout_ms)
         timeouts_set(s, task, body->timeout_ms);
 }

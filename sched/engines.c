@@ -52,15 +52,18 @@ static void set_sender(struct peer *peer, enum pc_sender sender, struct engine *
 static bool is_presentable(const pc_json *hello)
 {
     int64_t pid = pc_json_i64_or(hello, "pid", 0);
+    const char *tags = pc_json_str_or(hello, "tags", "");
     return pid > 0 && pid <= INT32_MAX && strlen(pc_json_str_or(hello, "host", "")) <= HOST_MAX &&
-           strlen(pc_json_str_or(hello, "python", "")) <= PYTHON_MAX;
+           strlen(pc_json_str_or(hello, "python", "")) <= PYTHON_MAX &&
+           pc_tags_are_valid(tags, strlen(tags));
 }
 
 void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hello)
 {
     uint8_t uuid[SCHED_UUID_SIZE];
     if (!is_presentable(hello)) {
-        hello_refuse(peer, "protocol", "HELLO of an engine without a valid pid, host or python");
+        hello_refuse(peer, "protocol",
+                     "HELLO of an engine without a valid pid, host, python or tags");
         return;
     }
     if (pc_hex_decode(pc_json_str_or(hello, "uuid", ""), uuid, sizeof(uuid))) {
@@ -78,6 +81,7 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
     engine->control = peer;
     engine->heard_ms = (int64_t)uv_now(&s->loop);
     memcpy(engine->uuid, uuid, sizeof(uuid));
+    snprintf(engine->tags, sizeof(engine->tags), "%s", pc_json_str_or(hello, "tags", ""));
     pc_random(engine->token, sizeof(engine->token));
     pc_buf_init(&engine->acks, 0);
     uv_timer_init(&s->loop, &engine->exit_timer);
@@ -87,6 +91,7 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
     pc_json_put_str(engine->about, "host", pc_json_str_or(hello, "host", ""));
     pc_json_put_str(engine->about, "python", pc_json_str_or(hello, "python", ""));
     pc_json_put_str(engine->about, "uuid", pc_json_str_or(hello, "uuid", ""));
+    pc_json_put_str(engine->about, "tags", engine->tags);
     set_sender(peer, PC_FROM_CONTROL, engine);
     HASH_ADD(hh_uuid, s->engines_by_uuid, uuid, sizeof(engine->uuid), engine);
     pc_conn_send(&s->hub, pc_json_msg(PC_MSG_ENGINE_UP, pc_json_copy(engine->about)));

@@ -49,7 +49,7 @@ struct knock {
     bool is_tcp;
     uint32_t peer_pid; /* Unix */
     struct pc_handshake noise;
-    uint8_t bytes[448];
+    uint8_t bytes[512];
 };
 
 /* What a peer may cost before it is authenticated. */

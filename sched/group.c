@@ -100,10 +100,11 @@ bool group_is_open(const struct group *group)
     return group->key[0];
 }
 
-static bool has_id(const struct group *group, uint32_t id)
+static bool suits(const struct group *group, const struct engine *engine)
 {
-    size_t count = group->key_size / sizeof(uint32_t) - 1;
-    return bsearch(&id, group->key + 1, count, sizeof(id), by_number);
+    const uint32_t *found =
+        bsearch(&engine->id, group->ids, group->id_count, sizeof(engine->id), by_number);
+    return group_is_open(group) != (found != NULL) && pc_tags_include(engine->tags, group->tags);
 }
 
 static void join(struct group *group, struct engine *engine)
@@ -133,16 +134,15 @@ static void join_present(struct group *group)
 {
     struct sched *s = group->sched;
     struct engine *engine, *next;
-    size_t count = group->key_size / sizeof(uint32_t) - 1;
     if (group_is_open(group)) {
         HASH_ITER (hh_id, s->engines_by_id, engine, next)
-            if (engine->state == ENGINE_UP && !has_id(group, engine->id))
+            if (engine->state == ENGINE_UP && suits(group, engine))
                 join(group, engine);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        engine = engine_find(s, group->key[1 + i]);
-        if (engine && engine->state == ENGINE_UP)
+    for (size_t i = 0; i < group->id_count; i++) {
+        engine = engine_find(s, group->ids[i]);
+        if (engine && engine->state == ENGINE_UP && suits(group, engine))
             join(group, engine);
     }
 }
@@ -153,6 +153,9 @@ static struct group *group_new(struct sched *s, const uint32_t *key, size_t key_
     group->sched = s;
     group->key_size = key_size;
     memcpy(group->key, key, key_size);
+    group->tags = group->key[1] ? (const char *)(group->key + 2) : "";
+    group->ids = group->key + 2 + group->key[1];
+    group->id_count = key_size / sizeof(*key) - 2 - group->key[1];
     pool_init(&group->pool, s->policy, ++s->seed);
     heap_init(&group->waiting, lane_before);
     HASH_ADD(hh, s->groups, key, (unsigned)key_size, group);
@@ -160,17 +163,23 @@ static struct group *group_new(struct sched *s, const uint32_t *key, size_t key_
     return group;
 }
 
-struct group *group_get(struct sched *s, bool is_open, const uint32_t *ids, size_t count)
+struct group *group_get(struct sched *s, bool is_open, const uint32_t *ids, size_t count,
+                        const char *tags)
 {
     struct group *group;
-    if (is_open && count == 0) {
+    if (is_open && count == 0 && !*tags) {
         s->everybody->users++;
         return s->everybody;
     }
-    uint32_t *key = pc_xcalloc(count + 1, sizeof(*key));
+    size_t tag_words = *tags ? strlen(tags) / sizeof(uint32_t) + 1 : 0;
+    uint32_t *key = pc_xcalloc(2 + tag_words + count, sizeof(*key));
+    uint32_t *key_ids = key + 2 + tag_words;
     key[0] = is_open;
-    memcpy(key + 1, ids, count * sizeof(*ids));
-    size_t key_size = (1 + normalise(key + 1, count)) * sizeof(*key);
+    key[1] = (uint32_t)tag_words;
+    memcpy(key + 2, tags, strlen(tags));
+    if (count)
+        memcpy(key_ids, ids, count * sizeof(*ids));
+    size_t key_size = (2 + tag_words + normalise(key_ids, count)) * sizeof(*key);
     HASH_FIND(hh, s->groups, key, key_size, group);
     if (!group)
         group = group_new(s, key, key_size);
@@ -202,8 +211,8 @@ void group_put(struct group *group)
 
 void groups_init(struct sched *s)
 {
-    uint32_t key = true;
-    s->everybody = group_new(s, &key, sizeof(key));
+    static const uint32_t key[] = {true, 0};
+    s->everybody = group_new(s, key, sizeof(key));
     s->everybody->users = 1;
 }
 
@@ -220,7 +229,7 @@ void groups_engine_up(struct engine *engine)
 {
     struct group *group, *next;
     HASH_ITER (hh, engine->sched->groups, group, next)
-        if (group_is_open(group) != has_id(group, engine->id))
+        if (suits(group, engine))
             join(group, engine);
 }
 

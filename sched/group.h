@@ -49,13 +49,17 @@ struct group {
     struct lane *lanes;
     struct heap waiting; /* lanes with tasks */
     unsigned users;      /* tasks that name it; freed with the last */
+    const char *tags;    /* in the key; "": any engine */
+    const uint32_t *ids; /* in the key, rising: of its engines, or of those it excludes */
+    size_t id_count;
     size_t key_size;
-    uint32_t key[]; /* is_open; then the ids, rising: of its engines, or of those it excludes */
+    uint32_t key[]; /* is_open, words of tags, tags, ids */
 };
 
-/* The group of these engines (`ids` need no order), or of all but these when it is open. Counts
- * one user. */
-struct group *group_get(struct sched *sched, bool is_open, const uint32_t *ids, size_t count);
+/* The group of those of these engines (`ids` need no order), or of all but these when it is open,
+ * that have all of the tags. Counts one user. */
+struct group *group_get(struct sched *sched, bool is_open, const uint32_t *ids, size_t count,
+                        const char *tags);
 void group_put(struct group *group); /* NULL is fine */
 bool group_is_open(const struct group *group);
 

@@ -40,6 +40,7 @@ void more_free(struct task *task)
     free(more->targets.ids);
     free(more->avoided.ids);
     free(more->followed.ids);
+    free(more->tags);
     free(more->edges);
     free(more);
     task->more = NULL;

@@ -46,6 +46,7 @@ struct more {
     bool is_unmet;             /* the last engine did not suit it */
     struct pc_msg *last_error; /* of the attempt before */
     struct ids targets, avoided, followed;
+    char *tags; /* that its engine must have; NULL: none */
     struct needs after, follow;
     struct edge *edges;
     size_t edge_count;

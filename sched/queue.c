@@ -129,6 +129,7 @@ void queue_set_hwm(struct sched *s, unsigned hwm)
 
 void queue_engine_up(struct engine *engine)
 {
+    tagsets_add(engine->sched, engine->tags);
     groups_engine_up(engine);
     queue_advance(engine);
 }
@@ -151,7 +152,7 @@ static void fail_stranded(struct sched *s, struct group *group)
 {
     struct lane *lane, *next_lane;
     struct task *task, *next;
-    bool may_grow = group == s->everybody; /* but who was tried before does not wait */
+    bool may_grow = group_is_open(group); /* but who was tried before does not wait */
     if (group->members)
         return;
     group->users++; /* it must outlive its tasks for a moment */

@@ -246,6 +246,7 @@ static void tear_down(struct sched *s)
     groups_fini(s);
     timeouts_fini(s);
     past_fini(s);
+    tagsets_fini(s);
     pc_buf_fini(&s->records);
     pc_wipe(s, sizeof(*s));
     free(s);

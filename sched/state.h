@@ -131,6 +131,7 @@ struct engine {
     pc_json *about; /* {id, pid, host, python, uuid}, as told to clients */
     int64_t heard_ms;
 
+    char tags[PC_TAGS_MAX + 1];
     struct member *members; /* the groups it is in */
     struct load load;       /* tasks in `running`, and when the last was given */
     bool is_free;           /* can take a balanced task */
@@ -188,6 +189,7 @@ struct sched {
     /* balanced tasks */
     struct group *groups;
     struct group *everybody; /* without restriction */
+    struct tag_set *tag_sets;
     const struct policy *policy;
     unsigned hwm;  /* tasks outstanding per engine; 0: no limit */
     uint64_t turn; /* counts what is given and queued */
@@ -284,6 +286,13 @@ void deps_run(struct sched *sched);
 void past_add(struct sched *sched, const struct task *task, bool is_ok);
 bool past_find(struct sched *sched, const struct task_key *key, bool *is_ok, uint32_t *engine_id);
 void past_fini(struct sched *sched);
+
+/* ---- tagsets.c: which tags there are ---- */
+/* An engine came that has them. */
+void tagsets_add(struct sched *sched, const char *tags);
+/* Whether there was ever an engine that had all of them. */
+bool tagsets_include(const struct sched *sched, const char *tags);
+void tagsets_fini(struct sched *sched);
 
 /* ---- place.c: where a balanced task may run ---- */
 /* A WAITING task whose dependencies are met: gives it to an engine or queues it, or ends it. */

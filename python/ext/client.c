@@ -103,8 +103,6 @@ static void release(struct client_object *client)
     delist(client);
     client->handle = NULL;
     PyThreadState *thread = PyEval_SaveThread();
-    if (client->forks == forks)
-        sender_stop(&client->sender);
     pc_client_close(handle);
     PyEval_RestoreThread(thread);
 }
@@ -211,7 +209,6 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     client->inside = 0;
     client->is_closing = false;
     client->forks = forks;
-    sender_init(&client->sender, handle);
     enlist(client);
     client->announced = PyDict_New();
     PyObject_GC_Track(client);
@@ -281,8 +278,6 @@ static int submit(struct client_object *client, const struct pc_request *request
     do {
         PyThreadState *thread = PyEval_SaveThread();
         failed = pc_submit(client->handle, request, handles, err);
-        if (pc_client_lingers(client->handle))
-            sender_rouse(&client->sender);
         PyEval_RestoreThread(thread);
     } while (failed && may_go_on(client, err));
     return failed;
@@ -532,8 +527,8 @@ static PyObject *client_interrupt(PyObject *self, PyObject *arg)
 
 static PyObject *engine_tuple(const struct pc_engine *engine)
 {
-    return Py_BuildValue("(IIsss)", engine->id, engine->pid, engine->host, engine->python,
-                         engine->uuid);
+    return Py_BuildValue("(IIssss)", engine->id, engine->pid, engine->host, engine->python,
+                         engine->uuid, engine->tags);
 }
 
 static PyObject *client_engines(PyObject *self, PyObject *unused)
@@ -654,7 +649,7 @@ static PyMethodDef client_methods[] = {
     {"abort", (PyCFunction)(void (*)(void))client_abort, METH_FASTCALL,
      "abort(calls, flags): end calls early; ABORT_* say what becomes of those that run."},
     {"interrupt", client_interrupt, METH_O, "Interrupt what runs on this engine."},
-    {"engines", client_engines, METH_NOARGS, "List of (id, pid, host, python, uuid)."},
+    {"engines", client_engines, METH_NOARGS, "List of (id, pid, host, python, uuid, tags)."},
     {"check", client_check, METH_NOARGS, "Raise when the connection is lost."},
     {"close", client_close, METH_NOARGS, "End the connection."},
     {NULL, NULL, 0, NULL},

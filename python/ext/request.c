@@ -103,8 +103,9 @@ static int take_options(struct ext_request *request, PyObject *given)
     int may_repeat;
     if (given == Py_None)
         return 0;
-    if (!PyArg_ParseTuple(given, "iIpIIOO", &options->priority, &options->retries, &may_repeat,
-                          &options->timeout_ms, &options->run_timeout_ms, &after, &follow))
+    if (!PyArg_ParseTuple(given, "iIpIIsOO", &options->priority, &options->retries, &may_repeat,
+                          &options->timeout_ms, &options->run_timeout_ms, &options->tags, &after,
+                          &follow))
         return -1;
     options->retry_same = may_repeat;
     Py_ssize_t first = count_needs(after), count = first + count_needs(follow);
@@ -146,7 +147,6 @@ int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t 
     request->request.is_balanced = is_balanced;
     request->request.flags = (uint8_t)flags;
     request->request.will_wait = will_wait;
-    request->request.may_linger = true;
     request->is_single |= is_balanced;
     if (args[4] != Py_None) {
         request->label = PyUnicode_AsUTF8String(args[4]);

@@ -135,7 +135,6 @@ class Connection:
     def submit(self, sequence, body, parts):
         kind, flags, run_flags, _, count = struct.unpack_from("<BBBBI", body)
         targets = struct.unpack_from(f"<{count}I", body, 8)
-        self.controller.submissions.append((count, [len(part) for part in parts]))
         (size,) = struct.unpack_from("<H", body, 8 + 4 * count)
         label = body[10 + 4 * count:10 + 4 * count + size].decode()
         self.controller.options.append(body[10 + 4 * count + size:])
@@ -159,7 +158,6 @@ class Controller:
         self.acknowledged = 0
         self.orders = []
         self.options = []
-        self.submissions = []  # (number of targets, sizes of the parts)
         self.aborted = set()
         self.connections = []
         self.tasks = queue.Queue()
@@ -182,16 +180,16 @@ class Controller:
         for target in (self.accept, self.work):
             threading.Thread(target=target, daemon=True).start()
 
-    def add(self, number, python=PYTHON):
+    def add(self, number, python=PYTHON, tags=""):
         self.engines[number] = {
             "id": number, "pid": 1000 + number, "host": "here", "python": python,
-            "uuid": f"{number:032x}",
+            "uuid": f"{number:032x}", "tags": tags,
         }
         self.namespaces[number] = {"__builtins__": __builtins__}
 
-    def arrive(self, number, python=PYTHON):
+    def arrive(self, number, python=PYTHON, tags=""):
         """An engine comes."""
-        self.add(number, python)
+        self.add(number, python, tags)
         for connection in self.connections:
             connection.tell_engines(up=[self.engines[number]])
 

@@ -140,10 +140,15 @@ def test_engines_come_and_go(controller, client):
         client[1]
 
 
-def test_engines_describe_themselves(client):
+def test_engines_describe_themselves(controller, client):
     engine = client.engines[2]
     assert (engine.id, engine.pid, engine.host, engine.python) == (2, 1002, "here", PYTHON)
     assert repr(engine) == f"<Engine 2 on here, pid 1002, Python {PYTHON}>"
+    assert engine.tags == frozenset()
+    controller.arrive(9, tags="big,gpu")
+    client.wait_for_engines(5, timeout=30)
+    assert client.engines[-1].tags == {"gpu", "big"}
+    assert repr(client.engines[-1]).endswith(", tags big, gpu>")
 
 
 @pytest.mark.parametrize(

@@ -48,17 +48,18 @@ def test_what_is_sent(controller, client):
     view = client.load_balanced_view()
     first = view.apply_async(int)
     view.set_flags(after=first, follow=Dependency([ONE, TWO], all=False, failure=True), timeout=1.5,
-                   run_timeout=0.0001, retries=3, retry_same=True, priority=-7)
+                   run_timeout=0.0001, retries=3, retry_same=True, priority=-7, tags={"gpu", "big"})
     assert view.apply_sync(int) == 0
     with view.temp_flags(after=None, follow=[], timeout=0, run_timeout=0, retries=0,
-                         retry_same=False, priority=0):
+                         retry_same=False, priority=0, tags=None):
         view.apply_sync(int)
     client[0].apply_sync(int)
     plain, given, reset, direct = controller.options
     assert plain == reset == direct == b""
     assert struct.unpack_from("<iIII", given) == (-7, 3, 1500, 1)
-    assert struct.unpack_from("<IIQQ", given, 16) == (3, 1, int(client.session, 16), 1)
-    rule, count, *pairs = struct.unpack_from("<IIQQQQ", given, 40)
+    assert struct.unpack_from("<H7s", given, 16) == (7, b"big,gpu")
+    assert struct.unpack_from("<IIQQ", given, 25) == (3, 1, int(client.session, 16), 1)
+    rule, count, *pairs = struct.unpack_from("<IIQQQQ", given, 49)
     assert (rule, count) == (6, 2)
     assert {(pairs[0], pairs[1]), (pairs[2], pairs[3])} == {(10, 1), (10, 2)}
-    assert len(given) == 16 + 24 + 40
+    assert len(given) == 16 + 9 + 24 + 40

@@ -194,6 +194,9 @@ def test_flags(client, lb):
         ("follow", [None], ValueError),
         ("after", {"dependencies": [], "sucess": True}, ValueError),
         ("targets", "some", TypeError),
+        ("tags", "a b", ValueError),
+        ("tags", {"gpu", ""}, ValueError),
+        ("tags", [7], TypeError),
     ],
 )
 def test_flags_that_can_not_be(lb, flag, value, kind):
@@ -202,7 +205,9 @@ def test_flags_that_can_not_be(lb, flag, value, kind):
 
 
 def test_harmless_flags(lb):
-    lb.set_flags(timeout=0, retries=0, after=None, follow=None)
+    lb.set_flags(timeout=0, retries=0, after=None, follow=None, tags="gpu")
+    assert lb.tags == {"gpu"}
+    lb.tags = []
     with lb.temp_flags(timeout=None):
         pass
 

@@ -31,6 +31,47 @@ def test_sched_without_a_cluster(home):
     assert done.stderr.startswith("pcluster sched: ")
 
 
+# ---- tags -----------------------------------------------------------------------------------------
+
+
+def test_tags(start, home):
+    """Some engines are started with tags, others join with some; tasks choose by them."""
+    cluster = start(1, "--tag", "gpu", "--tag", "big")
+    with pcluster.Client(cluster.file) as c:
+        assert c.engines[0].tags == {"gpu", "big"}
+        view = c.load_balanced_view().set_flags(tags="lab")
+        with pytest.raises(pcluster.ImpossibleDependency, match="'lab'"):
+            view.apply_sync(os.getpid)
+        with view.temp_flags(timeout=60):
+            waits = view.apply_async(os.getpid)
+        more = start(1, "--tag", "lab,gpu", command="engine")
+        c.wait_for_engines(2, timeout=60)
+        pids = {number: c[number].apply_sync(os.getpid) for number in (0, 1)}
+        assert waits.get(60) == pids[1]
+        for tags, right in ({"lab"}, {1}), ({"big"}, {0}), ({"gpu"}, {0, 1}), (None, {0, 1}):
+            view.tags = tags
+            done = set(view.map_sync(lambda _: (time.sleep(0.01), os.getpid())[1], range(20)))
+            assert done == {pids[number] for number in right}
+        both = c.load_balanced_view([0], tags="lab")
+        with pytest.raises(pcluster.ImpossibleDependency, match="restricted"):
+            both.apply_sync(os.getpid)
+        rows = cluster.status()["engines"]
+        assert [row["tags"] for row in rows] == [["big", "gpu"], ["gpu", "lab"]]
+        assert "  big,gpu\n" in home.run("status").stdout
+        more.end()
+        wait_until(lambda: c.ids == [0], "the engine to leave")
+        view.tags = "lab"
+        assert not view.apply_async(os.getpid).wait(0.1)  # such an engine was there: it may come again
+
+
+@pytest.mark.parametrize("tag, words", [("a b", "'a b' is not a tag"), ("x" * 200, "too long")])
+def test_bad_tags(home, tag, words):
+    for command in "start", "engine":
+        done = home.run(command, "--tag", tag)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"pcluster {command}: ") and words in done.stderr
+
+
 # ---- ending early -------------------------------------------------------------------------------
 
 @pytest.fixture

@@ -168,6 +168,8 @@ static void write_submit(struct pc_buf *all)
     with_options.retries = 2;
     with_options.timeout_ms = 1000;
     with_options.run_timeout_ms = 60000;
+    with_options.tags = "big,gpu";
+    with_options.tags_size = 7;
     with_options.after = (struct pc_submit_needs){
         .rule = PC_NEED_ALL | PC_NEED_SUCCESS, .count = 2, .tasks = needed};
     with_options.follow =

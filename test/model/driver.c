@@ -3,9 +3,9 @@
  * The real decisions, driven by lines on stdin; what they do is printed, and a "." after each
  * line. A command that is impossible now does nothing, so that any part of a history is one.
  *
- *   S session task priority retries repeat timeout run_timeout targets after follow   submit
+ *   S session task priority retries repeat timeout run_timeout targets after follow tags  submit
  *   A engine how   its first task ends: 1 well, 2 badly, 3 because the engine does not suit it
- *   U              an engine comes             L engine   one goes
+ *   U tags         an engine comes             L engine   one goes
  *   T ms           time goes by                X session task flags   abort
  *
  * Lists are separated by commas, "-" is an empty one; after and follow are rule:session.task,...
@@ -54,20 +54,29 @@ static void submit(const char *line)
 {
     uint8_t targets[4 * LIST_MAX], after_memory[PC_ACK_SIZE * LIST_MAX],
         follow_memory[PC_ACK_SIZE * LIST_MAX];
-    char target_text[200], after[400], follow[400];
+    char target_text[200], after[400], follow[400], tags[PC_TAGS_MAX + 1];
     struct pc_submit_body body = {.kind = PC_KIND_EXECUTE,
                                   .flags = PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS};
     unsigned session, sequence, repeat;
-    if (sscanf(line, "S %u %u %d %u %u %u %u %199s %399s %399s", &session, &sequence,
+    if (sscanf(line, "S %u %u %d %u %u %u %u %199s %399s %399s %127s", &session, &sequence,
                &body.priority, &body.retries, &repeat, &body.timeout_ms, &body.run_timeout_ms,
-               target_text, after, follow) != 10)
+               target_text, after, follow, tags) != 11)
         return;
     if (repeat)
         body.flags |= PC_SUBMIT_RETRY_SAME;
     read_targets(target_text, &body, targets);
     read_needs(after, &body.after, after_memory);
     read_needs(follow, &body.follow, follow_memory);
+    body.tags = tags;
+    body.tags_size = *tags == '-' ? 0 : (uint16_t)strlen(tags);
     yard_submit(&yard, client_of(session), sequence, &body);
+}
+
+static void come(const char *line)
+{
+    char tags[PC_TAGS_MAX + 1];
+    if (sscanf(line, "U %127s", tags) == 1)
+        yard_tagged_engine(&yard, *tags == '-' ? "" : tags);
 }
 
 static void run_line(const char *line)
@@ -80,7 +89,7 @@ static void run_line(const char *line)
     else if (*line == 'A' && engine && yard_running(&yard, a))
         yard_answer(&yard, a, b == 3 ? YARD_UNMET : (uint8_t)b);
     else if (*line == 'U')
-        yard_engine(&yard);
+        come(line);
     else if (*line == 'L' && engine)
         yard_lose(&yard, a, "it was lost");
     else if (*line == 'T')

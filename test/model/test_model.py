@@ -17,11 +17,17 @@ import time
 OK, BAD, UNMET = 1, 2, 3
 ALL, SUCCESS, FAILURE = 1, 2, 4
 GRACE_MS = 5000
+WANTED = ["-"] * 12 + ["a", "b", "a,b", "c"]  # tags of tasks
+TAGS = ["-"] * 4 + ["a", "b", "a,b"] * 3 + ["c"]  # and of engines
 SHORTEN_S = 30  # how long a failing history is made shorter
 
 
 class Wrong(Exception):
     """The scheduler did what it must not, or did not do what it must."""
+
+
+def tags(text):
+    return frozenset() if text == "-" else frozenset(text.split(","))
 
 
 class Task:
@@ -34,6 +40,7 @@ class Task:
         self.timeout, self.run_timeout = int(words[6]), int(words[7])
         self.targets = None if words[8] == "-" else {int(w) for w in words[8].split(",")}
         self.after, self.follow = self.needs(words[9]), self.needs(words[10])
+        self.tags = tags(words[11])
         self.avoided, self.ready_on = set(), set()
         self.end = self.engine = self.error = self.deadline = self.ready_since = None
         self.running = self.aborted = self.unmet = self.late = self.told = self.invalid = False
@@ -53,6 +60,7 @@ class Model:
     def __init__(self, scheme, hwm):
         self.scheme, self.hwm = scheme, hwm
         self.tasks, self.live, self.engines, self.killed = {}, {}, {}, set()
+        self.tags = {}  # of every engine that ever was
         self.next_id = self.now = self.step = 0
 
     # ---- what follows from what is known ----
@@ -88,7 +96,7 @@ class Model:
             return "ImpossibleDependency"
         if not (after and follow):
             return "waits"
-        right = set(self.engines)
+        right = {engine for engine in self.engines if task.tags <= self.tags[engine]}
         if task.targets is not None:
             right &= task.targets
         if task.follow[1]:
@@ -106,6 +114,8 @@ class Model:
         if task.error:
             return task.error
         if task.targets is not None or task.follow[1]:
+            return "ImpossibleDependency"
+        if task.tags and not task.timeout and not any(task.tags <= had for had in self.tags.values()):
             return "ImpossibleDependency"
         return set()
 
@@ -148,6 +158,7 @@ class Model:
                 task.deadline = self.now + task.timeout
         elif kind == "U":
             self.engines[self.next_id] = []
+            self.tags[self.next_id] = tags(words[1])
             self.next_id += 1
         elif kind == "A":
             self.answer(int(words[1]), int(words[2]), ends)
@@ -272,7 +283,7 @@ class Model:
         if other.priority > task.priority:
             raise Wrong(f"{other.key} has a higher priority than {task.key}")
         same = other.key[0] == task.key[0] and other.priority == task.priority
-        plain = all(t.targets is None and not t.follow[1] and not t.avoided for t in (task, other))
+        plain = all(t.targets is None and not (t.follow[1] or t.avoided or t.tags) for t in (task, other))
         since = self.step if task.ready_since is None else task.ready_since
         if same and plain and other.ready_since < since:
             raise Wrong(f"{other.key} waits longer than {task.key}")
@@ -319,11 +330,12 @@ def make(rng, steps):
             lines.append(
                 f"S {session} {task} {rng.choice([0, 0, 0, 5, -5])} {rng.choice([0, 0, 1, 3])} "
                 f"{rng.randint(0, 1)} {rng.choice([0, 0, 0, 500])} {rng.choice([0, 0, 0, 900])} "
-                f"{text} {make_needs(rng, session, task)} {make_needs(rng, session, task)}")
+                f"{text} {make_needs(rng, session, task)} {make_needs(rng, session, task)} "
+                f"{rng.choice(WANTED)}")
         elif dice < 0.88:
             lines.append(f"A {near} {rng.choice([1, 1, 1, 1, 2, 2, 3])}")
         elif dice < 0.905 or engines == 0:
-            lines.append("U")
+            lines.append(f"U {rng.choice(TAGS)}")
             engines += 1
         elif dice < 0.925:
             lines.append(f"L {near}")

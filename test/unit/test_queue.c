@@ -28,6 +28,17 @@ static void submit_direct(struct yard *yard, struct client *client, uint64_t seq
     yard_submit(yard, client, sequence, &body);
 }
 
+static void submit_tagged(struct yard *yard, struct client *client, uint64_t sequence,
+                          const char *tags, uint32_t timeout_ms)
+{
+    struct pc_submit_body body = plain;
+    body.flags |= PC_SUBMIT_OPTIONS;
+    body.tags = tags;
+    body.tags_size = (uint16_t)strlen(tags);
+    body.timeout_ms = timeout_ms;
+    yard_submit(yard, client, sequence, &body);
+}
+
 static void the_limit_holds(void **state)
 {
     for (unsigned hwm = 1; hwm < 4; hwm++) {
@@ -185,6 +196,83 @@ static void tasks_wait_for_the_first_engine(void **state)
     yard_close(&yard);
 }
 
+static void tags_choose_the_engine(void **state)
+{
+    struct yard yard;
+    yard_open(&yard, "leastload", 10);
+    struct client *client = yard_client(&yard, 1);
+    yard_engine(&yard);
+    yard_tagged_engine(&yard, "gpu");
+    yard_tagged_engine(&yard, "big,gpu");
+    for (uint64_t i = 1; i <= 4; i++)
+        submit_tagged(&yard, client, i, "big,gpu", 0);
+    assert_int_equal(yard_load(&yard, 2), 4);
+    submit_tagged(&yard, client, 5, "gpu", 0);
+    assert_int_equal(yard_load(&yard, 1), 1);
+    yard_submit(&yard, client, 6, &plain);
+    assert_int_equal(yard_load(&yard, 0), 1);
+    yard_close(&yard);
+}
+
+static void an_engine_that_comes_later_joins_in(void **state)
+{
+    struct yard yard;
+    yard_open(&yard, "leastload", 1);
+    struct client *client = yard_client(&yard, 1);
+    yard_tagged_engine(&yard, "gpu");
+    for (uint64_t i = 1; i <= 3; i++)
+        submit_tagged(&yard, client, i, "gpu", 0);
+    yard_engine(&yard);
+    assert_int_equal(yard_load(&yard, 1), 0);
+    yard_tagged_engine(&yard, "gpu,x");
+    assert_int_equal(yard_running(&yard, 2), 2);
+    yard_lose(&yard, 0, "gone"); /* nobody is left: what waits waits on */
+    yard_lose(&yard, 2, "gone");
+    assert_null(yard_outcome(client, 3));
+    submit_tagged(&yard, client, 4, "x", 0); /* such an engine was there */
+    assert_null(yard_outcome(client, 4));
+    yard_tagged_engine(&yard, "gpu");
+    assert_int_equal(yard_running(&yard, 3), 3);
+    yard_tagged_engine(&yard, "x");
+    assert_int_equal(yard_running(&yard, 4), 4);
+    yard_close(&yard);
+}
+
+static void tags_that_nobody_ever_had_are_impossible(void **state)
+{
+    struct yard yard;
+    static const uint32_t first = 0;
+    uint8_t target[4];
+    pc_store_u32(target, first);
+    yard_open(&yard, "leastload", 1);
+    struct client *client = yard_client(&yard, 1);
+    yard_tagged_engine(&yard, "gpu");
+    yard_tagged_engine(&yard, "big");
+    submit_tagged(&yard, client, 1, "big,gpu", 0);
+    assert_string_equal(yard_outcome(client, 1), "ImpossibleDependency");
+    submit_tagged(&yard, client, 2, "big,gpu", 100); /* with a timeout it waits that long */
+    submit_tagged(&yard, client, 3, "big,gpu", 200);
+    assert_null(yard_outcome(client, 2));
+    yard_pass(&yard, 100);
+    assert_string_equal(yard_outcome(client, 2), "TaskTimeout");
+    yard_tagged_engine(&yard, "big,gpu");
+    assert_int_equal(yard_running(&yard, 2), 3);
+    /* Of the engines that it is restricted to none has the tag, and none ever will. */
+    struct pc_submit_body body = plain;
+    body.flags |= PC_SUBMIT_OPTIONS;
+    body.targets = target;
+    body.target_count = 1;
+    body.tags = "big";
+    body.tags_size = 3;
+    body.timeout_ms = 100;
+    yard_submit(&yard, client, 4, &body);
+    assert_string_equal(yard_outcome(client, 4), "ImpossibleDependency");
+    body.tags = "gpu";
+    yard_submit(&yard, client, 5, &body);
+    assert_int_equal(yard_running(&yard, 0), 5);
+    yard_close(&yard);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +284,9 @@ int main(void)
         cmocka_unit_test(a_restricted_task_runs_where_it_may),
         cmocka_unit_test(restrictions_that_nobody_meets_end_at_once),
         cmocka_unit_test(tasks_wait_for_the_first_engine),
+        cmocka_unit_test(tags_choose_the_engine),
+        cmocka_unit_test(an_engine_that_comes_later_joins_in),
+        cmocka_unit_test(tags_that_nobody_ever_had_are_impossible),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,10 +134,16 @@ struct client *yard_client(struct yard *yard, uint64_t session)
 
 struct engine *yard_engine(struct yard *yard)
 {
+    return yard_tagged_engine(yard, "");
+}
+
+struct engine *yard_tagged_engine(struct yard *yard, const char *tags)
+{
     struct engine *engine = pc_xcalloc(1, sizeof(*engine));
     engine->sched = &yard->sched;
     engine->id = yard->next_id++;
     engine->state = ENGINE_UP;
+    snprintf(engine->tags, sizeof(engine->tags), "%s", tags);
     pc_buf_init(&engine->acks, 0);
     HASH_ADD(hh_id, yard->sched.engines_by_id, id, sizeof(engine->id), engine);
     queue_engine_up(engine);
@@ -254,4 +260,5 @@ void yard_close(struct yard *yard)
     groups_fini(s);
     timeouts_fini(s);
     past_fini(s);
+    tagsets_fini(s);
 }

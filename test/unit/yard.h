@@ -29,6 +29,7 @@ void yard_open(struct yard *yard, const char *scheme, unsigned hwm);
 void yard_close(struct yard *yard);
 struct client *yard_client(struct yard *yard, uint64_t session);
 struct engine *yard_engine(struct yard *yard);
+struct engine *yard_tagged_engine(struct yard *yard, const char *tags);
 /* It dies. */
 void yard_lose(struct yard *yard, uint32_t id, const char *why);
 /* The oldest task that this engine has and has not answered; 0: none. */

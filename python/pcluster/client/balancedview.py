@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Deque, FrozenSet, Iterable, Iterator, List, Optional, Tuple, Union
 
 from .. import _client, error
 from ..dependency import Dependency, packed
@@ -47,6 +48,21 @@ def _whole(name: str, value: int, low: int, high: int) -> int:
     return value
 
 
+_TAG = re.compile(r"[A-Za-z0-9_.:=-]+")
+
+
+def _tags(value: Union[None, str, Iterable[str]]) -> FrozenSet[str]:
+    if value is None:
+        return frozenset()
+    names = frozenset([value] if isinstance(value, str) else value)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a tag is a str, not {type(name).__name__}")
+        if not _TAG.fullmatch(name):
+            raise ValueError(f"{name!r} is not a tag: letters, digits and _ . : = - are possible")
+    return names
+
+
 class LoadBalancedView(View):
     """A view that runs each call on one engine, chosen by the scheduler.
 
@@ -59,12 +75,15 @@ class LoadBalancedView(View):
         retries: how often a failed task is tried again, each time on another engine
         retry_same: it may also be tried again where it failed, when no other engine is left
         priority: tasks with a higher one go first
+        tags: a task runs only on an engine that was started with all of these (`--tag`); a str, or
+            several. When no engine ever had them it fails with ImpossibleDependency, or with a
+            timeout waits for one that long
 
     `after` and `follow` take a msg_id, an AsyncResult, several of them, a Dependency, or None.
     """
 
     _flag_names = View._flag_names + (
-        "follow", "after", "timeout", "run_timeout", "retries", "retry_same", "priority",
+        "follow", "after", "timeout", "run_timeout", "retries", "retry_same", "priority", "tags",
     )
     _balanced = True
 
@@ -77,12 +96,14 @@ class LoadBalancedView(View):
         self._retries = 0
         self._retry_same = False
         self._priority = 0
+        self._tags: FrozenSet[str] = frozenset()
 
     def _set_options(self) -> None:
         """What goes with each task; None while all flags have their defaults."""
         options = (
             self._priority, self._retries, self._retry_same, _milliseconds(self._timeout),
-            _milliseconds(self._run_timeout), packed(self._after), packed(self._follow),
+            _milliseconds(self._run_timeout), ",".join(sorted(self._tags)), packed(self._after),
+            packed(self._follow),
         )
         self._options = options if any(options) else None
 
@@ -161,6 +182,16 @@ class LoadBalancedView(View):
     @priority.setter
     def priority(self, value: int) -> None:
         self._priority = _whole("priority", value, -_INT_MAX, _INT_MAX)
+        self._set_options()
+
+    @property
+    def tags(self) -> FrozenSet[str]:
+        """What an engine must have been started with to run a task; empty: nothing."""
+        return self._tags
+
+    @tags.setter
+    def tags(self, value: Union[None, str, Iterable[str]]) -> None:
+        self._tags = _tags(value)
         self._set_options()
 
     def map(  # type: ignore[override]

@@ -18,13 +18,15 @@ Targets = Union[None, int, str, slice, Sequence[int]]
 class Engine:
     """What a client knows about one engine."""
 
-    __slots__ = ("id", "pid", "host", "python", "uuid")
+    __slots__ = ("id", "pid", "host", "python", "uuid", "tags")
 
-    def __init__(self, row: Tuple[int, int, str, str, str]) -> None:
-        self.id, self.pid, self.host, self.python, self.uuid = row
+    def __init__(self, row: Tuple[int, int, str, str, str, str]) -> None:
+        self.id, self.pid, self.host, self.python, self.uuid, tags = row
+        self.tags: FrozenSet[str] = frozenset(tags.split(",")) if tags else frozenset()
 
     def __repr__(self) -> str:
-        return f"<Engine {self.id} on {self.host}, pid {self.pid}, Python {self.python}>"
+        tags = f", tags {', '.join(sorted(self.tags))}" if self.tags else ""
+        return f"<Engine {self.id} on {self.host}, pid {self.pid}, Python {self.python}{tags}>"
 
 
 class Engines(Connection):
@@ -80,7 +82,7 @@ class Engines(Connection):
 
     @property
     def engines(self) -> List[Engine]:
-        """The engines that are there now: id, pid, host, python, uuid."""
+        """The engines that are there now: id, pid, host, python, uuid, tags."""
         self._refresh()
         return [self._engines[number] for number in self._ids]
 
