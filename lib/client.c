@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/proto.h"
+
+#define CLOSE_LIMIT_MS 1000
+#define CLOSE_SLICE_MS 100
 
 const char *pc_version(void)
 {
@@ -157,13 +161,25 @@ static void drop_ended(struct pc_client *client)
         pc_call_unref(call);
 }
 
+/* What lingers was submitted: it must not be lost because the system is slow to take it. */
+static void write_last(struct pc_client *client)
+{
+    int64_t deadline = pc_clock_ms() + CLOSE_LIMIT_MS;
+    while (pc_client_write_out(client) == 0 && client->lingers && pc_clock_ms() < deadline) {
+        struct pollfd polled = {.fd = client->sock.fd, .events = POLLOUT};
+        pc_client_poll(client, &polled, 1, CLOSE_SLICE_MS);
+        if (client->lost.code != PC_OK)
+            return;
+    }
+}
+
 static void end_connection(struct pc_client *client)
 {
     if (client->lost.code == PC_OK) {
         struct pc_msg *msg = pc_msg_with_body(PC_MSG_GOODBYE, "{}", 2);
         pc_client_send_acks(client);
         if (msg && pc_wire_send(&client->sock.wire, msg) == 0)
-            pc_client_write_out(client);
+            write_last(client);
         pc_msg_unref(msg);
     }
     pc_client_lose(client, PC_E_CLOSED, "the client was closed");

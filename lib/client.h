@@ -54,6 +54,8 @@ struct pc_client {
     bool background_reads;  /* the reader is a thread in pc_next_ended */
     bool background_sleeps; /* it waits without a limit: signal `ended` to rouse it */
     bool is_woken;
+    _Atomic bool lingers; /* submissions are queued that nobody is sending */
+    int64_t written_us;   /* when something was written last */
     int polling;          /* threads in poll() on the socket, without the lock */
     int waiting;          /* threads waiting on `filed` */
     int wants_reading;    /* of those, the ones the background thread makes room for */

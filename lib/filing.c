@@ -44,6 +44,7 @@ void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *tex
     if (client->lost.code != PC_OK)
         return;
     pc_err_set(&client->lost, code, "%s", text);
+    client->lingers = false;
     struct pc_msg *failure =
         pc_failure_new(code == PC_E_CLOSED ? "ClientClosed" : "ConnectionLost", text);
     struct pc_result_body body = {.status = PC_STATUS_FAILED, .completed_us = pc_wall_us()};
@@ -201,8 +202,11 @@ int pc_client_write_out(struct pc_client *client)
 {
     struct pc_err err;
     int all = pc_sock_flush(&client->sock, MSG_DONTWAIT, &err);
-    if (all >= 0)
+    client->written_us = pc_clock_us();
+    if (all >= 0) {
+        client->lingers = all == 0 && client->lingers;
         return all;
+    }
     if (err.code == PC_E_INTERRUPTED)
         return 0;
     while (client->lost.code == PC_OK && pc_client_take_in(client) > 0)

@@ -196,7 +196,8 @@ struct pc_request {
     const struct pc_task_options *options; /* NULL: none */
     const struct pc_bytes *parts;
     size_t part_count;
-    bool will_wait; /* the caller waits for it at once: don't rouse a thread in pc_next_ended */
+    bool will_wait;  /* the caller waits for it at once: don't rouse a thread in pc_next_ended */
+    bool may_linger; /* a small one that follows closely on another may go with the next write */
 };
 
 #define PC_RUN_SILENT 0x01 /* EXECUTE: don't send the value of the last expression back */
@@ -208,9 +209,17 @@ struct pc_request {
  * taken every byte. It waits while the window for submissions is used up, and receives meanwhile;
  * PC_E_INTERRUPTED is possible only there, and then nothing was sent. (A signal that comes later,
  * in the middle of a large part, makes it copy what is left and return.)
+ *
+ * With `may_linger` a small request that comes within 100 us of the last write is copied and waits
+ * for company: it is written with a later submission, by whatever waits for something, by
+ * pc_client_flush or pc_client_close. A thousand submissions in a row then take a few writes.
  */
 PC_PUBLIC int pc_submit(struct pc_client *client, const struct pc_request *request,
                         struct pc_call **calls, struct pc_err *err);
+/* Whether something waits for company. Takes no lock. */
+PC_PUBLIC bool pc_client_lingers(const struct pc_client *client);
+/* Writes it unless that has just happened; never waits. For who goes on to do something else. */
+PC_PUBLIC void pc_client_flush(struct pc_client *client);
 
 PC_PUBLIC struct pc_call *pc_call_ref(struct pc_call *call);
 PC_PUBLIC void pc_call_unref(struct pc_call *call); /* NULL is fine */

@@ -10,6 +10,9 @@
 #include "lib/clock.h"
 #include "lib/proto.h"
 
+#define LINGER_US    100         /* since the last write: so close it may wait for company ... */
+#define LINGER_BYTES (32 * 1024) /* ... until so much has come together */
+#define LINGER_ONE   4096        /* larger requests don't wait */
 #define SEND_SLICE_MS                                                                              \
     100 /* while another thread reads, look so often whether it lost the connection */
 
@@ -44,9 +47,11 @@ int pc_client_send_all(struct pc_client *client)
         }
         if (client->lost.code != PC_OK)
             return -1;
-        /* A signal: its handler must run soon. Whoever reads next sends the rest. */
-        if (pc_wire_settle(&client->sock.wire) == 0)
+        /* A signal: its handler must run soon. Whoever comes next sends the rest. */
+        if (pc_wire_settle(&client->sock.wire) == 0) {
+            client->lingers = true;
             return 0;
+        }
     }
 }
 
@@ -183,6 +188,15 @@ int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t coun
     return client->lost.code == PC_OK ? 0 : pc_client_lost_error(client, err);
 }
 
+/* A lone submission never waits; of those in a rush each write takes many. */
+static bool may_linger(const struct pc_client *client, const struct pc_request *request,
+                       const struct pc_msg *msg)
+{
+    return request->may_linger && !request->will_wait && pc_msg_wire_size(msg) <= LINGER_ONE &&
+           pc_wire_queued(&client->sock.wire) <= LINGER_BYTES &&
+           pc_clock_us() - client->written_us < LINGER_US;
+}
+
 int pc_submit(struct pc_client *client, const struct pc_request *request, struct pc_call **calls,
               struct pc_err *err)
 {
@@ -204,6 +218,8 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
     client->is_sending = true;
     if (pc_wire_send(&client->sock.wire, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
+    else if (may_linger(client, request, msg))
+        client->lingers = true;
     else
         pc_client_send_all(client);
     client->is_sending = false;
@@ -216,4 +232,18 @@ out:
     pc_client_leave(client);
     pc_msg_unref(msg);
     return result;
+}
+
+bool pc_client_lingers(const struct pc_client *client)
+{
+    return atomic_load_explicit(&client->lingers, memory_order_relaxed);
+}
+
+void pc_client_flush(struct pc_client *client)
+{
+    if (pc_client_enter(client, NULL))
+        return;
+    if (client->lingers && pc_clock_us() - client->written_us >= LINGER_US)
+        pc_client_write_out(client);
+    pc_client_leave(client);
 }

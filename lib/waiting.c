@@ -98,6 +98,8 @@ int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc
 /* Waits until something may have changed. The lock is held on entry and return. */
 int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err)
 {
+    if (client->lingers)
+        pc_client_write_out(client);
     if (client->lost.code != PC_OK)
         return pc_client_lost_error(client, err);
     if (!client->is_reading)
@@ -214,6 +216,8 @@ static void wait_ended(struct pc_client *client, int64_t deadline_ms, int slice_
 static int background_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err)
 {
     int64_t now = pc_clock_ms();
+    if (client->lingers && pc_client_write_out(client) < 0)
+        return 0;
     if (!client->pending) {
         wait_ended(client, deadline_ms, -1);
     } else if (client->is_reading || client->wants_reading) {

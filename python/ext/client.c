@@ -103,6 +103,8 @@ static void release(struct client_object *client)
     delist(client);
     client->handle = NULL;
     PyThreadState *thread = PyEval_SaveThread();
+    if (client->forks == forks)
+        sender_stop(&client->sender);
     pc_client_close(handle);
     PyEval_RestoreThread(thread);
 }
@@ -209,6 +211,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     client->inside = 0;
     client->is_closing = false;
     client->forks = forks;
+    sender_init(&client->sender, handle);
     enlist(client);
     client->announced = PyDict_New();
     PyObject_GC_Track(client);
@@ -278,6 +281,8 @@ static int submit(struct client_object *client, const struct pc_request *request
     do {
         PyThreadState *thread = PyEval_SaveThread();
         failed = pc_submit(client->handle, request, handles, err);
+        if (pc_client_lingers(client->handle))
+            sender_rouse(&client->sender);
         PyEval_RestoreThread(thread);
     } while (failed && may_go_on(client, err));
     return failed;

@@ -12,6 +12,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <pthread.h>
+
 #include <pcluster.h>
 
 struct module_state {
@@ -23,6 +25,16 @@ struct module_state {
     PyObject *empty;  /* (), for calls with keywords only */
 };
 
+/* Writes what submissions left behind when nobody else does: see pc_submit. Its thread is started
+ * when there is something for the first time. */
+struct sender {
+    struct pc_client *handle;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t roused;
+    bool has_thread, is_asleep, is_stopping;
+};
+
 struct client_object {
     PyObject ob_base;
     struct pc_client *handle;    /* NULL once closed */
@@ -32,6 +44,7 @@ struct client_object {
     struct client_object **link; /* what points to us in the list of open clients, or NULL ... */
     struct client_object *next;  /* ... and the one after us there */
     bool is_closing;
+    struct sender sender;
 };
 
 struct call_object {
@@ -73,6 +86,12 @@ struct ext_request {
  * will_wait, options. */
 int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t count);
 void request_fini(struct ext_request *request);
+
+void sender_init(struct sender *sender, struct pc_client *handle);
+/* After a submission, without the interpreter lock. */
+void sender_rouse(struct sender *sender);
+/* Ends its thread. Not in a forked child. */
+void sender_stop(struct sender *sender);
 
 /* Once per process: makes clients notice a fork. */
 int client_watch_forks(void);

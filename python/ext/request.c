@@ -147,6 +147,7 @@ int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t 
     request->request.is_balanced = is_balanced;
     request->request.flags = (uint8_t)flags;
     request->request.will_wait = will_wait;
+    request->request.may_linger = true;
     request->is_single |= is_balanced;
     if (args[4] != Py_None) {
         request->label = PyUnicode_AsUTF8String(args[4]);

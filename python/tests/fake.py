@@ -135,6 +135,7 @@ class Connection:
     def submit(self, sequence, body, parts):
         kind, flags, run_flags, _, count = struct.unpack_from("<BBBBI", body)
         targets = struct.unpack_from(f"<{count}I", body, 8)
+        self.controller.submissions.append((count, [len(part) for part in parts]))
         (size,) = struct.unpack_from("<H", body, 8 + 4 * count)
         label = body[10 + 4 * count:10 + 4 * count + size].decode()
         self.controller.options.append(body[10 + 4 * count + size:])
@@ -158,6 +159,7 @@ class Controller:
         self.acknowledged = 0
         self.orders = []
         self.options = []
+        self.submissions = []  # (number of targets, sizes of the parts)
         self.aborted = set()
         self.connections = []
         self.tasks = queue.Queue()

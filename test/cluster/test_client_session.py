@@ -253,6 +253,14 @@ def test_background_reads_while_nobody_waits(client):
 # ---- what is sent -----------------------------------------------------------------------------
 
 
+def test_a_rush_of_submissions_leaves_by_itself(client, tmp_path):
+    view = client.load_balanced_view()
+    for number in range(100):
+        view.apply_async(os.mkdir, str(tmp_path / str(number)))
+    # From here on the client is left alone.
+    wait_until(lambda: len(os.listdir(tmp_path)) == 100, "all tasks to run")
+
+
 def test_functions_of_main(shared, tmp_path):
     """Closures, recursion, decorators, classes and pushed names, from a script."""
     out = run_script("""

@@ -85,7 +85,8 @@ static struct pc_call *submit(struct crowd *crowd, const void *data, size_t size
                                  .target_count = 1,
                                  .parts = &part,
                                  .part_count = 1,
-                                 .will_wait = will_wait};
+                                 .will_wait = will_wait,
+                                 .may_linger = true};
     while (pc_submit(crowd->client, &request, &call, &err))
         if (err.code != PC_E_INTERRUPTED)
             abort();

@@ -8,12 +8,13 @@ from .executor import ViewExecutor
 from .map import Map, RoundRobinMap
 from .metadata import Metadata
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
-from .view import DirectView, LazyMapIterator, LoadBalancedView, View
+from .view import BroadcastView, DirectView, LazyMapIterator, LoadBalancedView, View
 
 __all__ = [
     "AsyncHubResult",
     "AsyncMapResult",
     "AsyncResult",
+    "BroadcastView",
     "Client",
     "DirectView",
     "Engine",

@@ -15,7 +15,7 @@ from .tasks import Job, Tasks
 
 if TYPE_CHECKING:
     from .executor import ViewExecutor
-    from .view import DirectView, LoadBalancedView
+    from .view import BroadcastView, DirectView, LoadBalancedView
 
 __all__ = ["Client", "Engine", "Job", "Targets"]
 
@@ -129,6 +129,25 @@ class Client(Tasks, Questions):
             ids = self._choose(targets)
             chosen = [ids] if isinstance(ids, int) else list(ids)
         view = LoadBalancedView(self, chosen)
+        return view.set_flags(**flags)
+
+    def broadcast_view(
+        self, targets: Targets = "all", is_coalescing: bool = False, **flags: Any
+    ) -> "BroadcastView":
+        """A view for calls on very many engines, which are those that there are now.
+
+        Args:
+            targets: as for direct_view; the result is a single value if and only if it is an int
+            is_coalescing: accepted, see BroadcastView
+            flags: block, track, label
+
+        Raises:
+            NoEnginesRegistered: there is none
+        """
+        from .view import BroadcastView
+
+        chosen = self._choose(targets)
+        view = BroadcastView(self, list(chosen) if isinstance(chosen, tuple) else chosen, is_coalescing)
         return view.set_flags(**flags)
 
     def executor(self, targets: Targets = None) -> "ViewExecutor":
