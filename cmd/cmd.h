@@ -25,6 +25,7 @@ int cmd_controller(int argc, char **argv);
 int cmd_engine(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_list(int argc, char **argv);
+int cmd_abort(int argc, char **argv);
 int cmd_sched(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_version(int argc, char **argv);

@@ -180,6 +180,8 @@ int client_query(struct sched *s, struct client *client, struct pc_msg *msg, str
     const char *query = pc_json_str_or(json, "query", "");
     if (strcmp(query, "sched") == 0) {
         world_reply(client, msg, settings_answer(s, json));
+    } else if (strcmp(query, "abort") == 0) {
+        world_reply(client, msg, abort_answer(s, client, json));
     } else {
         pass_on(s, client, msg, strcmp(query, "shutdown") == 0);
     }

@@ -229,6 +229,8 @@ int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg
 int client_ack(struct sched *sched, struct client *client, struct pc_msg *msg, struct pc_err *err);
 int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
+/* The query `abort`. */
+pc_json *abort_answer(struct sched *sched, struct client *client, const pc_json *query);
 int client_query(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
 void client_drained(struct sched *sched, struct client *client);

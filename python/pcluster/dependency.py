@@ -23,7 +23,8 @@ def _msg_ids(value: Any) -> Iterable[str]:
         raise TypeError(f"a dependency is a msg_id or an AsyncResult, not {type(value).__name__}")
 
 
-def _numbers(name: str) -> Tuple[int, int]:
+def numbers_of(name: str) -> Tuple[int, int]:
+    """Session and number of a msg_id. ValueError: it is none."""
     found = _MSG_ID.fullmatch(name)
     if not found or int(found[2]) >= 1 << 64:
         raise ValueError(f"{name!r} is no msg_id")
@@ -100,14 +101,14 @@ class Dependency(Set[str]):
         except TypeError as error:
             raise ValueError(f"{value!r} is no dependency: {error}") from None
         for name in made:
-            _numbers(name)
+            numbers_of(name)
         return made
 
     def _packed(self) -> Packed:
         rule = _client.NEED_ALL if self.all else 0
         rule |= _client.NEED_SUCCESS if self.success else 0
         rule |= _client.NEED_FAILURE if self.failure else 0
-        return rule, tuple(_numbers(name) for name in self)
+        return rule, tuple(numbers_of(name) for name in self)
 
 
 def packed(value: Optional[Union[Dependency, Any]]) -> Optional[Packed]:

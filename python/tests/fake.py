@@ -110,6 +110,7 @@ class Connection:
         if kind == SUBMIT:
             self.submit(sequence, body, parts)
         elif kind == QUERY:
+            c.asked.append(json.loads(body))
             answer = c.answers.get(json.loads(body)["query"], {"ok": False, "error": "no such query"})
             self.send(REPLY, json.dumps(answer).encode(), session=self.session, sequence=sequence)
         elif kind == RESULT_ACK:
@@ -159,6 +160,7 @@ class Controller:
         self.acknowledged = 0
         self.orders = []
         self.options = []
+        self.asked = []
         self.submissions = []  # (number of targets, sizes of the parts)
         self.aborted = set()
         self.connections = []

@@ -74,6 +74,35 @@ def test_a_cancelled_one_as_a_future(controller, held):
     assert seen == [result] and seen[0].cancelled()
 
 
+def test_by_label_and_of_others(controller, client):
+    controller.answers["abort"] = {"ok": True, "ended": 0, "passed_on": 0, "unknown": 0}
+    client.abort(label="night")
+    client.cancel(label="night", anybody=True, interrupt=True)
+    foreign = ["00000000000000ff_1", "00000000000000ff_2"]
+    client.abort(foreign)
+    client.cancel(foreign[0], interrupt=True)
+    assert controller.asked == [
+        {"query": "abort", "label": "night", "anybody": False, "interrupt": False},
+        {"query": "abort", "label": "night", "anybody": True, "interrupt": True},
+        {"query": "abort", "tasks": foreign, "interrupt": False},
+        {"query": "abort", "tasks": foreign[:1], "interrupt": True},
+    ]
+    with pytest.raises(TypeError, match="not both"):
+        client.abort(foreign, label="night")
+    with pytest.raises(ValueError, match="no msg_id"):
+        client.abort("night")
+
+
+def test_cancel_with_interrupt(controller, held):
+    result = held.load_balanced_view().apply_async(abs, -1)
+    held.cancel(result, interrupt=True)
+    assert controller.orders[-1] == (3, {1})
+    held.cancel(interrupt=True)
+    assert controller.orders[-1] == (3, {1})
+    controller.release()
+    result.wait()
+
+
 def test_interrupt(controller, client):
     client.interrupt([0, 2])
     client.interrupt(1)

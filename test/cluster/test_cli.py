@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-COMMANDS = ["start", "stop", "status", "list", "exec", "sched", "controller", "engine", "version"]
+COMMANDS = ["start", "stop", "status", "list", "exec", "abort", "sched", "controller", "engine", "version"]
 
 
 def test_help_lists_every_command(home):

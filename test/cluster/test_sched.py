@@ -81,6 +81,12 @@ def client(start):
         yield c
 
 
+@pytest.fixture
+def shared_file(client):
+    """The connection file of that client."""
+    return client.info["file"]
+
+
 @by_value
 def nap(seconds):
     import time
@@ -123,6 +129,36 @@ def test_in_flight_ones_are_aborted_too(client):
         with pytest.raises(pcluster.TaskAborted):
             call.get(30)
         assert call.cancelled() and not call.stdout
+
+
+def test_by_label_from_outside(client, shared_file, home):
+    view = client.load_balanced_view().set_flags(label="night")
+    first = view.apply_async(nap, 1000)
+    rest = [view.apply_async(nap, 1000) for _ in range(5)]
+    with view.temp_flags(label="day"):
+        other = view.apply_async(nap, 0)
+    wait_begun(first)
+    with pcluster.Client(shared_file) as stranger:
+        stranger.abort(rest[0].msg_ids)
+        with pytest.raises(pcluster.TaskAborted):
+            rest[0].get(30)
+        stranger.abort(label="night")  # it has none of its own
+        assert not rest[1].wait(0.05)
+    done = home.run("abort", "--label", "night", "--interrupt")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "aborted: 4 tasks that waited; interrupted: 1 that engines have\n"
+    with pytest.raises(pcluster.RemoteError, match="KeyboardInterrupt"):
+        first.get(30)
+    for result in rest:
+        with pytest.raises(pcluster.TaskAborted):
+            result.get(30)
+    assert other.get(30) == 0
+    done = home.run("abort", rest[0].msg_ids[0])
+    assert "1 have ended already, or never were\n" in done.stdout
+    done = home.run("abort", "night")
+    assert done.returncode == 1 and "'night' is no id of a task" in done.stderr
+    for args in [], ["--all", "--label", "x"]:
+        assert home.run("abort", *args).returncode == 2
 
 
 def test_interrupts_hit_nobody_else(client):

@@ -259,7 +259,7 @@ class View:
     ) -> None:
         """Client.abort(); None: everything that this view has sent and that has not ended."""
         if jobs is not None:
-            self.client._abort_jobs(as_list(jobs), lambda: self.history)
+            self.client._end_early(jobs, lambda: self.history, None, False, False)
             return
         own = self._own_numbers()
         raw = self.client._raw

@@ -9,12 +9,15 @@ from concurrent.futures import Future
 from typing import Any, Callable, Deque, Iterable, List, Optional, Set, Union
 
 from .. import _client
+from ..dependency import numbers_of
 from .asyncresult import AsyncResult
 from .engines import Engines, Targets
 from .metadata import msg_id
 
 Job = Union[int, str, "Future[Any]"]
 
+#: Names of tasks in one query.
+_NAMES_MAX = 10_000
 #: Stretches of consecutive task numbers that a client remembers.
 _LOG_MAX = 10_000
 
@@ -108,29 +111,76 @@ class Tasks(Engines):
         jobs: Union[None, Job, Iterable[Job]] = None,
         targets: Targets = None,
         block: Optional[bool] = None,
+        *,
+        label: Optional[str] = None,
+        anybody: bool = False,
     ) -> None:
         """Take back tasks that have not begun: they end with TaskAborted. Those that run go on.
 
         Args:
-            jobs: AsyncResult, msg_id, index in `history`, or several of them; None: everything
-                outstanding of this client
+            jobs: AsyncResult, msg_id (also of another client), index in `history`, or several of
+                them; None: everything outstanding of this client
             targets: accepted; tasks are found wherever they are
             block: accepted; the request has been taken when this returns
-        """
-        if jobs is None:
-            self._raw.abort(self._raw.outstanding(), 0)
-        else:
-            self._abort_jobs(as_list(jobs), self._log_ids)
+            label: instead of `jobs`: the tasks with this label
+            anybody: with `label`: those of all clients
 
-    def _abort_jobs(self, jobs: List[Job], history: Callable[[], List[str]]) -> None:
-        calls = [call for job in jobs if isinstance(job, AsyncResult) for call in job._calls]
-        names = {job if isinstance(job, str) else history()[job] for job in jobs if isinstance(job, (int, str))}
-        for job in jobs:
+        Raises:
+            TypeError: something is no job, or both `jobs` and `label` are given
+            ValueError: a str is no msg_id
+        """
+        self._end_early(jobs, self._log_ids, label, anybody, False)
+
+    def cancel(
+        self,
+        jobs: Union[None, Job, Iterable[Job]] = None,
+        *,
+        label: Optional[str] = None,
+        anybody: bool = False,
+        interrupt: bool = False,
+    ) -> None:
+        """Like abort(), and with `interrupt` also raise KeyboardInterrupt in those that run.
+
+        Args:
+            jobs: as for abort()
+            label: as for abort()
+            anybody: as for abort()
+            interrupt: an engine where that does not end the task within some seconds is ended
+        """
+        self._end_early(jobs, self._log_ids, label, anybody, interrupt)
+
+    def _end_early(
+        self,
+        jobs: Union[None, Job, Iterable[Job]],
+        history: Callable[[], List[str]],
+        label: Optional[str],
+        anybody: bool,
+        interrupt: bool,
+    ) -> None:
+        flags = _client.ABORT_INTERRUPT | _client.ABORT_KILL if interrupt else 0
+        if label is not None:
+            if jobs is not None:
+                raise TypeError("either jobs or a label, not both")
+            self._ask({"query": "abort", "label": label, "anybody": anybody, "interrupt": interrupt})
+            return
+        if jobs is None:
+            self._raw.abort(self._raw.outstanding(), flags)
+            return
+        listed = as_list(jobs)
+        calls = [call for job in listed if isinstance(job, AsyncResult) for call in job._calls]
+        names = {job if isinstance(job, str) else history()[job] for job in listed if isinstance(job, (int, str))}
+        for job in listed:
             if not isinstance(job, (AsyncResult, int, str)):
                 raise TypeError(f"can't abort {job!r}")
+        own = int(self.session, 16)
+        others = sorted(name for name in names if numbers_of(name)[0] != own)
         if names:
             calls += [call for call in self._raw.outstanding() if msg_id(call) in names]
-        self._raw.abort(tuple(calls), 0)
+        if calls:
+            self._raw.abort(tuple(calls), flags)
+        for start in range(0, len(others), _NAMES_MAX):
+            some = others[start : start + _NAMES_MAX]
+            self._ask({"query": "abort", "tasks": some, "interrupt": interrupt})
 
     def interrupt(self, targets: Targets = "all") -> None:
         """Raise KeyboardInterrupt in what runs now on engines, whoever sent it. What waits there
