@@ -3,6 +3,7 @@
 #include "lib/client.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "lib/clock.h"
 
@@ -27,10 +28,8 @@ struct pc_call *pc_call_ref(struct pc_call *call)
     return call;
 }
 
-void pc_call_unref(struct pc_call *call)
+void pc_call_free(struct pc_call *call)
 {
-    if (!call || atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
-        return;
     pc_msg_unref(call->result);
     for (int i = 0; i < 2; i++) {
         if (call->output[i])
@@ -41,13 +40,37 @@ void pc_call_unref(struct pc_call *call)
     free(call);
 }
 
-/* The table of pending calls owns one reference to each. */
+static bool was_last(struct pc_call *call)
+{
+    return atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1;
+}
+
+void pc_call_drop(struct pc_call *call)
+{
+    if (was_last(call) && pc_client_release(call->client, call))
+        pc_call_free(call);
+}
+
+void pc_call_unref(struct pc_call *call)
+{
+    if (!call || !was_last(call))
+        return;
+    bool is_free = true;
+    if (pc_client_enter(call->client, NULL) == 0) { /* in a forked child the table is given up */
+        struct pc_client *client = call->client;
+        is_free = pc_client_release(client, call);
+        pc_client_leave(client);
+    }
+    if (is_free)
+        pc_call_free(call);
+}
+
 static void forget(struct pc_client *client, struct pc_call *call)
 {
-    HASH_DEL(client->calls, call);
+    DL_DELETE(client->pending_first, call);
     client->pending--;
     client->pending_bytes -= call->bytes;
-    pc_call_unref(call);
+    pc_call_drop(call);
 }
 
 void pc_client_announce(struct pc_client *client, struct pc_call *call)
@@ -76,6 +99,13 @@ void pc_client_end_call(struct pc_client *client, struct pc_call *call, struct p
 
 /* ---- what became of a call -------------------------------------------------------------- */
 
+/* The one thing that changes in a call by looking at it. */
+static void mark_read(const struct pc_call *call)
+{
+    struct pc_call *c = (struct pc_call *)(uintptr_t)call;
+    atomic_store_explicit(&c->is_read, true, memory_order_relaxed);
+}
+
 uint64_t pc_call_session(const struct pc_call *call)
 {
     return call->client->session;
@@ -96,6 +126,8 @@ int pc_call_result(const struct pc_call *call, struct pc_result *result)
     enum pc_status status = pc_call_status(call);
     if (status == PC_STATUS_PENDING)
         return -1;
+    if (!call->result || !call->result->head.part_count)
+        mark_read(call);
     *result = (struct pc_result){
         .status = status,
         .engine_id = call->engine_id,
@@ -113,13 +145,14 @@ int pc_call_part(const struct pc_call *call, size_t index, void **data, size_t *
     if (pc_call_status(call) == PC_STATUS_PENDING || !call->result ||
         index >= call->result->head.part_count)
         return -1;
+    mark_read(call);
     *data = call->result->parts[index].data;
     *size = call->result->parts[index].size;
     return 0;
 }
 
-static int read_output(struct pc_call *call, enum pc_stream stream, bool take, char **data,
-                       size_t *size)
+static int read_output(struct pc_call *call, enum pc_stream stream, uint64_t *since, bool take,
+                       char **data, size_t *size)
 {
     *data = NULL;
     *size = 0;
@@ -127,7 +160,7 @@ static int read_output(struct pc_call *call, enum pc_stream stream, bool take, c
         return -1;
     struct pc_capture *capture = call->output[stream];
     if (capture) {
-        *data = pc_capture_text(capture, size);
+        *data = pc_capture_since(capture, since, size);
         if (take)
             pc_capture_fini(capture);
     }
@@ -137,12 +170,20 @@ static int read_output(struct pc_call *call, enum pc_stream stream, bool take, c
 
 int pc_call_output(struct pc_call *call, enum pc_stream stream, char **data, size_t *size)
 {
-    return read_output(call, stream, false, data, size);
+    uint64_t since = 0;
+    return read_output(call, stream, &since, false, data, size);
+}
+
+int pc_call_output_since(struct pc_call *call, enum pc_stream stream, uint64_t *since, char **data,
+                         size_t *size)
+{
+    return read_output(call, stream, since, false, data, size);
 }
 
 int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data, size_t *size)
 {
-    return read_output(call, stream, true, data, size);
+    uint64_t since = 0;
+    return read_output(call, stream, &since, true, data, size);
 }
 
 /* ---- announcing ------------------------------------------------------------------------- */

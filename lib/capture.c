@@ -59,30 +59,51 @@ void pc_capture_add(struct pc_capture *capture, const void *data, size_t size)
     }
 }
 
-char *pc_capture_text(const struct pc_capture *capture, size_t *size)
+/* Bytes of a piece of `size` bytes that begins at `begin` which come after `from`. */
+static size_t left_of(uint64_t begin, uint64_t size, uint64_t from)
+{
+    if (from <= begin)
+        return (size_t)size;
+    return from < begin + size ? (size_t)(begin + size - from) : 0;
+}
+
+char *pc_capture_since(const struct pc_capture *capture, uint64_t *since, size_t *size)
 {
     char mark[96];
     int mark_size = 0;
+    uint64_t tail_begin = capture->head.size + capture->dropped;
+    uint64_t end = tail_begin + capture->tail.size;
+    uint64_t from = *since <= end ? *since : 0;
+    size_t head = left_of(0, capture->head.size, from);
+    size_t dropped = left_of(capture->head.size, capture->dropped, from);
+    size_t tail = left_of(tail_begin, capture->tail.size, from);
+    *since = end;
     *size = 0;
-    if (!capture->head.size)
+    if (from == end)
         return NULL;
-    if (capture->dropped)
-        mark_size = snprintf(mark, sizeof(mark), "\n[... %llu bytes of output left out ...]\n",
-                             (unsigned long long)capture->dropped);
-    char *text = malloc(capture->head.size + (size_t)mark_size + capture->tail.size + 1);
+    if (dropped)
+        mark_size =
+            snprintf(mark, sizeof(mark), "\n[... %zu bytes of output left out ...]\n", dropped);
+    char *text = malloc(head + (size_t)mark_size + tail + 1);
     if (!text)
         return NULL;
-    char *end = text;
-    size_t older = capture->tail.size - capture->tail_start;
-    end = (char *)memcpy(end, capture->head.data, capture->head.size) + capture->head.size;
-    end = (char *)memcpy(end, mark, (size_t)mark_size) + mark_size;
-    if (capture->tail.size) {
-        memcpy(end, capture->tail.data + capture->tail_start, older);
-        end += older;
-        memcpy(end, capture->tail.data, capture->tail_start);
-        end += capture->tail_start;
+    char *to = text;
+    if (head)
+        to = (char *)memcpy(to, capture->head.data + capture->head.size - head, head) + head;
+    to = (char *)memcpy(to, mark, (size_t)mark_size) + mark_size;
+    for (size_t i = capture->tail.size - tail; i < capture->tail.size;) { /* around the ring */
+        size_t at = (capture->tail_start + i) % capture->tail.size;
+        size_t n = capture->tail.size - (at > i ? at : i);
+        to = (char *)memcpy(to, capture->tail.data + at, n) + n;
+        i += n;
     }
-    *end = '\0';
-    *size = (size_t)(end - text);
+    *to = '\0';
+    *size = (size_t)(to - text);
     return text;
+}
+
+char *pc_capture_text(const struct pc_capture *capture, size_t *size)
+{
+    uint64_t since = 0;
+    return pc_capture_since(capture, &since, size);
 }

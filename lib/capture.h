@@ -25,6 +25,8 @@ void pc_capture_fini(struct pc_capture *capture);
 /* Out of memory counts as dropped. */
 void pc_capture_add(struct pc_capture *capture, const void *data, size_t size);
 /* A copy for the caller to free(); NULL when empty (*size is 0) or out of memory. */
+/* The same for what came after the first *since bytes; *since becomes the number of all so far. */
+char *pc_capture_since(const struct pc_capture *capture, uint64_t *since, size_t *size);
 char *pc_capture_text(const struct pc_capture *capture, size_t *size);
 
 #endif

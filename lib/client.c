@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "lib/clock.h"
 #include "lib/proto.h"
@@ -33,7 +34,7 @@ size_t pc_client_pending(const struct pc_client *client)
 int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls, size_t *count,
                           struct pc_err *err)
 {
-    struct pc_call *call, *next, **list;
+    struct pc_call *call, **list;
     size_t n = 0;
     if (pc_client_enter(client, err))
         return -1;
@@ -41,7 +42,7 @@ int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls, siz
         ;
     list = malloc((client->pending + 1) * sizeof(struct pc_call *));
     if (list) {
-        HASH_ITER (hh, client->calls, call, next) /* in the order of submission */
+        DL_FOREACH (client->pending_first, call)
             list[n++] = pc_call_ref(call);
     }
     pc_client_leave(client);
@@ -158,7 +159,7 @@ static void drop_ended(struct pc_client *client)
 {
     struct pc_call *call;
     while ((call = pc_client_take_ended(client)) != NULL)
-        pc_call_unref(call);
+        pc_call_drop(call);
 }
 
 /* What lingers was submitted: it must not be lost because the system is slow to take it. */
@@ -203,6 +204,7 @@ void pc_client_close(struct pc_client *client)
     if (client->pid == getpid()) {
         pthread_mutex_lock(&client->lock);
         end_connection(client);
+        pc_client_drop_kept(client);
         drop_ended(client);
         pthread_mutex_unlock(&client->lock);
     } else {

@@ -20,13 +20,16 @@
 
 struct pc_call {
     uint64_t sequence;
-    UT_hash_handle hh; /* in client.calls while pending */
+    UT_hash_handle hh;           /* in client.calls as long as it lives */
+    struct pc_call *prev, *next; /* in client.pending_first, then perhaps in client.kept_first */
     struct pc_client *client;
     _Atomic uint32_t refs;
     _Atomic int status; /* enum pc_status; everything below is final when it is not PENDING */
     uint32_t engine_id;
     bool is_announced;
-    uint64_t bytes; /* of the submission, counted in the window */
+    bool is_kept, is_pinned; /* see keep.c; guarded by the lock */
+    _Atomic bool is_read;    /* somebody has looked at the result */
+    uint64_t bytes;          /* of the submission, counted in the window */
     int64_t submitted_us, received_us;
     struct pc_result_body times;
     struct pc_msg *result;
@@ -62,9 +65,13 @@ struct pc_client {
     int64_t read_ms;      /* when a thread that waits for its call last read */
     uint64_t filed_count; /* messages so far */
 
-    uint64_t session, sequence; /* the next call's number */
-    struct pc_call *calls;      /* pending, by sequence; owns a reference to each */
-    size_t pending;
+    uint64_t session, sequence;    /* the next call's number */
+    struct pc_call *calls;         /* all that live, by sequence; see keep.c */
+    struct pc_call *pending_first; /* in the order of submission; owns a reference to each */
+    struct pc_call *kept_first;    /* likewise; the oldest first */
+    size_t pending, kept_count;
+    uint64_t kept_bytes;
+    bool keeps_results;
     uint64_t pending_bytes, window_bytes;
     size_t window_count;
     struct pc_buf acks; /* of results received and not yet acknowledged */
@@ -97,6 +104,16 @@ struct pc_call *pc_call_new(struct pc_client *client, uint64_t sequence, uint64_
 void pc_client_end_call(struct pc_client *client, struct pc_call *call, struct pc_msg *result,
                         const struct pc_result_body *body);
 void pc_client_announce(struct pc_client *client, struct pc_call *call);
+/* pc_call_unref for who has the lock. */
+void pc_call_drop(struct pc_call *call);
+/* Of a call that is in no table. */
+void pc_call_free(struct pc_call *call);
+
+/* keep.c */
+/* Nobody holds this call any more. True: it is the caller's to free; false: it is kept. */
+bool pc_client_release(struct pc_client *client, struct pc_call *call);
+/* Gives up all that are kept; from now on none is. */
+void pc_client_drop_kept(struct pc_client *client);
 
 /* filing.c */
 void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *text);

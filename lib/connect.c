@@ -194,6 +194,7 @@ int pc_client_open(struct pc_client **out, const struct pc_connect *how, struct 
         pc_client_unref(client);
         return -1;
     }
+    client->keeps_results = how->keeps_results;
     *out = client;
     return 0;
 }

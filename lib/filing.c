@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <utlist.h>
 
 #include "lib/clock.h"
 #include "lib/proto.h"
@@ -48,9 +49,8 @@ void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *tex
     struct pc_msg *failure =
         pc_failure_new(code == PC_E_CLOSED ? "ClientClosed" : "ConnectionLost", text);
     struct pc_result_body body = {.status = PC_STATUS_FAILED, .completed_us = pc_wall_us()};
-    HASH_ITER (hh, client->calls, call, next) {
+    DL_FOREACH_SAFE (client->pending_first, call, next)
         pc_client_end_call(client, call, failure ? pc_msg_ref(failure) : NULL, &body);
-    }
     pc_msg_unref(failure);
     if (client->polling) /* the last one to leave its poll closes it */
         shutdown(client->sock.fd, SHUT_RDWR);
@@ -89,13 +89,20 @@ void pc_client_send_acks(struct pc_client *client)
     }
 }
 
+/* The call that a message is about; NULL when it has ended. */
+static struct pc_call *pending_call(struct pc_client *client, const struct pc_msg *msg)
+{
+    struct pc_call *call;
+    HASH_FIND(hh, client->calls, &msg->head.sequence, sizeof(uint64_t), call);
+    return call && pc_call_status(call) == PC_STATUS_PENDING ? call : NULL;
+}
+
 static int file_result(struct pc_client *client, struct pc_msg *msg, struct pc_err *err)
 {
     struct pc_result_body body;
-    struct pc_call *call;
     if (pc_result_decode(msg, &body, err))
         return -1;
-    HASH_FIND(hh, client->calls, &msg->head.sequence, sizeof(uint64_t), call);
+    struct pc_call *call = pending_call(client, msg);
     pc_buf_put_u64(&client->acks, msg->head.session);
     pc_buf_put_u64(&client->acks, msg->head.sequence);
     client->acked_bytes += msg->parts_bytes;
@@ -110,11 +117,10 @@ static int file_result(struct pc_client *client, struct pc_msg *msg, struct pc_e
 
 static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_err *err)
 {
-    struct pc_call *call;
     uint8_t stream;
     if (pc_stream_decode(msg, &stream, err))
         return -1;
-    HASH_FIND(hh, client->calls, &msg->head.sequence, sizeof(uint64_t), call);
+    struct pc_call *call = pending_call(client, msg);
     if (!call)
         return 0; /* printed after its task had ended */
     if (!call->output[stream]) {

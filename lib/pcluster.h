@@ -85,6 +85,7 @@ struct pc_connect {
     int timeout_ms;          /* for the whole connect; 0: 10000 */
     enum pc_transport transport;
     const char *python; /* "3.11" when the caller sends pickled functions, else NULL */
+    bool keeps_results; /* see pc_client_find */
 };
 
 /* Connects and authenticates. *client is the caller's to close. -1 with PC_E_INTERRUPTED when a
@@ -262,6 +263,10 @@ enum pc_stream { PC_STREAM_STDOUT = 0, PC_STREAM_STDERR = 1 };
  * nothing. *data is NULL when there is none. -1 in a forked child. */
 PC_PUBLIC int pc_call_output(struct pc_call *call, enum pc_stream stream, char **data,
                              size_t *size);
+/* Only what came after the first *since bytes, which becomes the number of all so far: for who
+ * follows the output and leaves it there. */
+PC_PUBLIC int pc_call_output_since(struct pc_call *call, enum pc_stream stream, uint64_t *since,
+                                   char **data, size_t *size);
 PC_PUBLIC int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data,
                                   size_t *size);
 
@@ -291,6 +296,22 @@ PC_PUBLIC size_t pc_client_pending(const struct pc_client *client);
 PC_PUBLIC int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls,
                                     size_t *count, struct pc_err *err);
 PC_PUBLIC void pc_calls_free(struct pc_call **calls); /* the array only, not the references */
+
+/* ---- finding calls again ------------------------------------------------------------------ */
+
+/*
+ * The call with this number, with a reference for the caller; NULL when it is not known. Known is
+ * what is pending, and what somebody holds. A client that was opened with keeps_results holds what
+ * has ended and was dropped before anybody looked at its result or error: the latest 10,000 of
+ * them, and no more than 64 MiB.
+ */
+PC_PUBLIC struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence);
+/* The known calls that have ended, by rising number, as pc_client_outstanding does it. */
+PC_PUBLIC int pc_client_ended(struct pc_client *client, struct pc_call ***calls, size_t *count,
+                              struct pc_err *err);
+/* It is to be kept although somebody looks at it, or not to be kept in any case. */
+PC_PUBLIC void pc_call_pin(struct pc_call *call);
+PC_PUBLIC void pc_call_forget(struct pc_call *call);
 
 /* ---- ending calls early ----------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "lib/clock.h"
 #include "lib/proto.h"
@@ -164,13 +165,14 @@ static int register_calls(struct pc_client *client, struct pc_call **calls, size
         calls[i] = pc_call_new(client, client->sequence + i, i == 0 ? bytes : 0);
         if (!calls[i]) {
             while (i-- > 0)
-                pc_call_unref(calls[i]);
+                pc_call_free(calls[i]);
             return pc_err_set(err, PC_E_MEMORY, "out of memory");
         }
     }
     for (size_t i = 0; i < count; i++) {
         pc_call_ref(calls[i]); /* not in the macro: it evaluates its argument often */
         HASH_ADD(hh, client->calls, sequence, sizeof(uint64_t), calls[i]);
+        DL_APPEND(client->pending_first, calls[i]);
         client->pending_bytes += calls[i]->bytes;
     }
     client->pending += count;

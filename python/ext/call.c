@@ -228,6 +228,39 @@ static PyObject *call_take_output(PyObject *self, PyObject *stream)
     return output(self, stream, pc_call_take_output);
 }
 
+static PyObject *call_output_since(PyObject *self, PyObject *args)
+{
+    struct call_object *call = (struct call_object *)self;
+    int stream;
+    unsigned long long given;
+    if (!PyArg_ParseTuple(args, "iK", &stream, &given))
+        return NULL;
+    if (stream != PC_STREAM_STDOUT && stream != PC_STREAM_STDERR) {
+        PyErr_SetString(PyExc_ValueError, "no such stream");
+        return NULL;
+    }
+    uint64_t since = given;
+    char *data = NULL;
+    size_t size = 0;
+    if (pc_call_output_since(call->handle, (enum pc_stream)stream, &since, &data, &size) != 0)
+        return PyErr_NoMemory();
+    PyObject *answer = Py_BuildValue("(y#K)", data ? data : "", (Py_ssize_t)size, since);
+    free(data);
+    return answer;
+}
+
+static PyObject *call_pin(PyObject *self, PyObject *unused)
+{
+    pc_call_pin(((struct call_object *)self)->handle);
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_forget(PyObject *self, PyObject *unused)
+{
+    pc_call_forget(((struct call_object *)self)->handle);
+    Py_RETURN_NONE;
+}
+
 static PyObject *call_get_status(PyObject *self, void *unused)
 {
     return PyLong_FromLong(pc_call_status(((struct call_object *)self)->handle));
@@ -276,6 +309,10 @@ static PyMethodDef call_methods[] = {
     {"load", call_load, METH_NOARGS, "The unpickled value of a call that ended well."},
     {"output", call_output, METH_O, "Text that the call has written to a stream so far."},
     {"take_output", call_take_output, METH_O, "Like output(), and remove it."},
+    {"output_since", call_output_since, METH_VARARGS,
+     "output_since(stream, n): (what was written after the first n bytes, how many that makes)."},
+    {"pin", call_pin, METH_NOARGS, "Keep the result findable although somebody looks at it."},
+    {"forget", call_forget, METH_NOARGS, "Don't keep the result findable."},
     {NULL, NULL, 0, NULL},
 };
 

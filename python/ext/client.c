@@ -177,7 +177,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     static const char *const names[] = {"file",        "json",       "profile",
                                         "profile_dir", "cluster_id", "timeout_ms",
                                         "transport",   "python",     NULL};
-    struct pc_connect how = {.timeout_ms = 10000};
+    struct pc_connect how = {.timeout_ms = 10000, .keeps_results = true};
     int transport = PC_TRANSPORT_ANY;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$zzzzziiz", (char **)(uintptr_t)names,
                                      &how.file, &how.json, &how.profile, &how.profile_dir,
@@ -563,7 +563,9 @@ static PyObject *client_engines(PyObject *self, PyObject *unused)
     return list;
 }
 
-static PyObject *client_outstanding(PyObject *self, PyObject *unused)
+/* What pc_client_outstanding or pc_client_ended lists. */
+static PyObject *list_calls(PyObject *self, int (*list)(struct pc_client *, struct pc_call ***,
+                                                        size_t *, struct pc_err *))
 {
     struct client_object *client = (struct client_object *)self;
     struct pc_err err = {.code = PC_OK};
@@ -574,7 +576,7 @@ static PyObject *client_outstanding(PyObject *self, PyObject *unused)
     if (enter(client) != 0)
         return NULL;
     PyThreadState *thread = PyEval_SaveThread();
-    failed = pc_client_outstanding(client->handle, &handles, &count, &err);
+    failed = list(client->handle, &handles, &count, &err);
     PyEval_RestoreThread(thread);
     if (failed) {
         fail(client, &err);
@@ -584,6 +586,27 @@ static PyObject *client_outstanding(PyObject *self, PyObject *unused)
     }
     leave(client);
     return calls;
+}
+
+static PyObject *client_outstanding(PyObject *self, PyObject *unused)
+{
+    return list_calls(self, pc_client_outstanding);
+}
+
+static PyObject *client_ended(PyObject *self, PyObject *unused)
+{
+    return list_calls(self, pc_client_ended);
+}
+
+static PyObject *client_find(PyObject *self, PyObject *number)
+{
+    struct client_object *client = (struct client_object *)self;
+    unsigned long long sequence = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred() || enter(client) != 0)
+        return NULL;
+    struct pc_call *handle = pc_client_find(client->handle, sequence);
+    leave(client);
+    return handle ? call_wrap(ext_state(self), handle) : Py_NewRef(Py_None);
 }
 
 static PyObject *client_check(PyObject *self, PyObject *unused)
@@ -650,6 +673,9 @@ static PyMethodDef client_methods[] = {
     {"dispatch", client_dispatch, METH_O, "Take in what arrives, waiting up to the seconds."},
     {"outstanding", client_outstanding, METH_NOARGS,
      "The calls that have not ended, as a tuple of new Calls."},
+    {"ended", client_ended, METH_NOARGS,
+     "The known calls that have ended, as a tuple of new Calls."},
+    {"find", client_find, METH_O, "A new Call for the one with this number; None: not known."},
     {"query", client_query, METH_VARARGS, "query(json, seconds=None): the reply, as JSON text."},
     {"abort", (PyCFunction)(void (*)(void))client_abort, METH_FASTCALL,
      "abort(calls, flags): end calls early; ABORT_* say what becomes of those that run."},

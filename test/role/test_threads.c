@@ -60,7 +60,8 @@ static void crowd_open(struct crowd *crowd, enum pc_transport transport)
     stage_engine(&crowd->stage, &crowd->engine, PC_TRANSPORT_UNIX);
     assert_int_equal(pthread_create(&crowd->echo, NULL, echo_main, &crowd->engine), 0);
     char *text = pc_connfile_print(&crowd->stage.client);
-    struct pc_connect how = {.json = text, .transport = transport, .timeout_ms = STAGE_LIMIT_MS};
+    struct pc_connect how = {
+        .json = text, .transport = transport, .timeout_ms = STAGE_LIMIT_MS, .keeps_results = true};
     if (pc_client_open(&crowd->client, &how, &err))
         fail_msg("%s", err.text);
     free(text);
@@ -101,6 +102,18 @@ static void wait_for(struct crowd *crowd, struct pc_call *call)
             abort();
 }
 
+/* What one thread holds, and what another may be giving back at this moment. */
+static void find_again(struct crowd *crowd, struct pc_call *call)
+{
+    uint64_t sequence = pc_call_sequence(call);
+    struct pc_call *found = pc_client_find(crowd->client, sequence);
+    struct pc_call *other = pc_client_find(crowd->client, sequence - 1);
+    if (found != call || (other && pc_call_sequence(other) != sequence - 1))
+        abort();
+    pc_call_unref(found);
+    pc_call_unref(other);
+}
+
 static void *caller_main(void *arg)
 {
     struct crowd *crowd = arg;
@@ -120,6 +133,7 @@ static void *caller_main(void *arg)
                 memcmp(data, bytes, size) != 0)
                 abort();
         }
+        find_again(crowd, call);
         pc_call_unref(call);
     }
     free(bytes);
@@ -197,6 +211,67 @@ static void losing_the_controller_ends_everybody(void **state)
     pc_client_close(crowd.client);
     fake_engine_close(&crowd.engine);
     stage_close(&crowd.stage);
+}
+
+/* Dropped unread it can be found again, until somebody has looked or said that nobody will. */
+static void an_unread_result_is_kept(void **state)
+{
+    struct crowd crowd;
+    struct pc_call **known;
+    struct pc_err err;
+    void *data;
+    size_t size, count;
+    crowd_open(&crowd, PC_TRANSPORT_UNIX);
+    struct pc_call *call = submit(&crowd, "x", 1, true);
+    uint64_t sequence = pc_call_sequence(call);
+    wait_for(&crowd, call);
+    pc_call_unref(call);
+    assert_int_equal(pc_client_ended(crowd.client, &known, &count, &err), 0);
+    assert_int_equal(count, 1);
+    pc_call_unref(known[0]);
+    pc_calls_free(known);
+    for (int i = 0; i < 2; i++) { /* finding it is not yet looking at it */
+        call = pc_client_find(crowd.client, sequence);
+        assert_non_null(call);
+        pc_call_pin(call);
+        assert_int_equal(pc_call_part(call, 0, &data, &size), 0);
+        pc_call_unref(call);
+    }
+    call = pc_client_find(crowd.client, sequence);
+    pc_call_forget(call);
+    pc_call_unref(call);
+    assert_null(pc_client_find(crowd.client, sequence));
+    call = submit(&crowd, "x", 1, true);
+    wait_for(&crowd, call);
+    assert_int_equal(pc_call_part(call, 0, &data, &size), 0);
+    pc_call_unref(call);
+    assert_null(pc_client_find(crowd.client, sequence + 1));
+    pc_call_unref(submit(&crowd, "x", 1, true)); /* what is kept goes with the client */
+    crowd_close(&crowd);
+}
+
+/* So many results of so many bytes that the oldest have to go. */
+static void what_is_kept_is_bounded(void **state)
+{
+    struct crowd crowd;
+    struct pc_call **known;
+    struct pc_err err;
+    size_t count, size = 8 * 1024 * 1024;
+    char *bytes = calloc(1, size);
+    crowd_open(&crowd, PC_TRANSPORT_UNIX);
+    for (int i = 0; i < 12; i++) {
+        struct pc_call *call = submit(&crowd, bytes, size, true);
+        wait_for(&crowd, call);
+        pc_call_unref(call);
+    }
+    assert_int_equal(pc_client_ended(crowd.client, &known, &count, &err), 0);
+    assert_int_equal(count, 7); /* 64 MiB are less than 8 of them with what belongs to each */
+    assert_int_equal(pc_call_sequence(known[6]), 12);
+    for (size_t i = 0; i < count; i++)
+        pc_call_unref(known[i]);
+    pc_calls_free(known);
+    free(bytes);
+    crowd_close(&crowd);
 }
 
 /* A child of a fork may only drop what it inherited; the parent's connection goes on working. */
@@ -314,6 +389,8 @@ int main(void)
         cmocka_unit_test(threads_share_a_client),
         cmocka_unit_test(large_parts_in_both_directions_do_not_block),
         cmocka_unit_test(losing_the_controller_ends_everybody),
+        cmocka_unit_test(an_unread_result_is_kept),
+        cmocka_unit_test(what_is_kept_is_bounded),
         cmocka_unit_test(a_forked_child_is_told_so),
         cmocka_unit_test(a_forked_child_does_not_hold_the_connection),
     };

@@ -73,11 +73,72 @@ static void long_output_keeps_its_ends(void **state)
     check_ends(7 * PC_CAPTURE_HALF + 3, 3 * PC_CAPTURE_HALF + 17);
 }
 
+/* A follower that looks now and then has in the end what the whole text has. */
+static void following_gives_the_same_text(void **state)
+{
+    struct pc_capture capture;
+    uint64_t since = 0;
+    size_t size, total = 0;
+    char *followed = malloc(6 * PC_CAPTURE_HALF);
+    pc_capture_init(&capture);
+    assert_null(pc_capture_since(&capture, &since, &size));
+    for (size_t piece = 1; piece < PC_CAPTURE_HALF; piece *= 3) {
+        char *bytes = malloc(piece);
+        memset(bytes, 'a' + (int)(piece % 23), piece);
+        pc_capture_add(&capture, bytes, piece);
+        free(bytes);
+        char *text = pc_capture_since(&capture, &since, &size);
+        memcpy(followed + total, text, size);
+        total += size;
+        free(text);
+    }
+    assert_int_equal(since, total);
+    char *text = pc_capture_text(&capture, &size);
+    assert_int_equal(size, total);
+    assert_memory_equal(text, followed, total);
+    free(text);
+    pc_capture_fini(&capture);
+    free(followed);
+}
+
+/* One that comes late is told how much it has missed, and has the end. */
+static void following_behind_a_gap(void **state)
+{
+    struct pc_capture capture;
+    size_t size, total = 5 * PC_CAPTURE_HALF + 17;
+    char mark[80];
+    pc_capture_init(&capture);
+    add_stream(&capture, total, 1000);
+    size_t missed = snprintf(mark, sizeof(mark), "\n[... %u bytes of output left out ...]\n",
+                             2 * PC_CAPTURE_HALF + 17);
+    uint64_t since = 2 * PC_CAPTURE_HALF; /* in the gap, which ends where the last MiB begins */
+    char *text = pc_capture_since(&capture, &since, &size);
+    assert_int_equal(size, missed + PC_CAPTURE_HALF);
+    assert_memory_equal(text, mark, missed);
+    for (size_t i = 1; i <= PC_CAPTURE_HALF; i++)
+        assert_int_equal(text[size - i], byte_at(total - i));
+    free(text);
+    since = total - 5; /* in the ring */
+    text = pc_capture_since(&capture, &since, &size);
+    assert_int_equal(size, 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(text[i], byte_at(total - 5 + i));
+    free(text);
+    assert_null(pc_capture_since(&capture, &since, &size));
+    since = total + 1; /* of another text */
+    text = pc_capture_since(&capture, &since, &size);
+    assert_int_equal(text[0], byte_at(0));
+    free(text);
+    pc_capture_fini(&capture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_output_comes_back_whole),
         cmocka_unit_test(long_output_keeps_its_ends),
+        cmocka_unit_test(following_gives_the_same_text),
+        cmocka_unit_test(following_behind_a_gap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

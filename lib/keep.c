@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which calls a client still knows. client.calls has, by number, every call that somebody holds;
+ * it owns none of them. A pending call is held by client.pending_first; one that ended and that
+ * its last holder dropped unread may be held by client.kept_first, within limits: the oldest go.
+ * All of it is guarded by the client's lock.
+ */
+#include "lib/client.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+#define KEEP_COUNT 10000
+#define KEEP_BYTES ((uint64_t)64 * 1024 * 1024)
+
+static uint64_t cost_of(const struct pc_call *call)
+{
+    uint64_t bytes = sizeof(*call) + (call->result ? call->result->parts_bytes : 0);
+    for (int i = 0; i < 2; i++)
+        if (call->output[i])
+            bytes += call->output[i]->head.size + call->output[i]->tail.size;
+    return bytes;
+}
+
+/* A reference that nobody else can take any more is none: such a call is being given back. */
+static bool try_ref(struct pc_call *call)
+{
+    uint32_t refs = atomic_load_explicit(&call->refs, memory_order_relaxed);
+    while (refs > 0)
+        if (atomic_compare_exchange_weak_explicit(&call->refs, &refs, refs + 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+/* Takes it out of those that are kept; its reference is the caller's now. */
+static void take_kept(struct pc_client *client, struct pc_call *call)
+{
+    DL_DELETE(client->kept_first, call);
+    call->is_kept = false;
+    client->kept_count--;
+    client->kept_bytes -= call->bytes;
+}
+
+static void drop_kept(struct pc_client *client, struct pc_call *call)
+{
+    take_kept(client, call);
+    call->is_pinned = false;
+    atomic_store_explicit(&call->is_read, true, memory_order_relaxed);
+    pc_call_drop(call);
+}
+
+/* Keeps a call that nobody holds any more, if it may be asked for. */
+static bool keep(struct pc_client *client, struct pc_call *call)
+{
+    uint64_t bytes = cost_of(call);
+    bool is_read = atomic_load_explicit(&call->is_read, memory_order_relaxed);
+    if (!client->keeps_results || pc_call_status(call) == PC_STATUS_PENDING ||
+        (is_read && !call->is_pinned) || bytes > KEEP_BYTES)
+        return false;
+    atomic_store_explicit(&call->refs, 1, memory_order_relaxed);
+    DL_APPEND(client->kept_first, call);
+    call->is_kept = true;
+    client->kept_count++;
+    client->kept_bytes += call->bytes = bytes; /* its submission is of no interest any more */
+    while (client->kept_count > KEEP_COUNT || client->kept_bytes > KEEP_BYTES)
+        drop_kept(client, client->kept_first);
+    return true;
+}
+
+bool pc_client_release(struct pc_client *client, struct pc_call *call)
+{
+    if (keep(client, call))
+        return false;
+    HASH_DEL(client->calls, call);
+    return true;
+}
+
+void pc_client_drop_kept(struct pc_client *client)
+{
+    client->keeps_results = false;
+    while (client->kept_first)
+        drop_kept(client, client->kept_first);
+}
+
+/* ---- for users -------------------------------------------------------------------------- */
+
+struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence)
+{
+    struct pc_call *call;
+    if (pc_client_enter(client, NULL))
+        return NULL;
+    HASH_FIND(hh, client->calls, &sequence, sizeof(uint64_t), call);
+    if (call && call->is_kept)
+        take_kept(client, call);
+    else if (call && !try_ref(call))
+        call = NULL;
+    pc_client_leave(client);
+    return call;
+}
+
+int pc_client_ended(struct pc_client *client, struct pc_call ***calls, size_t *count,
+                    struct pc_err *err)
+{
+    struct pc_call *call, *next, **list;
+    size_t n = 0;
+    if (pc_client_enter(client, err))
+        return -1;
+    list = malloc((HASH_COUNT(client->calls) + 1) * sizeof(struct pc_call *));
+    if (list) {
+        HASH_ITER (hh, client->calls, call, next) /* in the order of submission */
+            if (pc_call_status(call) != PC_STATUS_PENDING && try_ref(call))
+                list[n++] = call;
+    }
+    pc_client_leave(client);
+    if (!list)
+        return pc_err_set(err, PC_E_MEMORY, "out of memory");
+    *calls = list;
+    *count = n;
+    return 0;
+}
+
+void pc_call_pin(struct pc_call *call)
+{
+    if (pc_client_enter(call->client, NULL))
+        return;
+    call->is_pinned = true;
+    pc_client_leave(call->client);
+}
+
+void pc_call_forget(struct pc_call *call)
+{
+    struct pc_client *client = call->client;
+    if (pc_client_enter(client, NULL))
+        return;
+    call->is_pinned = false;
+    atomic_store_explicit(&call->is_read, true, memory_order_relaxed);
+    if (call->is_kept)
+        drop_kept(client, call); /* the caller has a reference of its own */
+    pc_client_leave(client);
+}
