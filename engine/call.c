@@ -5,20 +5,28 @@
 #include <string.h>
 
 #include "engine/pack.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/proto_task.h"
 
-#define KEPT_COUNT_MAX 256
-#define KEPT_BYTES_MAX ((size_t)8 << 20)
-#define KEPT_ONE_MAX   ((size_t)256 << 10)
+/* What the engine keeps with a function that it knows by name. */
+struct held {
+    struct pc_msg *msg; /* FUNCTION */
+    PyObject *loaded;   /* (callable, pairs of carried globals), when one serves several calls */
+};
 
 static PyObject *load_callable, *merge; /* of pcluster_load */
 static PyObject *namespace;             /* of __main__ */
 static PyObject *no_arguments;
+static struct pc_known known;
 
-/* Pickle (bytes) -> (callable, pairs of carried globals), least recently used first. */
-static PyObject *kept;
-static size_t kept_bytes;
-/* The entry that was used last: most often the next one, too. Borrowed from `kept`. */
-static PyObject *last_key, *last_entry;
+static void drop_held(void *data)
+{
+    struct held *held = data;
+    Py_XDECREF(held->loaded);
+    pc_msg_unref(held->msg);
+    free(held);
+}
 
 void eng_call_init(void)
 {
@@ -26,71 +34,35 @@ void eng_call_init(void)
     merge = eng_py_ours("pcluster_load", "merge");
     namespace = eng_py_ours("pcluster_load", "namespace");
     no_arguments = PyTuple_New(0);
-    kept = PyDict_New();
-    if (!kept || !no_arguments)
+    known.drop = drop_held;
+    if (!no_arguments)
         abort();
 }
 
-/* ---- callables that are kept ------------------------------------------------------------ */
+/* ---- functions that are known by name ---------------------------------------------------- */
 
-void eng_call_clear(void)
+int eng_call_learn(struct pc_msg *msg, struct pc_err *err)
 {
-    last_key = last_entry = NULL;
-    kept_bytes = 0;
-    PyDict_Clear(kept);
-}
-
-static int drop(PyObject *key)
-{
-    if (key == last_key)
-        last_key = last_entry = NULL;
-    kept_bytes -= (size_t)PyBytes_GET_SIZE(key);
-    return PyDict_DelItem(kept, key);
-}
-
-static int keep(PyObject *key, PyObject *entry)
-{
-    size_t size = (size_t)PyBytes_GET_SIZE(key);
-    if (size > KEPT_ONE_MAX)
-        return 0;
-    while (PyDict_GET_SIZE(kept) >= KEPT_COUNT_MAX || kept_bytes + size > KEPT_BYTES_MAX) {
-        Py_ssize_t position = 0;
-        PyObject *oldest, *value;
-        if (!PyDict_Next(kept, &position, &oldest, &value))
-            break;
-        Py_INCREF(oldest);
-        int failed = drop(oldest);
-        Py_DECREF(oldest);
-        if (failed)
-            return -1;
-    }
-    if (PyDict_SetItem(kept, key, entry) < 0)
+    if (pc_function_decode(msg, &known, err))
         return -1;
-    kept_bytes += size;
+    struct held *held = pc_xcalloc(1, sizeof(*held));
+    held->msg = pc_msg_ref(msg);
+    if (!pc_known_add(&known, msg->body, msg->parts_bytes, held))
+        pc_fatal(1, "out of memory");
     return 0;
 }
 
-/* Looks at the last one first: comparing is cheaper than hashing. Borrowed. */
-static PyObject *find_kept(const struct pc_part *part, PyObject **key)
+int eng_call_use(const uint8_t *name, struct pc_err *err)
 {
-    if (last_key && (size_t)PyBytes_GET_SIZE(last_key) == part->size &&
-        memcmp(PyBytes_AS_STRING(last_key), part->data, part->size) == 0)
-        return last_entry;
-    *key = PyBytes_FromStringAndSize((const char *)part->data, (Py_ssize_t)part->size);
-    if (!*key)
-        return NULL;
-    PyObject *entry = PyDict_GetItemWithError(kept, *key);
-    if (!entry)
-        return NULL;
-    /* To the end of the order. */
-    Py_INCREF(entry);
-    int failed = drop(*key) < 0 || keep(*key, entry) < 0;
-    Py_DECREF(entry);
-    if (failed)
-        return NULL;
-    last_key = *key; /* `kept` has it */
-    last_entry = entry;
-    return entry;
+    if (pc_known_use(&known, name))
+        return 0;
+    return pc_err_set(err, PC_E_PROTOCOL, "RUN names a function that was not sent");
+}
+
+void eng_call_clear(void)
+{
+    for (size_t i = 0; i < known.count; i++)
+        Py_CLEAR(((struct held *)known.functions[i].data)->loaded);
 }
 
 /* A function that was called in between may have carried the same names with other values. */
@@ -107,32 +79,34 @@ static int refresh_globals(PyObject *pairs)
     return 0;
 }
 
-/* A new reference. */
-static PyObject *load(PyObject *key)
+/* A new reference to what load_callable() says. */
+static PyObject *load(const struct pc_part *part)
 {
-    PyObject *loaded = PyObject_CallOneArg(load_callable, key), *entry = NULL, *callable = NULL;
-    if (!loaded)
-        return NULL;
-    bool may_keep = PyTuple_GET_ITEM(loaded, 2) == Py_True;
-    if (!may_keep || ((entry = PyTuple_GetSlice(loaded, 0, 2)) && keep(key, entry) == 0))
-        callable = Py_NewRef(PyTuple_GET_ITEM(loaded, 0));
-    Py_XDECREF(entry);
-    Py_DECREF(loaded);
-    return callable;
+    PyObject *data =
+        PyMemoryView_FromMemory((char *)part->data, (Py_ssize_t)part->size, PyBUF_READ);
+    PyObject *loaded = data ? PyObject_CallOneArg(load_callable, data) : NULL;
+    Py_XDECREF(data);
+    return loaded;
 }
 
-static PyObject *get_callable(const struct pc_part *part)
+/* Of a function that is known by name. */
+static PyObject *get_known(const uint8_t *name)
 {
-    PyObject *key = NULL, *callable = NULL;
-    PyObject *entry = find_kept(part, &key);
-    if (entry) {
-        callable = Py_NewRef(PyTuple_GET_ITEM(entry, 0));
-        if (refresh_globals(PyTuple_GET_ITEM(entry, 1)) < 0)
+    struct held *held = pc_known_find(&known, name)->data;
+    PyObject *callable = NULL;
+    if (held->loaded) {
+        callable = Py_NewRef(PyTuple_GET_ITEM(held->loaded, 0));
+        if (refresh_globals(PyTuple_GET_ITEM(held->loaded, 1)) < 0)
             Py_CLEAR(callable);
-    } else if (key && !PyErr_Occurred()) {
-        callable = load(key);
+        return callable;
     }
-    Py_XDECREF(key);
+    PyObject *loaded = load(&held->msg->parts[0]);
+    if (!loaded)
+        return NULL;
+    callable = Py_NewRef(PyTuple_GET_ITEM(loaded, 0));
+    if (PyTuple_GET_ITEM(loaded, 2) == Py_True)
+        held->loaded = Py_NewRef(loaded);
+    Py_DECREF(loaded);
     return callable;
 }
 
@@ -156,16 +130,17 @@ static PyObject *call_with(PyObject *callable, PyObject *arguments)
     return PyObject_Call(callable, PyTuple_GET_ITEM(arguments, 0), PyTuple_GET_ITEM(arguments, 1));
 }
 
-PyObject *eng_call(struct pc_msg *run)
+PyObject *eng_call(struct pc_msg *run, const uint8_t *name)
 {
-    PyObject *callable = get_callable(&run->parts[0]);
+    PyObject *callable = name ? get_known(name) : eng_unpack_alone(&run->parts[0]);
+    uint16_t rest = name ? 0 : 1;
     if (!callable)
         return NULL;
     PyObject *value = NULL;
-    if (has_no_arguments(&run->parts[1])) {
+    if (has_no_arguments(&run->parts[rest])) {
         value = PyObject_Call(callable, no_arguments, NULL);
     } else {
-        PyObject *arguments = eng_unpack(run, 1);
+        PyObject *arguments = eng_unpack(run, rest);
         if (arguments) {
             value = call_with(callable, arguments);
             Py_DECREF(arguments);

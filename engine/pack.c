@@ -87,27 +87,39 @@ static PyObject *list_buffers(struct pc_msg *msg, uint16_t first)
     return list;
 }
 
-PyObject *eng_unpack(struct pc_msg *msg, uint16_t index)
+/* Only functions by value need our loader, and they name the module that packed them. */
+static bool is_plain(const struct pc_part *part)
 {
     static const char by_value[] = "cloudpickle";
-    const struct pc_part *part = &msg->parts[index];
+    return !memmem(part->data, part->size, by_value, sizeof(by_value) - 1);
+}
+
+static PyObject *unpack(const struct pc_part *part, PyObject *buffers)
+{
     PyObject *data =
         PyMemoryView_FromMemory((char *)part->data, (Py_ssize_t)part->size, PyBUF_READ);
-    PyObject *buffers = data ? list_buffers(msg, index + 1) : NULL;
-    PyObject *value = NULL;
-    if (buffers) {
-        /* Only functions by value need our loader, and they name the module that packed them. */
-        bool is_plain = !memmem(part->data, part->size, by_value, sizeof(by_value) - 1);
-        PyObject *arguments[] = {data, buffers};
-        if (is_plain && PyList_GET_SIZE(buffers) == 0)
-            value = PyObject_CallOneArg(plain_loads, data);
-        else
-            value =
-                PyObject_Vectorcall(is_plain ? plain_loads : our_load, arguments, 1, load_names);
-    }
-    Py_XDECREF(data);
+    if (!data)
+        return NULL;
+    PyObject *arguments[] = {data, buffers};
+    PyObject *value = PyObject_Vectorcall(is_plain(part) ? plain_loads : our_load, arguments, 1,
+                                          buffers ? load_names : NULL);
+    Py_DECREF(data);
+    return value;
+}
+
+PyObject *eng_unpack(struct pc_msg *msg, uint16_t index)
+{
+    if (msg->head.part_count == index + 1)
+        return unpack(&msg->parts[index], NULL);
+    PyObject *buffers = list_buffers(msg, index + 1);
+    PyObject *value = buffers ? unpack(&msg->parts[index], buffers) : NULL;
     Py_XDECREF(buffers);
     return value;
+}
+
+PyObject *eng_unpack_alone(const struct pc_part *part)
+{
+    return unpack(part, NULL);
 }
 
 /* ---- packing ---------------------------------------------------------------------------- */

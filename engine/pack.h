@@ -15,6 +15,8 @@ void eng_pack_init(void); /* call once */
 /* The value in part `index`, whose buffers are all parts that follow. A new reference, or NULL
  * with an exception. */
 PyObject *eng_unpack(struct pc_msg *msg, uint16_t index);
+/* The same of one part that has no buffers. */
+PyObject *eng_unpack_alone(const struct pc_part *part);
 
 /* A pickled value. */
 struct eng_packed {

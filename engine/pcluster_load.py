@@ -87,17 +87,25 @@ class _Loader(pickle.Unpickler):
             return super().find_class("cloudpickle.cloudpickle_fast", name)
 
 
+def _load(data, buffers=()):
+    return _Loader(io.BytesIO(data), buffers=buffers).load()
+
+
 def load(data, buffers=()):
     """The value of a pickle."""
-    return _Loader(io.BytesIO(data), buffers=buffers).load()
+    try:
+        return _load(data, buffers)
+    finally:
+        _pairs.clear()  # whose they are matters for functions only
 
 
 def load_callable(data):
     """(callable, globals that it carried, whether it may be kept for the next call)."""
-    _pairs.clear()
-    function = load(data)
-    pairs = tuple(_pairs)
-    _pairs.clear()
+    try:
+        function = _load(data)
+        pairs = tuple(_pairs)
+    finally:
+        _pairs.clear()
     # What is found by name is found again quickly, and may have been reloaded meanwhile.
     may_keep = (
         type(function) is types.FunctionType

@@ -34,20 +34,20 @@ void eng_run_init(uint32_t engine_id, const char *uuid)
 
 /* ---- the kinds of task ------------------------------------------------------------------ */
 
-static PyObject *run_execute(struct pc_msg *run, uint8_t flags)
+static PyObject *run_execute(struct pc_msg *run, const struct pc_run_body *what)
 {
     const struct pc_part *part = &run->parts[0];
     PyObject *source =
         PyUnicode_DecodeUTF8((const char *)part->data, (Py_ssize_t)part->size, "strict");
     if (!source)
         return NULL;
-    PyObject *is_silent = flags & PC_RUN_SILENT ? Py_True : Py_False;
+    PyObject *is_silent = what->run_flags & PC_RUN_SILENT ? Py_True : Py_False;
     PyObject *value = PyObject_CallFunctionObjArgs(execute, source, is_silent, NULL);
     Py_DECREF(source);
     return value;
 }
 
-static PyObject *run_push(struct pc_msg *run, uint8_t flags)
+static PyObject *run_push(struct pc_msg *run, const struct pc_run_body *what)
 {
     PyObject *values = eng_unpack(run, 0);
     PyObject *done = NULL;
@@ -85,7 +85,7 @@ static PyObject *wanted(const struct pc_part *part)
     return found;
 }
 
-static PyObject *run_pull(struct pc_msg *run, uint8_t flags)
+static PyObject *run_pull(struct pc_msg *run, const struct pc_run_body *what)
 {
     PyObject *names = wanted(&run->parts[0]);
     PyObject *value = names ? PyObject_CallOneArg(pull, names) : NULL;
@@ -93,22 +93,22 @@ static PyObject *run_pull(struct pc_msg *run, uint8_t flags)
     return value;
 }
 
-static PyObject *run_clear(struct pc_msg *run, uint8_t flags)
+static PyObject *run_clear(struct pc_msg *run, const struct pc_run_body *what)
 {
     eng_call_clear();
     return PyObject_CallNoArgs(clear);
 }
 
-static PyObject *run_apply(struct pc_msg *run, uint8_t flags)
+static PyObject *run_apply(struct pc_msg *run, const struct pc_run_body *what)
 {
-    return eng_call(run);
+    return eng_call(run, what->function);
 }
 
 static const struct kind {
     const char *name;
     uint16_t parts_min;
     bool has_value; /* a None is sent back, too */
-    PyObject *(*run)(struct pc_msg *run, uint8_t flags);
+    PyObject *(*run)(struct pc_msg *run, const struct pc_run_body *what);
 } kinds[] = {
     [PC_KIND_APPLY] = {"apply", 2, true, run_apply},
     [PC_KIND_EXECUTE] = {"execute", 1, false, run_execute},
@@ -196,12 +196,12 @@ static struct pc_msg *value_msg(const struct kind *kind, PyObject *value, const 
 }
 
 /* Runs it and makes the message. */
-static struct pc_msg *run_kind(const struct kind *kind, uint8_t flags, struct pc_msg *run,
-                               int64_t started_us, struct eng_outcome *outcome)
+static struct pc_msg *run_kind(const struct kind *kind, const struct pc_run_body *what,
+                               struct pc_msg *run, int64_t started_us, struct eng_outcome *outcome)
 {
     uint8_t body[PC_RESULT_BODY_SIZE];
     struct pc_result_body result = {.status = PC_STATUS_OK, .started_us = started_us};
-    PyObject *value = kind->run(run, flags);
+    PyObject *value = kind->run(run, what);
     if (eng_forkfix_is_child())
         leave_child(value);
     result.completed_us = pc_wall_us();
@@ -240,15 +240,15 @@ int eng_run_task(struct pc_msg *run, bool may_run, struct eng_outcome *outcome, 
     struct pc_run_body what;
     int64_t started_us = pc_wall_us();
     *outcome = (struct eng_outcome){0};
-    if (pc_run_decode(run, &what, err))
+    if (pc_run_decode(run, &what, err) || (what.function && eng_call_use(what.function, err)))
         return -1;
     const struct kind *kind = &kinds[what.kind];
     if (!may_run) {
         outcome->msg = refusal(kind, "TaskAborted", "the task was aborted before it started");
-    } else if (run->head.part_count < kind->parts_min) {
+    } else if (run->head.part_count + (what.function != NULL) < kind->parts_min) {
         outcome->msg = refusal(kind, "ProtocolError", "the request lacks a part");
     } else {
-        outcome->msg = run_kind(kind, what.run_flags, run, started_us, outcome);
+        outcome->msg = run_kind(kind, &what, run, started_us, outcome);
     }
     outcome->msg->head.session = run->head.session;
     outcome->msg->head.sequence = run->head.sequence;

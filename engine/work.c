@@ -8,6 +8,7 @@
 
 #include <uthash.h>
 
+#include "engine/call.h"
 #include "engine/forkfix.h"
 #include "engine/intr.h"
 #include "engine/outio.h"
@@ -103,6 +104,23 @@ static int run_task(struct eng_work *work, struct pc_msg *msg, PyThreadState **t
     return 0;
 }
 
+static int learn(struct pc_msg *msg, PyThreadState **thread, struct pc_err *err)
+{
+    PyEval_RestoreThread(*thread);
+    int failed = eng_call_learn(msg, err); /* forgetting another one may run user code */
+    *thread = PyEval_SaveThread();
+    return failed;
+}
+
+/* In the order in which they came: a task may need a function that came just before it. */
+static int do_next(struct eng_work *work, struct pc_msg *msg, PyThreadState **thread,
+                   struct pc_err *err)
+{
+    if (msg->head.type == PC_MSG_FUNCTION)
+        return learn(msg, thread, err);
+    return run_task(work, msg, thread, err);
+}
+
 static bool may_start(const struct eng_work *work)
 {
     return work->kept_bytes <= PC_RESULT_WINDOW;
@@ -134,12 +152,13 @@ static int on_message(struct eng_work *work, struct pc_msg *msg, PyThreadState *
                       struct pc_err *err)
 {
     switch (msg->head.type) {
+    case PC_MSG_FUNCTION:
     case PC_MSG_RUN:
         if (work->waiting_count || !may_start(work)) {
             put_waiting(work, msg);
             return 0;
         }
-        return run_task(work, msg, thread, err);
+        return do_next(work, msg, thread, err);
     case PC_MSG_RESULT_ACK:
         return on_ack(work, msg, err);
     default:
@@ -168,13 +187,13 @@ enum eng_work_end eng_work_loop(struct eng_work *work, struct pc_err *why)
         struct pc_msg *msg = NULL;
         if (work->waiting_count && may_start(work)) {
             msg = take_waiting(work);
-            failed = run_task(work, msg, &thread, why);
+            failed = do_next(work, msg, &thread, why);
         } else if ((msg = receive(work, &thread, why)) != NULL) {
             failed = on_message(work, msg, &thread, why);
         } else {
             failed = -1;
         }
-        eng_forkfix_leave(); /* releasing a kept result may have run user code */
+        eng_forkfix_leave(); /* releasing a kept result or function may have run user code */
         pc_msg_unref(msg);
     }
     PyEval_RestoreThread(thread);

@@ -74,7 +74,8 @@ struct pc_client {
     bool keeps_results;
     uint64_t pending_bytes, window_bytes;
     size_t window_count;
-    struct pc_buf acks; /* of results received and not yet acknowledged */
+    struct pc_known known; /* functions that the controller has */
+    struct pc_buf acks;    /* of results received and not yet acknowledged */
     uint64_t acked_bytes;
     struct pc_call *ended_first, *ended_last; /* announced and ended */
     struct pc_question *questions;
@@ -84,6 +85,11 @@ struct pc_client {
     char goodbye[256];  /* what the controller said when it left */
     char address[600];
     char *info;
+};
+
+struct pc_function {
+    _Atomic uint32_t refs;
+    struct pc_msg *msg; /* FUNCTION */
 };
 
 struct pc_client *pc_client_ref(struct pc_client *client);

@@ -36,6 +36,11 @@ bool pc_equal(const void *a, const void *b, size_t size)
     return size == 0 || sodium_memcmp(a, b, size) == 0;
 }
 
+void pc_hash(const void *data, size_t size, uint8_t out[32])
+{
+    crypto_generichash(out, 32, data, size, NULL, 0);
+}
+
 void pc_hex_encode(const void *bytes, size_t size, char *text)
 {
     sodium_bin2hex(text, 2 * size + 1, bytes, size);

@@ -22,6 +22,9 @@ void pc_wipe(void *secret, size_t size);
 /* Constant time. */
 bool pc_equal(const void *a, const void *b, size_t size);
 
+/* BLAKE2b with 32 bytes. */
+void pc_hash(const void *data, size_t size, uint8_t out[32]);
+
 /* Lower-case hexadecimal; `text` has room for 2 * size + 1. */
 void pc_hex_encode(const void *bytes, size_t size, char *text);
 /* Exactly 2 * size hexadecimal digits and then the end, else -1. Writes nothing on failure. */

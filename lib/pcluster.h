@@ -187,6 +187,21 @@ struct pc_task_options {
     struct pc_needs follow;  /* and runs on an engine where one of these (or all) ran */
 };
 
+/*
+ * A pickled function that travels once: a request that has one sends its bytes only when the
+ * connection does not carry them yet, and so does the controller towards engines. Reference
+ * counted; may be used by several clients and threads.
+ */
+struct pc_function;
+#define PC_FUNCTION_BYTES_MAX ((size_t)8 << 20) /* a larger one must be a part of each request */
+
+/* Copies the pickle. NULL: too large, or out of memory. */
+PC_PUBLIC struct pc_function *pc_function_new(const void *pickle, size_t size, struct pc_err *err);
+/* Its pickle; good as long as a reference to it. */
+PC_PUBLIC struct pc_bytes pc_function_bytes(const struct pc_function *function);
+PC_PUBLIC struct pc_function *pc_function_ref(struct pc_function *function);
+PC_PUBLIC void pc_function_unref(struct pc_function *function); /* NULL is fine */
+
 struct pc_request {
     enum pc_kind kind;
     uint8_t flags;           /* handed to the engine unread; see PC_RUN_* */
@@ -195,6 +210,7 @@ struct pc_request {
     size_t target_count;
     const char *label;                     /* kept in the record; may be NULL */
     const struct pc_task_options *options; /* NULL: none */
+    struct pc_function *function; /* APPLY: instead of the part that is the function; may be NULL */
     const struct pc_bytes *parts;
     size_t part_count;
     bool will_wait;  /* the caller waits for it at once: don't rouse a thread in pc_next_ended */

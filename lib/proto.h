@@ -50,7 +50,7 @@ enum pc_sender {
     X(12, PONG, PC_FROM_CONTROL | PC_FROM_SCHED | PC_FROM_HUB, 0, 0)                               \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
     X(16, SUBMIT, PC_FROM_CLIENT, 1 * PC_MIB, PC_ANY_PARTS)                                        \
-    X(17, RUN, PC_FROM_SCHED, 16, PC_ANY_PARTS)                                                    \
+    X(17, RUN, PC_FROM_SCHED, 64, PC_ANY_PARTS)                                                    \
     X(18, RESULT, PC_FROM_WORK | PC_FROM_SCHED, 64, PC_ANY_PARTS)                                  \
     X(19, STREAM, PC_FROM_WORK | PC_FROM_SCHED, 16, 1)                                             \
     X(20, RESULT_ACK, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                              \
@@ -60,6 +60,8 @@ enum pc_sender {
     /* questions; JSON bodies */                                                                   \
     X(24, QUERY, PC_FROM_CLIENT | PC_FROM_SCHED, 1 * PC_MIB, 0)                                    \
     X(25, REPLY, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_PARENT, 64 * PC_MIB, 0)                     \
+    /* work, too */                                                                                \
+    X(30, FUNCTION, PC_FROM_CLIENT | PC_FROM_SCHED, 32, 1)                                         \
     /* the parent and its children; JSON bodies */                                                 \
     X(32, CONFIG, PC_FROM_PARENT, 64 * PC_KIB, 0)                                                  \
     X(33, READY, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY, 4 * PC_KIB, 0)                     \

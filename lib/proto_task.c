@@ -3,12 +3,16 @@
 
 #include <string.h>
 
+#include "lib/key.h"
 #include "lib/proto.h"
 
 static int malformed(const struct pc_msg *msg, struct pc_err *err)
 {
     return pc_err_set(err, PC_E_PROTOCOL, "malformed body of %s", pc_msg_name(msg->head.type));
 }
+
+#define SUBMIT_FLAGS                                                                               \
+    (PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS | PC_SUBMIT_RETRY_SAME | PC_SUBMIT_NAMED)
 
 static bool kind_is_known(uint8_t kind)
 {
@@ -69,6 +73,8 @@ int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body)
         put_needs(out, &body->after);
         put_needs(out, &body->follow);
     }
+    if (body->flags & PC_SUBMIT_NAMED)
+        pc_buf_put(out, body->function, PC_FUNCTION_NAME_SIZE);
     return out->failed ? -1 : 0;
 }
 
@@ -91,28 +97,68 @@ int pc_submit_decode(const struct pc_msg *msg, struct pc_submit_body *body, stru
     bool has_options = got.flags & PC_SUBMIT_OPTIONS;
     if (has_options && !get_options(&reader, &got))
         return malformed(msg, err);
+    if (got.flags & PC_SUBMIT_NAMED)
+        got.function = pc_get_bytes(&reader, PC_FUNCTION_NAME_SIZE);
     if (!pc_reader_done(&reader) || zero || !kind_is_known(got.kind) ||
-        (got.flags & ~(PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS | PC_SUBMIT_RETRY_SAME)) ||
-        got.label_size > PC_LABEL_MAX || (!is_balanced && got.target_count == 0) ||
-        (has_options && !is_balanced) || (got.flags & PC_SUBMIT_RETRY_SAME && !has_options))
+        (got.flags & ~SUBMIT_FLAGS) || got.label_size > PC_LABEL_MAX ||
+        (!is_balanced && got.target_count == 0) || (has_options && !is_balanced) ||
+        (got.flags & PC_SUBMIT_RETRY_SAME && !has_options) ||
+        (got.flags & PC_SUBMIT_NAMED && got.kind != PC_KIND_APPLY))
         return malformed(msg, err);
     *body = got;
     return 0;
 }
 
-void pc_run_encode(uint8_t out[PC_RUN_BODY_SIZE], const struct pc_run_body *body)
+size_t pc_run_encode(uint8_t out[PC_RUN_NAMED_SIZE], const struct pc_run_body *body)
 {
     memset(out, 0, PC_RUN_BODY_SIZE);
     out[0] = body->kind;
     out[1] = body->run_flags;
+    if (!body->function)
+        return PC_RUN_BODY_SIZE;
+    memcpy(out + PC_RUN_BODY_SIZE, body->function, PC_FUNCTION_NAME_SIZE);
+    return PC_RUN_NAMED_SIZE;
 }
 
 int pc_run_decode(const struct pc_msg *msg, struct pc_run_body *body, struct pc_err *err)
 {
-    if (msg->head.body_size != PC_RUN_BODY_SIZE || !kind_is_known(msg->body[0]) ||
-        pc_load_u16(msg->body + 2) != 0 || pc_load_u32(msg->body + 4) != 0)
+    bool is_named = msg->head.body_size == PC_RUN_NAMED_SIZE;
+    if ((!is_named && msg->head.body_size != PC_RUN_BODY_SIZE) || !kind_is_known(msg->body[0]) ||
+        (is_named && msg->body[0] != PC_KIND_APPLY) || pc_load_u16(msg->body + 2) != 0 ||
+        pc_load_u32(msg->body + 4) != 0)
         return malformed(msg, err);
-    *body = (struct pc_run_body){.kind = msg->body[0], .run_flags = msg->body[1]};
+    *body = (struct pc_run_body){.kind = msg->body[0],
+                                 .run_flags = msg->body[1],
+                                 .function = is_named ? msg->body + PC_RUN_BODY_SIZE : NULL};
+    return 0;
+}
+
+struct pc_msg *pc_function_msg(const void *data, size_t size)
+{
+    uint64_t part_size = size;
+    struct pc_msg *msg = pc_msg_new(PC_MSG_FUNCTION, PC_FUNCTION_NAME_SIZE, &part_size, 1);
+    if (!msg)
+        return NULL;
+    pc_hash(data, size, msg->body);
+    if (size)
+        memcpy(msg->parts[0].data, data, size);
+    return msg;
+}
+
+int pc_function_decode(const struct pc_msg *msg, const struct pc_known *known, struct pc_err *err)
+{
+    uint8_t name[PC_FUNCTION_NAME_SIZE];
+    if (msg->head.body_size != PC_FUNCTION_NAME_SIZE || msg->head.part_count != 1)
+        return malformed(msg, err);
+    const struct pc_part *part = &msg->parts[0];
+    if (part->size > PC_FUNCTION_MAX)
+        return pc_err_set(err, PC_E_PROTOCOL, "FUNCTION of %llu bytes; at most %llu are possible",
+                          (unsigned long long)part->size, (unsigned long long)PC_FUNCTION_MAX);
+    if (pc_known_find(known, msg->body))
+        return pc_err_set(err, PC_E_PROTOCOL, "FUNCTION that was sent before");
+    pc_hash(part->data, part->size, name);
+    if (memcmp(name, msg->body, sizeof(name)) != 0)
+        return pc_err_set(err, PC_E_PROTOCOL, "FUNCTION under a name that is not its own");
     return 0;
 }
 

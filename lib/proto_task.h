@@ -9,6 +9,7 @@
 
 #include "lib/buf.h"
 #include "lib/err.h"
+#include "lib/known.h"
 #include "lib/msg.h"
 #include "lib/tags.h"
 
@@ -18,13 +19,15 @@
 #define PC_SUBMIT_BALANCED   0x01
 #define PC_SUBMIT_OPTIONS    0x02 /* of a balanced one: options follow */
 #define PC_SUBMIT_RETRY_SAME 0x04 /* among them: may be tried again where it failed */
+#define PC_SUBMIT_NAMED      0x08 /* an APPLY whose function is not among the parts */
 
 /* SUBMIT: kind u8, flags u8 (PC_SUBMIT_*), run_flags u8, zero u8, target_count u32,
  * targets u32[], label_size u16, label. The frame's sequence is the first task's; target i of a
  * direct submission is task sequence + i.
  * Options: priority i32, retries u32, timeout_ms u32, run_timeout_ms u32 (0: none), tags_size u16,
  * tags (as in tags.h), then the needs `after` and `follow`, each: rule u8 (PC_NEED_*), zero u8[3],
- * count u32, and count pairs of session u64, sequence u64. */
+ * count u32, and count pairs of session u64, sequence u64.
+ * With PC_SUBMIT_NAMED at the end: the name of the function. */
 struct pc_submit_needs {
     uint8_t rule;
     uint32_t count;
@@ -45,20 +48,31 @@ struct pc_submit_body {
     uint16_t tags_size;
     const char *tags; /* not terminated */
     struct pc_submit_needs after, follow;
+    const uint8_t *function; /* with PC_SUBMIT_NAMED */
 };
 
 int pc_submit_encode(struct pc_buf *out, const struct pc_submit_body *body);
 int pc_submit_decode(const struct pc_msg *msg, struct pc_submit_body *body, struct pc_err *err);
 
-/* RUN: kind u8, run_flags u8, zero u16, zero u32. Parts: those of the submission. */
-#define PC_RUN_BODY_SIZE 8
+/* RUN: kind u8, run_flags u8, zero u16, zero u32, then the name of the function when an APPLY has
+ * one. Parts: those of the submission. */
+#define PC_RUN_BODY_SIZE  8
+#define PC_RUN_NAMED_SIZE (PC_RUN_BODY_SIZE + PC_FUNCTION_NAME_SIZE)
 struct pc_run_body {
     uint8_t kind;
     uint8_t run_flags;
+    const uint8_t *function; /* NULL: it is part 0 */
 };
 
-void pc_run_encode(uint8_t out[PC_RUN_BODY_SIZE], const struct pc_run_body *body);
+/* Returns the size of the body. */
+size_t pc_run_encode(uint8_t out[PC_RUN_NAMED_SIZE], const struct pc_run_body *body);
 int pc_run_decode(const struct pc_msg *msg, struct pc_run_body *body, struct pc_err *err);
+
+/* FUNCTION: the name. Part 0: the pickled function, at most PC_FUNCTION_MAX bytes. Messages after
+ * it may name it; see known.h. */
+struct pc_msg *pc_function_msg(const void *data, size_t size);
+/* Also checks that it is not known yet and that the name is the one of this pickle. */
+int pc_function_decode(const struct pc_msg *msg, const struct pc_known *known, struct pc_err *err);
 
 /* RESULT: status u8 (enum pc_status, not PENDING), flags u8 (PC_RESULT_*), zero u8[6],
  * submitted_us i64, started_us i64, completed_us i64. */

@@ -113,6 +113,10 @@ static struct pc_msg *submit_message(struct pc_client *client, const struct pc_r
     };
     if (request->options && fill_options(&fields, request->options, &ids, tags, err))
         goto out;
+    if (request->function) {
+        fields.flags |= PC_SUBMIT_NAMED;
+        fields.function = request->function->msg->body;
+    }
     if (!targets.failed && !ids.failed && pc_submit_encode(&body, &fields) == 0)
         msg = pc_msg_borrowing(PC_MSG_SUBMIT, body.data, body.size, request->parts,
                                (uint16_t)request->part_count);
@@ -148,6 +152,8 @@ static int check_request(const struct pc_request *request, struct pc_err *err)
                           request->target_count, PC_TARGETS_MAX);
     if (request->options && !request->is_balanced)
         return pc_err_set(err, PC_E_INVALID, "only balanced requests have options");
+    if (request->function && request->kind != PC_KIND_APPLY)
+        return pc_err_set(err, PC_E_INVALID, "only APPLY has a function");
     if (request->options && check_options(request->options, err))
         return -1;
     if (request->part_count > PC_PARTS_MAX)
@@ -199,6 +205,24 @@ static bool may_linger(const struct pc_client *client, const struct pc_request *
            pc_clock_us() - client->written_us < LINGER_US;
 }
 
+/* Bytes of the function that have to travel with this request. */
+static uint64_t function_bytes(const struct pc_client *client, const struct pc_function *function)
+{
+    if (!function || pc_known_find(&client->known, function->msg->body))
+        return 0;
+    return function->msg->parts_bytes;
+}
+
+/* Queues the function, unless the controller has it. -1: out of memory. */
+static int send_function(struct pc_client *client, const struct pc_function *function)
+{
+    if (!function || pc_known_use(&client->known, function->msg->body))
+        return 0;
+    if (!pc_known_add(&client->known, function->msg->body, function->msg->parts_bytes, NULL))
+        return -1;
+    return pc_wire_send(&client->sock.wire, function->msg);
+}
+
 int pc_submit(struct pc_client *client, const struct pc_request *request, struct pc_call **calls,
               struct pc_err *err)
 {
@@ -210,15 +234,18 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
     if (check_request(request, err) || pc_client_enter(client, err))
         return -1;
     struct pc_msg *msg = submit_message(client, request, err);
-    if (!msg || pc_client_wait_to_send(client, msg->parts_bytes, count, err))
+    if (!msg)
+        goto out;
+    uint64_t bytes = msg->parts_bytes + function_bytes(client, request->function);
+    if (pc_client_wait_to_send(client, bytes, count, err))
         goto out;
     msg->head.session = client->session;
     msg->head.sequence = client->sequence;
-    if (register_calls(client, calls, count, msg->parts_bytes, err))
+    if (register_calls(client, calls, count, bytes, err))
         goto out;
     pc_client_send_acks(client);
     client->is_sending = true;
-    if (pc_wire_send(&client->sock.wire, msg))
+    if (send_function(client, request->function) || pc_wire_send(&client->sock.wire, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
     else if (may_linger(client, request, msg))
         client->lingers = true;

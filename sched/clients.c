@@ -12,6 +12,11 @@
 
 /* ---- sessions --------------------------------------------------------------------------- */
 
+static void drop_function(void *data)
+{
+    pc_msg_unref(data);
+}
+
 struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hello)
 {
     struct client *client = pc_xcalloc(1, sizeof(*client));
@@ -21,6 +26,7 @@ struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hel
         HASH_FIND(hh, s->clients, &client->session, sizeof(client->session), same);
     } while (same || client->session == 0);
     pc_random(client->token, sizeof(client->token));
+    client->functions.drop = drop_function;
     client->peer = peer;
     peer->client = client;
     peer->sender = PC_FROM_CLIENT;
@@ -48,6 +54,7 @@ void client_lost(struct sched *s, struct client *client)
     struct task *task, *next;
     client->peer = NULL;
     output_unstall(client);
+    pc_known_fini(&client->functions); /* its tasks keep what they need */
     for (task = client->tasks; task; task = next) {
         next = task->client_next;
         if (task_is_over(task))
@@ -67,8 +74,17 @@ void client_drained(struct sched *s, struct client *client)
 
 /* ---- submissions ------------------------------------------------------------------------ */
 
+int client_function(struct client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    if (pc_function_decode(msg, &client->functions, err))
+        return -1;
+    if (!pc_known_add(&client->functions, msg->body, msg->parts_bytes, pc_msg_ref(msg)))
+        pc_fatal(1, "out of memory");
+    return 0;
+}
+
 static int submit_direct(struct sched *s, struct client *client, struct pc_msg *msg,
-                         const struct pc_submit_body *body)
+                         const struct pc_submit_body *body, struct pc_msg *function)
 {
     char text[96];
     for (uint32_t i = 0; i < body->target_count; i++) {
@@ -77,6 +93,7 @@ static int submit_direct(struct sched *s, struct client *client, struct pc_msg *
         struct task *task = task_new(s, client, msg->head.sequence + i, msg, body);
         if (!task)
             return -1;
+        task_set_function(task, function);
         if (engine && engine->state == ENGINE_UP) {
             task_set_state(task, TASK_READY);
             queue_direct(s, task, engine);
@@ -127,14 +144,19 @@ int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, st
         return -1;
     if (msg->head.session != client->session)
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT for another session");
+    struct pc_known_function *known = NULL;
+    if (body.function && !(known = pc_known_use(&client->functions, body.function)))
+        return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT names a function that was not sent");
+    struct pc_msg *function = known ? known->data : NULL;
     if (!(body.flags & PC_SUBMIT_BALANCED)) {
-        if (submit_direct(s, client, msg, &body))
+        if (submit_direct(s, client, msg, &body, function))
             return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
         return 0;
     }
     struct task *task = task_new(s, client, msg->head.sequence, msg, &body);
     if (!task)
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
+    task_set_function(task, function);
     return submit_balanced(s, task, &body);
 }
 

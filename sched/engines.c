@@ -173,6 +173,7 @@ static void on_timer_closed(uv_handle_t *handle)
     struct engine *engine = handle->data;
     pc_json_free(engine->about);
     pc_buf_fini(&engine->acks);
+    pc_known_fini(&engine->functions);
     free(engine);
 }
 

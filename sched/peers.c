@@ -16,6 +16,12 @@ static int on_submit(void *role, void *from, struct pc_msg *msg, struct pc_err *
     return client_submit(role, peer->client, msg, err);
 }
 
+static int on_function(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct peer *peer = from;
+    return client_function(peer->client, msg, err);
+}
+
 static int on_ack(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
     struct peer *peer = from;
@@ -75,6 +81,7 @@ static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *
 
 static const struct pc_handler handlers[] = {
     {PC_MSG_SUBMIT, PC_FROM_CLIENT, on_submit},
+    {PC_MSG_FUNCTION, PC_FROM_CLIENT, on_function},
     {PC_MSG_RESULT, PC_FROM_WORK, on_result},
     {PC_MSG_STREAM, PC_FROM_WORK, on_stream},
     {PC_MSG_RESULT_ACK, PC_FROM_CLIENT, on_ack},

@@ -89,6 +89,7 @@ struct task {
     struct group *group;      /* of a balanced task: where it may run; NULL when it is over */
     struct lane *lane;        /* of its group, while it waits there */
     struct pc_msg *request;   /* the submission, shared by all its tasks; NULL when it is over */
+    struct pc_msg *function;  /* FUNCTION, when it was named; NULL when it is over */
     struct task *next, *prev; /* in the list that its state names */
     struct task *client_next, *client_prev; /* in client.tasks */
     struct edge *dependents;                /* what waits for its end */
@@ -106,9 +107,10 @@ struct client {
     uint64_t session;
     UT_hash_handle hh; /* sched.clients */
     uint8_t token[SCHED_TOKEN_SIZE];
-    struct peer *peer;      /* NULL: disconnected */
-    struct task *tasks;     /* all of its tasks, also those that are over */
-    struct engine *stalled; /* engines whose output credit waits for this client to read */
+    struct peer *peer;         /* NULL: disconnected */
+    struct task *tasks;        /* all of its tasks, also those that are over */
+    struct engine *stalled;    /* engines whose output credit waits for this client to read */
+    struct pc_known functions; /* that it has sent, with the FUNCTION */
 };
 
 enum engine_state {
@@ -140,6 +142,7 @@ struct engine {
     struct task *running;   /* RUNNING, then ASSIGNED, oldest first */
     struct task *delivered; /* over: it keeps their results until they are acknowledged */
 
+    struct pc_known functions; /* that it has */
     struct pc_buf acks;
     uint64_t acked_bytes;
 
@@ -226,6 +229,7 @@ void client_lost(struct sched *sched, struct client *client);
 void client_check(struct sched *sched, struct client *client);
 int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg,
                   struct pc_err *err);
+int client_function(struct client *client, struct pc_msg *msg, struct pc_err *err);
 int client_ack(struct sched *sched, struct client *client, struct pc_msg *msg, struct pc_err *err);
 int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
@@ -335,6 +339,8 @@ void world_reply(struct client *client, const struct pc_msg *to, pc_json *json);
 /* ---- task.c ---- */
 struct task *task_new(struct sched *sched, struct client *client, uint64_t sequence,
                       struct pc_msg *request, const struct pc_submit_body *body);
+/* NULL: its request has all of it. */
+void task_set_function(struct task *task, struct pc_msg *function);
 struct task *task_find(struct sched *sched, uint64_t session, uint64_t sequence);
 void task_set_state(struct task *task, enum task_state state);
 bool task_is_over(const struct task *task);

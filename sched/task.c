@@ -66,6 +66,11 @@ struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
     return task;
 }
 
+void task_set_function(struct task *task, struct pc_msg *function)
+{
+    task->function = function ? pc_msg_ref(function) : NULL;
+}
+
 /* The engine may forget this result: with its next RUN, or now when much has come together. */
 void task_acknowledge(struct engine *engine, const struct task *task)
 {
@@ -99,6 +104,8 @@ static void finish(struct sched *s, struct task *task, enum task_state state)
     more_free(task);
     pc_msg_unref(task->request);
     task->request = NULL;
+    pc_msg_unref(task->function);
+    task->function = NULL;
     group_put(task->group);
     task->group = NULL;
 }

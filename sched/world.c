@@ -12,12 +12,26 @@ void world_acks(struct engine *engine)
     engine->acked_bytes = 0;
 }
 
+/* Unless it has it. */
+static void send_function(struct engine *engine, struct pc_msg *function)
+{
+    if (pc_known_use(&engine->functions, function->body))
+        return;
+    if (!pc_known_add(&engine->functions, function->body, function->parts_bytes, NULL))
+        pc_fatal(1, "out of memory");
+    pc_conn_send(&engine->work->conn, pc_msg_ref(function));
+}
+
 void world_run(struct engine *engine, const struct task *task)
 {
-    uint8_t body[PC_RUN_BODY_SIZE];
-    struct pc_run_body run = {.kind = task->kind, .run_flags = task->run_flags};
-    pc_run_encode(body, &run);
-    struct pc_msg *msg = pc_msg_sharing(PC_MSG_RUN, body, sizeof(body), task->request);
+    uint8_t body[PC_RUN_NAMED_SIZE];
+    struct pc_run_body run = {.kind = task->kind,
+                              .run_flags = task->run_flags,
+                              .function = task->function ? task->function->body : NULL};
+    if (task->function)
+        send_function(engine, task->function);
+    size_t size = pc_run_encode(body, &run);
+    struct pc_msg *msg = pc_msg_sharing(PC_MSG_RUN, body, size, task->request);
     if (!msg)
         pc_fatal(1, "out of memory");
     msg->head.session = task->key.session;

@@ -296,7 +296,7 @@ static PyObject *client_submit(PyObject *self, PyObject *const *args, Py_ssize_t
     struct pc_call **handles = few;
     struct pc_err err = {.code = PC_OK};
     PyObject *calls = NULL;
-    if (request_init(&request, args, arg_count) != 0)
+    if (request_init(ext_state(self), &request, args, arg_count) != 0)
         return NULL;
     size_t count = request.request.is_balanced ? 1 : request.request.target_count;
     if (count > sizeof(few) / sizeof(few[0])) {

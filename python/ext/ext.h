@@ -20,6 +20,7 @@ struct module_state {
     PyObject *client_type;
     PyObject *call_type;
     PyObject *part_type;
+    PyObject *function_type;
     PyObject *errors; /* dict: enum pc_errc -> exception class; set by pcluster.error */
     PyObject *loads;  /* pickle.loads */
     PyObject *empty;  /* (), for calls with keywords only */
@@ -45,6 +46,11 @@ struct client_object {
     struct client_object *next;  /* ... and the one after us there */
     bool is_closing;
     struct sender sender;
+};
+
+struct function_object {
+    PyObject ob_base;
+    struct pc_function *handle;
 };
 
 struct call_object {
@@ -84,7 +90,8 @@ struct ext_request {
 
 /* From the arguments of Client.submit: kind, targets, balanced, run_flags, label, parts,
  * will_wait, options. */
-int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t count);
+int request_init(struct module_state *state, struct ext_request *request, PyObject *const *args,
+                 Py_ssize_t count);
 void request_fini(struct ext_request *request);
 
 void sender_init(struct sender *sender, struct pc_client *handle);
@@ -99,5 +106,6 @@ int client_watch_forks(void);
 extern PyType_Spec client_spec;
 extern PyType_Spec call_spec;
 extern PyType_Spec part_spec;
+extern PyType_Spec function_spec;
 
 #endif

@@ -122,8 +122,9 @@ static int module_exec(PyObject *module)
     state->client_type = add_type(module, &client_spec, "Client");
     state->call_type = add_type(module, &call_spec, "Call");
     state->part_type = PyType_FromModuleAndSpec(module, &part_spec, NULL);
+    state->function_type = add_type(module, &function_spec, "Function");
     if (!state->loads || !state->errors || !state->empty || !state->client_type ||
-        !state->call_type || !state->part_type)
+        !state->call_type || !state->part_type || !state->function_type)
         return -1;
     if (client_watch_forks() != 0) {
         PyErr_NoMemory();
@@ -141,6 +142,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->client_type);
     Py_VISIT(state->call_type);
     Py_VISIT(state->part_type);
+    Py_VISIT(state->function_type);
     Py_VISIT(state->errors);
     Py_VISIT(state->loads);
     Py_VISIT(state->empty);
@@ -153,6 +155,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->client_type);
     Py_CLEAR(state->call_type);
     Py_CLEAR(state->part_type);
+    Py_CLEAR(state->function_type);
     Py_CLEAR(state->errors);
     Py_CLEAR(state->loads);
     Py_CLEAR(state->empty);

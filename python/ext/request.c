@@ -48,13 +48,20 @@ static int take_targets(struct ext_request *request, PyObject *targets)
     return 0;
 }
 
-static int take_parts(struct ext_request *request, PyObject *parts)
+static int take_parts(struct module_state *state, struct ext_request *request, PyObject *parts)
 {
+    Py_ssize_t first = 0;
     if (!PyTuple_Check(parts)) {
         PyErr_SetString(PyExc_TypeError, "parts must be a tuple of buffers");
         return -1;
     }
     Py_ssize_t count = PyTuple_Size(parts);
+    PyObject *function = count ? PyTuple_GetItem(parts, 0) : NULL;
+    if (function && (PyObject *)Py_TYPE(function) == state->function_type) {
+        request->request.function = ((struct function_object *)function)->handle;
+        first = 1;
+        count--;
+    }
     if ((size_t)count > sizeof(request->few_views) / sizeof(request->few_views[0])) {
         request->views = PyMem_Calloc((size_t)count, sizeof(*request->views));
         request->parts = PyMem_Calloc((size_t)count, sizeof(*request->parts));
@@ -65,7 +72,7 @@ static int take_parts(struct ext_request *request, PyObject *parts)
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         Py_buffer *view = &request->views[i];
-        if (PyObject_GetBuffer(PyTuple_GetItem(parts, i), view, PyBUF_SIMPLE) != 0)
+        if (PyObject_GetBuffer(PyTuple_GetItem(parts, first + i), view, PyBUF_SIMPLE) != 0)
             return -1;
         request->request.part_count++;
         request->parts[i] = (struct pc_bytes){.data = view->buf, .size = (size_t)view->len};
@@ -122,7 +129,8 @@ static int take_options(struct ext_request *request, PyObject *given)
     return 0;
 }
 
-int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t count)
+int request_init(struct module_state *state, struct ext_request *request, PyObject *const *args,
+                 Py_ssize_t count)
 {
     request->request = (struct pc_request){0};
     request->is_single = false;
@@ -160,7 +168,7 @@ int request_init(struct ext_request *request, PyObject *const *args, Py_ssize_t 
         if (take_options(request, args[7]) != 0)
             goto fail;
     }
-    if (take_parts(request, args[5]) != 0)
+    if (take_parts(state, request, args[5]) != 0)
         goto fail;
     request->request.targets = request->targets;
     request->request.parts = request->parts;

@@ -35,11 +35,22 @@ static int decode_submit(const struct pc_msg *msg, struct pc_err *err)
 static int decode_run(const struct pc_msg *msg, struct pc_err *err)
 {
     struct pc_run_body body;
-    uint8_t again[PC_RUN_BODY_SIZE];
+    uint8_t again[PC_RUN_NAMED_SIZE];
     if (pc_run_decode(msg, &body, err) < 0)
         return -1;
-    pc_run_encode(again, &body);
-    check_same(msg, again, sizeof(again));
+    check_same(msg, again, pc_run_encode(again, &body));
+    return 0;
+}
+
+static int decode_function(const struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_known known = {0};
+    if (pc_function_decode(msg, &known, err) < 0)
+        return -1;
+    struct pc_msg *again = pc_function_msg(msg->parts[0].data, msg->parts[0].size);
+    FUZZ_CHECK(again);
+    check_same(msg, again->body, again->head.body_size);
+    pc_msg_unref(again);
     return 0;
 }
 
@@ -117,7 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {PC_MSG_SUBMIT, decode_submit},        {PC_MSG_RUN, decode_run},
         {PC_MSG_RESULT, decode_result},        {PC_MSG_STREAM, decode_stream},
         {PC_MSG_OUTPUT_CREDIT, decode_credit}, {PC_MSG_RECORDS, decode_records},
-        {PC_MSG_ABORT, decode_abort},
+        {PC_MSG_ABORT, decode_abort},          {PC_MSG_FUNCTION, decode_function},
     };
     if (size < 1 || size > PC_MIB)
         return 0;
@@ -127,7 +138,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct pc_err err = {0};
         uint64_t part_size = 3;
         /* The body ends where its memory ends: one more byte read shows under a sanitizer. */
-        struct pc_msg *msg = pc_msg_new(data[0], 0, &part_size, data[0] == PC_MSG_STREAM);
+        struct pc_msg *msg = pc_msg_new(data[0], 0, &part_size,
+                                        data[0] == PC_MSG_STREAM || data[0] == PC_MSG_FUNCTION);
         uint8_t *body = malloc(size - 1 ? size - 1 : 1);
         FUZZ_CHECK(msg && body);
         memcpy(body, data + 1, size - 1);

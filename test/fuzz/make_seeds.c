@@ -174,6 +174,13 @@ static void write_submit(struct pc_buf *all)
         .rule = PC_NEED_ALL | PC_NEED_SUCCESS, .count = 2, .tasks = needed};
     with_options.follow =
         (struct pc_submit_needs){.rule = PC_NEED_FAILURE, .count = 1, .tasks = needed};
+    struct pc_submit_body named = with_options;
+    named.kind = PC_KIND_APPLY;
+    named.flags |= PC_SUBMIT_NAMED;
+    named.function = (const uint8_t *)"the name of a function: 32 bytes";
+    body.size = 0;
+    pc_submit_encode(&body, &named);
+    write_prefixed("task", "submit_named", PC_MSG_SUBMIT, body.data, body.size);
     body.size = 0;
     pc_submit_encode(&body, &with_options);
     write_prefixed("task", "submit_options", PC_MSG_SUBMIT, body.data, body.size);
@@ -210,15 +217,26 @@ static void write_abort(struct pc_buf *all)
     pc_buf_fini(&body);
 }
 
+static void write_function(struct pc_buf *all)
+{
+    struct pc_msg *msg = pc_function_msg("abc", 3); /* the part that the task target has */
+    uint8_t run[PC_RUN_NAMED_SIZE];
+    size_t size =
+        pc_run_encode(run, &(struct pc_run_body){.kind = PC_KIND_APPLY, .function = msg->body});
+    write_prefixed("task", "run_named", PC_MSG_RUN, run, size);
+    write_prefixed("task", "function", PC_MSG_FUNCTION, msg->body, msg->head.body_size);
+    write_message(all, msg);
+}
+
 static void write_binary_messages(struct pc_buf *all)
 {
     static const char *const source[] = {"x = 1"}, *const value[] = {"pickled value", "buffer"};
     static const char *const output[] = {"Hello, World\n"};
     static const uint8_t stream[PC_STREAM_BODY_SIZE] = {PC_STREAM_STDERR};
-    uint8_t run[PC_RUN_BODY_SIZE], result[PC_RESULT_BODY_SIZE], numbers[PC_ACK_SIZE];
+    uint8_t run[PC_RUN_NAMED_SIZE], result[PC_RESULT_BODY_SIZE], numbers[PC_ACK_SIZE];
     write_submit(all);
     pc_run_encode(run, &(struct pc_run_body){.kind = PC_KIND_EXECUTE, .run_flags = PC_RUN_SILENT});
-    write_task(all, PC_MSG_RUN, "run", run, sizeof(run), source, 1);
+    write_task(all, PC_MSG_RUN, "run", run, PC_RUN_BODY_SIZE, source, 1);
     pc_result_encode(result, &(struct pc_result_body){.status = PC_STATUS_OK,
                                                       .submitted_us = 1763903571123456,
                                                       .started_us = 1763903571123556,
@@ -232,6 +250,7 @@ static void write_binary_messages(struct pc_buf *all)
     write_task(all, PC_MSG_OUTPUT_CREDIT, "output_credit", numbers, 8, NULL, 0);
     write_records(all);
     write_abort(all);
+    write_function(all);
 }
 
 /* ---- streams that are more than one good message ------------------------------------------ */
@@ -241,7 +260,9 @@ static void write_large(void)
     struct pc_buf buf;
     uint64_t sizes[] = {20000, 0, 5000};
     struct pc_msg *msg = pc_msg_new(PC_MSG_RUN, PC_RUN_BODY_SIZE, sizes, 3);
-    pc_run_encode(msg->body, &(struct pc_run_body){.kind = PC_KIND_APPLY});
+    uint8_t body[PC_RUN_NAMED_SIZE];
+    pc_run_encode(body, &(struct pc_run_body){.kind = PC_KIND_APPLY});
+    memcpy(msg->body, body, PC_RUN_BODY_SIZE);
     for (size_t i = 0; i < 3; i++)
         memset(msg->parts[i].data, 'a' + (int)i, sizes[i]);
     pc_buf_init(&buf, 0);

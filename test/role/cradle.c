@@ -267,10 +267,10 @@ void cradle_dismiss(struct cradle *cradle, struct cradle_engine *engine)
 void cradle_run(struct cradle_engine *engine, uint8_t kind, uint8_t flags, const char *text)
 {
     struct pc_run_body run = {.kind = kind, .run_flags = flags};
-    uint8_t body[PC_RUN_BODY_SIZE];
+    uint8_t body[PC_RUN_NAMED_SIZE];
     struct pc_bytes part = {text, strlen(text)};
-    pc_run_encode(body, &run);
-    struct pc_msg *msg = pc_msg_borrowing(PC_MSG_RUN, body, sizeof(body), &part, 1);
+    size_t size = pc_run_encode(body, &run);
+    struct pc_msg *msg = pc_msg_borrowing(PC_MSG_RUN, body, size, &part, 1);
     msg->head.session = CRADLE_SESSION;
     msg->head.sequence = ++engine->sequence;
     msg->head.engine_id = engine->id;

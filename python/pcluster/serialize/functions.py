@@ -13,8 +13,9 @@ from __future__ import annotations
 import sys
 import threading
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
 
+from .. import _client
 from .arguments import dumps
 from .reference import PrePickled, Reference, call_reference
 
@@ -23,6 +24,10 @@ ENTRIES_MAX = 1024
 BYTES_MAX = 64 * 1024 * 1024
 #: Functions that share one code object (closures of one factory): how many pickles to keep.
 VARIANTS_MAX = 4
+#: Up to so many bytes a pickle goes with each call: naming it would cost as much.
+INLINE_MAX = 128
+#: A larger pickle has no name (PC_FUNCTION_BYTES_MAX of the library), so it goes with each call, too.
+NAMED_MAX = 8 * 1024 * 1024
 
 _MISSING = object()
 _EMPTY = object()
@@ -32,10 +37,26 @@ _IMMUTABLE = frozenset(
 
 
 class Pickled(NamedTuple):
-    """A pickled callable."""
+    """A pickled callable: its bytes, or what makes them travel only once."""
 
-    data: bytes
+    data: Union[bytes, _client.Function]
     by_value: bool
+
+
+def pickled(f: Any) -> Pickled:
+    """Pickle a callable.
+
+    Raises:
+        CannotPickle: naming it
+    """
+    return travelling(*dumps(f))
+
+
+def travelling(data: bytes, by_value: bool) -> Pickled:
+    """A pickle that exists already, as a callable."""
+    if INLINE_MAX < len(data) <= NAMED_MAX:
+        return Pickled(_client.Function(data), by_value)
+    return Pickled(data, by_value)
 
 
 def is_importable(obj: Any) -> bool:
@@ -182,31 +203,31 @@ class FunctionCache:
                     return entry.pickled
             return self._pickle_function(f)
         if isinstance(f, PrePickled):
-            return Pickled(f.data, f.by_value)
+            return travelling(f.data, f.by_value)
         if isinstance(f, Reference):
-            return Pickled(*dumps(call_reference(f)))
-        pickled = Pickled(*dumps(f))
+            return pickled(call_reference(f))
+        made = pickled(f)
         if _can_watch(f, {}):
-            self._keep_identity(f, pickled)
-        return pickled
+            self._keep_identity(f, made)
+        return made
 
     def _pickle_function(self, f: FunctionType) -> Pickled:
         if is_importable(f):
-            pickled = Pickled(*dumps(f))
-            self._keep_identity(f, pickled)
-            return pickled
+            made = pickled(f)
+            self._keep_identity(f, made)
+            return made
         others: Dict[int, Tuple[FunctionType, _Watch]] = {}
         can_watch = _can_watch(f, others)  # before pickling: a change meanwhile shows afterwards
-        pickled = Pickled(*dumps(f))
+        made = pickled(f)
         if can_watch:
             _, watch = others.pop(id(f))
-            self._keep(f, _Entry(pickled, watch, list(others.values())))
-        return pickled
+            self._keep(f, _Entry(made, watch, list(others.values())))
+        return made
 
-    def _keep_identity(self, f: Any, pickled: Pickled) -> None:
+    def _keep_identity(self, f: Any, made: Pickled) -> None:
         with self._lock:
-            self._make_room(len(pickled.data))
-            self._by_identity[id(f)] = (f, pickled)
+            self._make_room(len(made.data))
+            self._by_identity[id(f)] = (f, made)
 
     def _keep(self, f: FunctionType, entry: _Entry) -> None:
         with self._lock:
@@ -224,8 +245,8 @@ class FunctionCache:
             for entry in self._by_code.pop(next(iter(self._by_code))):
                 self._bytes -= len(entry.pickled.data)
         while self._by_identity and (len(self._by_identity) >= ENTRIES_MAX or self._bytes > BYTES_MAX):
-            _, pickled = self._by_identity.pop(next(iter(self._by_identity)))
-            self._bytes -= len(pickled.data)
+            _, old = self._by_identity.pop(next(iter(self._by_identity)))
+            self._bytes -= len(old.data)
 
     def __len__(self) -> int:
         return len(self._by_code) + len(self._by_identity)
