@@ -74,6 +74,7 @@ bool eng_children_reap(struct eng_children *children, struct eng_exit *ended)
         ended->pid = child->pid;
         ended->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
         ended->code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+        ended->is_oom = ended->signal == SIGKILL && eng_oom_take(&children->oom);
         finish(children, child, ended);
         return true;
     }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "engine/oom.h"
 #include "engine/spawn.h"
 #include "engine/tail.h"
 
@@ -13,6 +14,7 @@ struct eng_child;
 
 struct eng_children {
     struct eng_child *by_pid;
+    struct eng_oom oom;
 };
 
 struct eng_exit {
@@ -20,6 +22,7 @@ struct eng_exit {
     char uuid[33];
     int signal;                   /* 0: it ended by itself ... */
     int code;                     /* ... with this exit code */
+    bool is_oom;                  /* the kernel killed it because memory ran out */
     char tail[ENG_TAIL_KEPT + 1]; /* the last of its stderr */
 };
 

@@ -152,6 +152,8 @@ static void report_exit(struct nursery *n, const struct eng_exit *ended)
     pc_json_put_str(json, "uuid", ended->uuid);
     pc_json_put_i64(json, "signal", ended->signal);
     pc_json_put_i64(json, "code", ended->code);
+    if (ended->is_oom)
+        pc_json_put_bool(json, "oom", true);
     pc_json_put_str(json, "tail", ended->tail);
     tell(n, PC_MSG_EXITED, json);
 }
@@ -311,6 +313,7 @@ int nursery_main(void)
     pc_log_init("nursery", PC_LOG_INFO);
     pc_title_set("pcluster: nursery");
     pc_orphans_adopt();
+    eng_oom_init(&n->children.oom, "/proc/self/cgroup", "/sys/fs/cgroup", "/proc/vmstat");
     pc_sock_init(&n->parent, PC_ROLE_FD, PC_FROM_PARENT);
     receive_config(n);
     eng_spawn_raise_limit(pc_json_i64_or(n->config_json, ENG_CONFIG_FILES, 0));

@@ -266,8 +266,9 @@ static void describe_exit(const pc_json *report, char *text, size_t size)
     const char *name = signal_number ? sigabbrev_np(signal_number) : NULL;
     int used;
     if (signal_number)
-        used = snprintf(text, size, "was killed by signal %d (SIG%s)", signal_number,
-                        name ? name : "?");
+        used = snprintf(
+            text, size, "was killed by signal %d (SIG%s)%s", signal_number, name ? name : "?",
+            pc_json_bool_or(report, "oom", false) ? ", by the kernel because memory ran out" : "");
     else
         used = snprintf(text, size, "exited with code %d", (int)pc_json_i64_or(report, "code", 0));
     size_t length = strlen(tail);

@@ -248,13 +248,14 @@ void fake_engine_answer(struct fake_engine *engine, const struct pc_msg *run, co
 }
 
 void stage_exited(struct stage *stage, const struct fake_engine *engine, int signal_number,
-                  const char *tail)
+                  bool is_oom, const char *tail)
 {
     pc_json *json = pc_json_object();
     pc_json_put_i64(json, "pid", 4711);
     pc_json_put_str(json, "uuid", engine->uuid);
     pc_json_put_i64(json, "signal", signal_number);
     pc_json_put_i64(json, "code", 0);
+    pc_json_put_bool(json, "oom", is_oom);
     pc_json_put_str(json, "tail", tail);
     struct pc_msg *msg = pc_json_msg(PC_MSG_EXITED, json);
     assert_int_equal(pc_sock_send(&stage->parent, msg, NULL), 0);

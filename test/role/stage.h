@@ -47,8 +47,8 @@ struct pc_msg *stage_await(struct pc_sock *sock, uint8_t type);
 void stage_await_end(struct pc_sock *sock);
 /* Answers a RUN with status OK and one part. */
 void fake_engine_answer(struct fake_engine *engine, const struct pc_msg *run, const char *value);
-/* From the parent: how a process ended. */
+/* From the parent: how a process ended; `is_oom`: the kernel killed it because memory ran out. */
 void stage_exited(struct stage *stage, const struct fake_engine *engine, int signal_number,
-                  const char *tail);
+                  bool is_oom, const char *tail);
 
 #endif

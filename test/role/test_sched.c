@@ -99,11 +99,12 @@ static void a_killed_engine_fails_its_calls(void **state)
     struct pc_call *running = play_submit(client, &engine.id, "a");
     struct pc_call *queued = play_submit(client, &engine.id, "b");
     pc_msg_unref(stage_await(&engine.work, PC_MSG_RUN));
-    stage_exited(&stage, &engine, SIGKILL, "its last words\n");
+    stage_exited(&stage, &engine, SIGKILL, true, "its last words\n");
     fake_engine_close(&engine);
     play_wait(client, running);
     play_wait(client, queued);
     play_expect_error(running, "EngineError", "killed by signal 9 (SIGKILL)");
+    play_expect_error(running, "EngineError", "because memory ran out");
     play_expect_error(running, "EngineError", "its last words");
     play_expect_error(queued, "EngineError", "engine 0 (pid 4711 on here)");
     assert_int_equal(pc_client_engines(client, &list, &count, &err), 0);
@@ -194,7 +195,7 @@ static void a_host_ends_no_engine(void **state)
     pc_msg_unref(stage_await(&host, PC_MSG_ENGINES));
     struct pc_sock parent = stage.parent;
     stage.parent = host; /* the same words, from a host */
-    stage_exited(&stage, &engine, SIGKILL, "forged");
+    stage_exited(&stage, &engine, SIGKILL, false, "forged");
     stage.parent = parent;
     play_check(&stage, &engine);
     play_check(&stage, &engine);
