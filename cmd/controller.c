@@ -7,7 +7,7 @@
 int cmd_controller(int argc, char **argv)
 {
     struct parent_options options = {.command = "controller", .with_controller = true};
-    long port = 0, hwm = 1;
+    long port = 0, hwm = 1, heartbeat_ms = 3000;
     const struct option_row rows[] = {
         {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},
         {0, "cluster-id", OPTION_TEXT, &options.cluster_id, "ID",
@@ -23,6 +23,9 @@ int cmd_controller(int argc, char **argv)
         {0, "hwm", OPTION_NUMBER, &hwm, "N",
          "tasks outstanding per engine; 0: no limit (default: 1)", .min = 0,
          .max = OPTIONS_HWM_MAX},
+        {0, "heartbeat", OPTION_NUMBER, &heartbeat_ms, "MS",
+         "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
+         .max = 3600000},
         {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
          "error, warn, info, debug (default: warn; info with --daemonize)",
          .choices = "error warn info debug"},
@@ -40,5 +43,6 @@ int cmd_controller(int argc, char **argv)
         return exit_code;
     options.port = (uint16_t)port;
     options.hwm = (uint32_t)hwm;
+    options.heartbeat_ms = (uint32_t)heartbeat_ms;
     return parent_main(&options);
 }

@@ -23,7 +23,7 @@ int cmd_start(int argc, char **argv)
     struct parent_options options = {
         .command = "start", .with_controller = true, .use_nursery = true};
     long count = default_count();
-    long port = 0, hwm = 1;
+    long port = 0, hwm = 1, heartbeat_ms = 3000;
     char tags[PC_TAGS_MAX + 1] = "";
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: processors)",
@@ -52,6 +52,9 @@ int cmd_start(int argc, char **argv)
         {0, "hwm", OPTION_NUMBER, &hwm, "N",
          "tasks outstanding per engine; 0: no limit (default: 1)", .min = 0,
          .max = OPTIONS_HWM_MAX},
+        {0, "heartbeat", OPTION_NUMBER, &heartbeat_ms, "MS",
+         "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
+         .max = 3600000},
         {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
          "error, warn, info, debug (default: warn; info with --daemonize)",
          .choices = "error warn info debug"},
@@ -70,5 +73,6 @@ int cmd_start(int argc, char **argv)
     options.engine_count = (uint32_t)count;
     options.port = (uint16_t)port;
     options.hwm = (uint32_t)hwm;
+    options.heartbeat_ms = (uint32_t)heartbeat_ms;
     return parent_main(&options);
 }

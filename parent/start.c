@@ -56,7 +56,7 @@ static pc_json *scheduler_config(const struct parent *parent)
     put_key(config, "controller_private", parent->files.controller.private_key);
     put_public_of(config, "client_public", parent->files.client.exec_key);
     put_public_of(config, "engine_public", parent->files.engine.exec_key);
-    pc_json_put_i64(config, "heartbeat_ms", 3000);
+    pc_json_put_i64(config, "heartbeat_ms", parent->options->heartbeat_ms);
     if (parent->options->scheme)
         pc_json_put_str(config, "scheme", parent->options->scheme);
     pc_json_put_i64(config, "hwm", parent->options->hwm);

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Engines that are stopped, that seem to be, and interrupts that meet stubborn tasks."""
+
+import os
+import signal
+import time
+
+import pytest
+from conftest import is_alive, wait_until
+from shared import by_value
+
+import pcluster
+
+BEAT_MS = 400  # an engine that is silent for four of them is given up
+
+
+@pytest.fixture
+def client(start):
+    """A client of two engines that are watched closely."""
+    with pcluster.Client(start(2, "--heartbeat", BEAT_MS).file) as c:
+        yield c
+
+
+@by_value
+def wait_for(path):
+    """Who runs it, once the file is there."""
+    import os
+    import time
+
+    with open(path + f".{os.getpid()}", "w", encoding="ascii"):
+        pass
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@by_value
+def hold(seconds):
+    """Keeps the interpreter lock, in C, for so long."""
+    import ctypes
+    import time
+
+    print("on", flush=True)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        ctypes.PyDLL(None).usleep(int((end - time.monotonic()) * 1e6))
+    return "done"
+
+
+def wait_begun(result):
+    wait_until(lambda: not result.ready() and result.stdout, "the task to begin", 20)
+
+
+def test_a_stopped_engine(client, tmp_path):
+    """Its tasks go elsewhere; what it does when it wakes up is of no interest to anybody."""
+    pids = {engine.id: engine.pid for engine in client.engines}
+    path = str(tmp_path / "go")
+    view = client.load_balanced_view()
+    direct = client[1].apply_async(wait_for, str(tmp_path / "other"))
+    with view.temp_flags(retries=1):
+        moved = view.apply_async(wait_for, path)
+    started = f"{path}.{pids[0]}"
+    wait_until(lambda: os.path.exists(started), "the task to begin on engine 0")
+    os.kill(pids[0], signal.SIGSTOP)
+    queued = client[0].apply_async(os.getpid)
+    with pytest.raises(pcluster.EngineError, match="has not answered for .* stopped, or cut off"):
+        queued.get(60)
+    assert client.ids == [1]
+    (tmp_path / "other").touch()
+    assert direct.get(60) == pids[1]
+    wait_until(lambda: os.path.exists(f"{path}.{pids[1]}"), "the task to begin again")
+    (tmp_path / "go").touch()
+    os.kill(pids[0], signal.SIGCONT)  # it finishes its task as well
+    assert moved.get(60) == pids[1]
+    assert moved.metadata.engine_id == 1
+    wait_until(lambda: not is_alive(pids[0]), "the engine that woke up to leave")
+    assert view.map_sync(abs, range(100)) == list(range(100))
+    assert client.ids == [1] and not client.outstanding
+
+
+def test_busy_in_c_is_not_stalled(client):
+    """The control thread answers although nobody can run Python there."""
+    result = client[0].apply_async(hold, 8 * BEAT_MS / 1e3)
+    assert result.get(60) == "done"
+    assert client.ids == [0, 1]
+
+
+def test_an_interrupt_that_comes_too_late_for_c(client):
+    """It can't get in before C lets go; then the task ends, and the next one is left alone."""
+    result = client[0].apply_async(hold, 0.5)
+    after = [client[0].apply_async(sum, range(1000)) for _ in range(5)]
+    wait_begun(result)
+    client.interrupt(0)
+    error = result.exception(60)
+    assert error is None or "KeyboardInterrupt" in str(error)
+    assert [one.get(60) for one in after] == [499500] * 5
+
+
+@by_value
+def deaf(seconds, way):
+    """With its own ideas about signals."""
+    import signal
+    import time
+
+    ways = {"ignored": signal.SIG_IGN, "default": signal.SIG_DFL, "handled": lambda *_: None}
+    for number in range(1, signal.NSIG):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            try:
+                signal.signal(number, ways[way])
+            except (OSError, ValueError):
+                pass
+    print("on", flush=True)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+    return "done"
+
+
+@pytest.mark.parametrize("way", ["ignored", "default", "handled"])
+def test_replaced_handlers(client, way):
+    """Either it is interrupted nevertheless, or it goes on; never the next one."""
+    for _ in range(3):
+        result = client[0].apply_async(deaf, 0.3, way)
+        after = [client[0].apply_async(sum, range(1000)) for _ in range(5)]
+        wait_begun(result)
+        client.interrupt(0)
+        error = result.exception(60)
+        assert error is None or "KeyboardInterrupt" in str(error)
+        assert [one.get(60) for one in after] == [499500] * 5
+    assert client.ids == [0, 1]
+
+
+def test_interrupted_in_a_system_call(client):
+    """At once, although it would sleep for long."""
+    result = client[0].apply_async(time.sleep, 1000)
+    wait_until(lambda: client.queue_status(0)["tasks"], "the task to begin")
+    begun = time.monotonic()
+    client.interrupt(0)
+    with pytest.raises(pcluster.RemoteError, match="KeyboardInterrupt"):
+        result.get(60)
+    assert time.monotonic() - begun < 500
