@@ -6,7 +6,8 @@
 
 int cmd_controller(int argc, char **argv)
 {
-    struct parent_options options = {.command = "controller", .with_controller = true};
+    struct parent_options options = {
+        .command = "controller", .with_controller = true, .use_nursery = true};
     long port = 0, hwm = 1, heartbeat_ms = 3000;
     const struct option_row rows[] = {
         {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},

@@ -18,7 +18,7 @@ struct eng_child {
     char uuid[33];
     int stderr_fd;
     struct eng_tail *tail;
-    UT_hash_handle hh;
+    UT_hash_handle hh, hh_uuid;
 };
 
 void eng_children_add(struct eng_children *children, const char *uuid,
@@ -30,6 +30,7 @@ void eng_children_add(struct eng_children *children, const char *uuid,
     child->tail = spawned->tail;
     snprintf(child->uuid, sizeof(child->uuid), "%s", uuid);
     HASH_ADD_INT(children->by_pid, pid, child);
+    HASH_ADD(hh_uuid, children->by_uuid, uuid, strlen(child->uuid), child);
 }
 
 unsigned eng_children_count(const struct eng_children *children)
@@ -52,6 +53,7 @@ static void finish(struct eng_children *children, struct eng_child *child, struc
     eng_tail_read(child->tail, ended->tail);
     memcpy(ended->uuid, child->uuid, sizeof(ended->uuid));
     HASH_DEL(children->by_pid, child);
+    HASH_DELETE(hh_uuid, children->by_uuid, child);
     close(child->stderr_fd);
     eng_tail_free(child->tail);
     free(child);
@@ -80,11 +82,29 @@ bool eng_children_reap(struct eng_children *children, struct eng_exit *ended)
     }
 }
 
+static void signal_group(const struct eng_child *child, int signal)
+{
+    kill(-child->pid, signal);
+    kill(child->pid, signal); /* it may not lead its group yet */
+}
+
 void eng_children_signal(const struct eng_children *children, int signal)
 {
     struct eng_child *child, *next;
-    HASH_ITER (hh, children->by_pid, child, next) {
-        kill(-child->pid, signal);
-        kill(child->pid, signal); /* it may not lead its group yet */
-    }
+    HASH_ITER (hh, children->by_pid, child, next)
+        signal_group(child, signal);
+}
+
+bool eng_children_signal_one(const struct eng_children *children, const char *uuid, int signal,
+                             bool with_group)
+{
+    struct eng_child *child;
+    HASH_FIND(hh_uuid, children->by_uuid, uuid, strlen(uuid), child);
+    if (!child)
+        return false;
+    if (with_group)
+        signal_group(child, signal);
+    else
+        kill(child->pid, signal);
+    return true;
 }

@@ -13,7 +13,7 @@
 struct eng_child;
 
 struct eng_children {
-    struct eng_child *by_pid;
+    struct eng_child *by_pid, *by_uuid;
     struct eng_oom oom;
 };
 
@@ -34,5 +34,8 @@ unsigned eng_children_count(const struct eng_children *children);
 bool eng_children_reap(struct eng_children *children, struct eng_exit *ended);
 /* Sends a signal to every engine's process group. */
 void eng_children_signal(const struct eng_children *children, int signal);
+/* To one engine: its process, or with all that it has started. False: it is not there. */
+bool eng_children_signal_one(const struct eng_children *children, const char *uuid, int signal,
+                             bool with_group);
 
 #endif

@@ -43,6 +43,7 @@ int eng_config_parse(struct eng_config *config, const pc_json *json, struct pc_e
         return -1;
     config->python = pc_xstrdup(pc_json_str_or(json, "python", ""));
     config->tags = pc_xstrdup(pc_json_str_or(json, "tags", ""));
+    config->home = pc_xstrdup(pc_json_str_or(json, "home", ""));
     config->preload = preload ? pc_json_copy(preload) : pc_json_array();
     return 0;
 }

@@ -59,6 +59,8 @@ static char *make_hello(const struct eng_setup *setup, uint32_t engine_id, const
     if (token) {
         pc_json_put_i64(hello, "engine_id", engine_id);
         pc_json_put_str(hello, "token", token);
+    } else if (setup->config->home[0]) {
+        pc_json_put_str(hello, "home", setup->config->home);
     }
     char *text = pc_json_print(hello);
     pc_json_free(hello);

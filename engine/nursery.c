@@ -158,6 +158,16 @@ static void report_exit(struct nursery *n, const struct eng_exit *ended)
     tell(n, PC_MSG_EXITED, json);
 }
 
+/* Those that are there go on: the parent knows what to do without the others. */
+static void report_missing(struct nursery *n, const char *why)
+{
+    pc_json *json = pc_json_object();
+    pc_json_put_i64(json, "missing", 1 + (int64_t)n->wanted);
+    pc_json_put_str(json, "text", why);
+    n->wanted = 0;
+    tell(n, PC_MSG_SPAWNED, json);
+}
+
 static void start_engine(struct nursery *n)
 {
     uint8_t random[UUID_SIZE];
@@ -168,8 +178,10 @@ static void start_engine(struct nursery *n)
     pc_hex_encode(random, sizeof(random), uuid);
     int failed = n->config.use_nursery ? eng_spawn_fork(&n->config, uuid, &spawned, &err)
                                        : eng_spawn_anew(n->config_json, uuid, &spawned, &err);
-    if (failed)
-        fail(n, err.text);
+    if (failed) {
+        report_missing(n, err.text);
+        return;
+    }
     eng_children_add(&n->children, uuid, &spawned);
     pc_json *json = pc_json_object();
     pc_json_put_i64(json, "pid", spawned.pid);
@@ -216,6 +228,27 @@ static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err
     return 0;
 }
 
+/* Only we may: as long as we have not reaped an engine its pid is its own. */
+static int on_signal(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct nursery *n = role;
+    uint32_t number;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int failed = pc_json_get_u32(body, "signal", &number, err);
+    bool with_group = pc_json_bool_or(body, "group", false);
+    const pc_json *uuids = pc_json_member(body, "uuids");
+    for (const pc_json *row = uuids && !failed ? pc_json_first(uuids) : NULL; row;
+         row = pc_json_next(row)) {
+        const char *uuid = pc_json_text(row);
+        if (!uuid || !eng_children_signal_one(&n->children, uuid, (int)number, with_group))
+            pc_debug("no engine '%s' to send signal %u to", uuid ? uuid : "?", number);
+    }
+    pc_json_free(body);
+    return failed;
+}
+
 static int on_ping(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     return 0;
@@ -223,6 +256,7 @@ static int on_ping(void *role, void *peer, struct pc_msg *msg, struct pc_err *er
 
 static const struct pc_handler handlers[] = {
     {PC_MSG_SPAWN, PC_FROM_PARENT, on_spawn},
+    {PC_MSG_SIGNAL, PC_FROM_PARENT, on_signal},
     {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
     {PC_MSG_PING, PC_FROM_PARENT, on_ping},
     {0},

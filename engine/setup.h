@@ -18,6 +18,7 @@ struct eng_config {
     enum pc_log_level log_level;
     char *python;     /* "" when there is none */
     char *tags;       /* as in tags.h */
+    char *home;       /* uuid of the parent, "" when it did not say */
     pc_json *preload; /* array of names */
     bool use_nursery;
 };

@@ -65,11 +65,13 @@ enum pc_sender {
     /* the parent and its children; JSON bodies */                                                 \
     X(32, CONFIG, PC_FROM_PARENT, 64 * PC_KIB, 0)                                                  \
     X(33, READY, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY, 4 * PC_KIB, 0)                     \
-    X(34, SPAWN, PC_FROM_PARENT, 4 * PC_KIB, 0)                                                    \
+    X(34, SPAWN, PC_FROM_PARENT | PC_FROM_SCHED, 4 * PC_KIB, 0)                                    \
     X(35, SPAWNED, PC_FROM_NURSERY, 4 * PC_KIB, 0)                                                 \
     X(36, EXITED, PC_FROM_NURSERY | PC_FROM_PARENT | PC_FROM_HOST, 16 * PC_KIB, 0)                 \
     X(37, SHUTDOWN, PC_FROM_PARENT | PC_FROM_SCHED, 4 * PC_KIB, 0)                                 \
-    X(38, FAILED, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY | PC_FROM_CONTROL, 8 * PC_KIB, 0)
+    X(38, FAILED, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY | PC_FROM_CONTROL, 8 * PC_KIB, 0)  \
+    X(39, END, PC_FROM_SCHED, 1 * PC_MIB, 0)                                                       \
+    X(40, SIGNAL, PC_FROM_PARENT | PC_FROM_SCHED, 1 * PC_MIB, 0)
 
 enum pc_msg_type {
 #define X(number, name, senders, body, parts) PC_MSG_##name = number,

@@ -56,6 +56,11 @@ static void nursery_gone(struct parent *parent)
     char death[512];
     parent_role_death(&parent->nursery, death, sizeof(death));
     parent_end_engines(parent, death);
+    parent_starts_failed(parent, death);
+    if (parent->engines.wanted_count == 0) {
+        pc_warn("%s; it had no engines", death);
+        return;
+    }
     int64_t now_ms = pc_clock_ms();
     if (now_ms - parent->nursery_deaths_since_ms > 60000) {
         parent->nursery_deaths_since_ms = now_ms;
@@ -66,7 +71,7 @@ static void nursery_gone(struct parent *parent)
         return;
     }
     uint64_t pause_ms = parent->nursery_deaths == 1 ? 0 : UINT64_C(100) << parent->nursery_deaths;
-    pc_warn("%s; starting another, and %u engines", death, parent->options->engine_count);
+    pc_warn("%s; starting another, and %u engines", death, parent->engines.wanted_count);
     uv_timer_start(&parent->respawn_timer, on_respawn, pause_ms, 0);
 }
 

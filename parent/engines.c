@@ -46,7 +46,7 @@ int parent_engines_spawned(struct parent_engines *engines, const char *uuid, uin
     if (engine->is_spawned)
         return pc_err_set(err, PC_E_PROTOCOL, "engine '%s' was spawned twice", uuid);
     engine->pid = pid;
-    engine->is_spawned = true;
+    engine->is_spawned = engine->is_wanted = true;
     engines->spawned_count++;
     if (engine->is_up)
         engines->ready_count++;

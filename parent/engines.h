@@ -22,11 +22,16 @@ struct parent_engine {
     bool has_id;     /* it has been up */
     bool is_spawned; /* ours, and not known to have ended */
     bool is_up;
+    bool is_wanted;  /* one of wanted_count: if we end it, another one takes its place */
+    bool is_ending;  /* it was told to leave ... */
+    bool was_termed; /* ... and then sent SIGTERM */
+    int64_t end_ms;  /* when it is helped to */
     UT_hash_handle hh, hh_id;
 };
 
 struct parent_engines {
     struct parent_engine *by_uuid, *by_id;
+    uint32_t wanted_count; /* so many there are to be; another nursery starts that many */
     uint32_t spawned_count, ready_count;
 };
 

@@ -31,3 +31,10 @@ int parent_raise_limits(uint32_t engine_count, int64_t *before, struct pc_err *e
                           (uintmax_t)files.rlim_cur);
     return 0;
 }
+
+void parent_pass_limits(pid_t pid)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        prlimit(pid, RLIMIT_NOFILE, &files, NULL);
+}

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/err.h"
 
@@ -12,5 +13,7 @@
  * higher. *before is what it was: the one that user code is to see. -1 when the hard limit is too
  * low for that many engines. */
 int parent_raise_limits(uint32_t engine_count, int64_t *before, struct pc_err *err);
+/* Gives a role that runs the limit that we have now. */
+void parent_pass_limits(pid_t pid);
 
 #endif

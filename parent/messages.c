@@ -24,7 +24,7 @@ static int on_ready(void *role_of, void *peer, struct pc_msg *msg, struct pc_err
         parent_fail(parent, "%s", why.text);
     if (role == &parent->nursery && parent->state <= PARENT_READY) {
         pc_json *body = pc_json_object();
-        pc_json_put_i64(body, "count", parent->options->engine_count);
+        pc_json_put_i64(body, "count", parent->engines.wanted_count);
         parent_role_send(role, PC_MSG_SPAWN, body);
     }
     parent_check_ready(parent);
@@ -83,29 +83,65 @@ static int on_engines(void *role, void *peer, struct pc_msg *msg, struct pc_err 
     return status;
 }
 
-/* Questions that only the parent can answer. */
+static int take_query(struct parent *parent, const pc_json *question, const struct pc_msg *msg,
+                      struct pc_err *why)
+{
+    const char *name = "";
+    uint32_t count;
+    if (pc_json_get_str(question, "query", &name, why) < 0)
+        return -1;
+    if (strcmp(name, "shutdown") == 0) {
+        pc_json *reply = pc_json_object();
+        pc_json_put_i64(reply, "pid", getpid());
+        parent_reply(parent, msg->head.session, msg->head.sequence, reply);
+        parent_stop(parent, "a client asked for it");
+        return 0;
+    }
+    if (strcmp(name, "start_engines") == 0)
+        return pc_json_get_u32(question, "count", &count, why) < 0
+                   ? -1
+                   : parent_start_engines(parent, count, msg, why);
+    return pc_err_set(why, PC_E_INVALID, "unknown query '%.60s'", name);
+}
+
+/* What only the parent can answer, or do. */
 static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     struct parent *parent = role;
-    struct parent_role *scheduler = peer;
     struct pc_err why;
-    const char *name = "";
     pc_json *question = pc_json_of_msg(msg, &why);
-    bool is_shutdown = question && pc_json_get_str(question, "query", &name, &why) == 0 &&
-                       strcmp(name, "shutdown") == 0;
-    pc_json *reply = pc_json_object();
-    pc_json_put_bool(reply, "ok", is_shutdown);
-    if (is_shutdown)
-        pc_json_put_i64(reply, "pid", getpid());
-    else
-        pc_json_put_str(reply, "error", question && *name ? "unknown query" : why.text);
+    if (!question || take_query(parent, question, msg, &why) < 0)
+        parent_refuse(parent, msg->head.session, msg->head.sequence, why.text);
     pc_json_free(question);
-    struct pc_msg *answer = pc_json_msg(PC_MSG_REPLY, reply);
-    answer->head.session = msg->head.session;
-    answer->head.sequence = msg->head.sequence;
-    pc_conn_send(&scheduler->conn, answer);
-    if (is_shutdown)
-        parent_stop(parent, "a client asked for it");
+    return 0;
+}
+
+/* To the parent of engines on another machine; nobody waits for an answer. */
+static int on_spawn(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_err why;
+    uint32_t count;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    int status = pc_json_get_u32(body, "count", &count, err);
+    pc_json_free(body);
+    if (status == 0 && parent_start_engines(role, count, NULL, &why) < 0)
+        pc_error("a client asked for %u more engines: %s", count, why.text);
+    return status;
+}
+
+static int on_end(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    pc_json *body = pc_json_of_msg(msg, err);
+    int status = body ? parent_end_some(role, body, err) : -1;
+    pc_json_free(body);
+    return status;
+}
+
+static int on_signal(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    parent_signal_some(role, msg);
     return 0;
 }
 
@@ -137,9 +173,15 @@ static int on_spawned(void *role, void *peer, struct pc_msg *msg, struct pc_err 
     if (!body)
         return -1;
     int status = -1;
-    if (pc_json_get_str(body, "uuid", &uuid, err) == 0 &&
-        pc_json_get_u32(body, "pid", &pid, err) == 0)
+    int64_t missing = pc_json_i64_or(body, "missing", 0);
+    if (missing > 0 && missing <= UINT32_MAX) {
+        parent_engines_missing(parent, (uint32_t)missing, pc_json_str_or(body, "text", "?"));
+        status = 0;
+    } else if (pc_json_get_str(body, "uuid", &uuid, err) == 0 &&
+               pc_json_get_u32(body, "pid", &pid, err) == 0) {
         status = parent_engines_spawned(&parent->engines, uuid, pid, err);
+        parent_engine_spawned(parent);
+    }
     pc_json_free(body);
     parent_check_ready(parent);
     return status;
@@ -156,7 +198,9 @@ static void report_exit(struct parent *parent, const struct parent_engine *engin
     size_t size = strlen(tail);
     while (size > 0 && tail[size - 1] == '\n')
         size--;
-    if (parent->state == PARENT_STARTING)
+    if (engine->is_ending)
+        pc_info("%s (pid %u) was told to leave: it %s", name, engine->pid, end);
+    else if (parent->state == PARENT_STARTING)
         parent_fail(parent, "%s (pid %u) %s before the cluster was ready%s%.*s", name, engine->pid,
                     end, size ? "; its last words:\n" : "", (int)size, tail);
     else if (parent->state == PARENT_READY) /* a scheduler of ours has warned already */
@@ -178,17 +222,19 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         return -1;
     }
     struct parent_engine *engine = parent_engines_find(&parent->engines, uuid);
+    /* The scheduler knows best which tasks that ends. */
+    if (parent->scheduler.has_conn)
+        pc_conn_send(&parent->scheduler.conn, pc_msg_ref(msg));
     if (engine && engine->is_spawned) {
+        bool was_ending = engine->is_ending, was_wanted = engine->is_wanted;
         /* The nursery has ended its process group before it reaped it; now the number may be
          * somebody else's. */
         report_exit(parent, engine, (int)pc_json_i64_or(body, "signal", 0),
                     (int)pc_json_i64_or(body, "code", 0), pc_json_str_or(body, "tail", ""));
         parent_engines_exited(&parent->engines, engine);
+        parent_engine_ended(parent, was_ending, was_wanted);
     }
     pc_json_free(body);
-    /* The scheduler knows best which tasks that ends. */
-    if (parent->scheduler.has_conn)
-        pc_conn_send(&parent->scheduler.conn, pc_msg_ref(msg));
     return 0;
 }
 
@@ -198,6 +244,9 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_PONG, PC_FROM_SCHED | PC_FROM_HUB, on_pong},
     {PC_MSG_ENGINES, PC_FROM_SCHED, on_engines},
     {PC_MSG_QUERY, PC_FROM_SCHED, on_query},
+    {PC_MSG_SPAWN, PC_FROM_SCHED, on_spawn},
+    {PC_MSG_END, PC_FROM_SCHED, on_end},
+    {PC_MSG_SIGNAL, PC_FROM_SCHED, on_signal},
     {PC_MSG_SHUTDOWN, PC_FROM_SCHED, on_shutdown},
     {PC_MSG_GOODBYE, PC_FROM_SCHED, on_shutdown},
     {PC_MSG_SPAWNED, PC_FROM_NURSERY, on_spawned},

@@ -56,9 +56,9 @@ static void say_ready(struct parent *parent)
     char where[1200];
     char text[1400];
     double seconds = (double)(pc_clock_us() - parent->begun_us) / 1e6;
+    uint32_t count = parent->engines.wanted_count;
     if (options->engine_count)
-        snprintf(what, sizeof(what), "%u engine%s", options->engine_count,
-                 options->engine_count == 1 ? "" : "s");
+        snprintf(what, sizeof(what), "%u engine%s", count, count == 1 ? "" : "s");
     if (options->with_controller) {
         parent_url(file, where, sizeof(where));
         size_t used = strlen(where);
@@ -75,7 +75,7 @@ static void say_ready(struct parent *parent)
 static void show_progress(struct parent *parent)
 {
     char text[128];
-    uint32_t wanted = parent->options->engine_count;
+    uint32_t wanted = parent->engines.wanted_count;
     if (wanted == 0)
         return;
     snprintf(text, sizeof(text), "starting %u engine%s: %u answered", wanted,
@@ -87,7 +87,7 @@ static void on_start_limit(uv_timer_t *timer)
 {
     struct parent *parent = timer->data;
     parent_fail(parent, "%u of %u engines answered, and then nothing happened for %d s",
-                parent->engines.ready_count, parent->options->engine_count, START_LIMIT_MS / 1000);
+                parent->engines.ready_count, parent->engines.wanted_count, START_LIMIT_MS / 1000);
 }
 
 void parent_check_ready(struct parent *parent)
@@ -97,7 +97,7 @@ void parent_check_ready(struct parent *parent)
     uv_timer_start(&parent->start_timer, on_start_limit, START_LIMIT_MS, 0);
     bool has_controller = parent->options->with_controller;
     if (!parent->scheduler.is_ready || (has_controller && !parent->hub.is_ready) ||
-        parent->engines.ready_count < parent->options->engine_count) {
+        parent->engines.ready_count < parent->engines.wanted_count) {
         show_progress(parent);
         return;
     }
@@ -157,7 +157,8 @@ static int parent_init(struct parent *parent, struct pc_err *err)
         return pc_err_set(err, PC_E_SYSTEM,
                           "can't make an event loop: no memory or file descriptor is left");
     watch_signal(parent, &parent->on_sigchld, on_child_signal, SIGCHLD);
-    uv_timer_t *timers[] = {&parent->stop_timer, &parent->respawn_timer, &parent->start_timer};
+    uv_timer_t *timers[] = {&parent->stop_timer, &parent->respawn_timer, &parent->start_timer,
+                            &parent->end_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         uv_timer_init(&parent->loop, timers[i]);
         timers[i]->data = parent;

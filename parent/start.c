@@ -53,6 +53,7 @@ static void put_public_of(pc_json *config, const char *name, const uint8_t priva
 static pc_json *scheduler_config(const struct parent *parent)
 {
     pc_json *config = common_config(parent);
+    pc_json_put_str(config, "home", parent->home);
     put_key(config, "controller_private", parent->files.controller.private_key);
     put_public_of(config, "client_public", parent->files.client.exec_key);
     put_public_of(config, "engine_public", parent->files.engine.exec_key);
@@ -95,6 +96,7 @@ static pc_json *nursery_config(const struct parent *parent)
     pc_json_put(config, "preload", preload);
     pc_json_put_str(config, "python", parent->python);
     pc_json_put_str(config, "tags", options->tags ? options->tags : "");
+    pc_json_put_str(config, "home", parent->home);
     pc_json_put_i64(config, "open_files", parent->open_files);
     pc_json_put_bool(config, "use_nursery", options->use_nursery);
     pc_json_put_str(config, "log_level", parent->log_level);
@@ -153,20 +155,17 @@ int parent_start_nursery(struct parent *parent, struct pc_err *err)
 
 /* ---- a controller elsewhere ------------------------------------------------------------- */
 
-static char *host_hello(const struct pc_connfile *file)
+static char *host_hello(const struct parent *parent)
 {
-    uint8_t random[16];
-    char uuid[33], host[256] = "";
-    pc_random(random, sizeof(random));
-    pc_hex_encode(random, sizeof(random), uuid);
+    char host[256] = "";
     gethostname(host, sizeof(host) - 1);
     pc_json *hello = pc_json_object();
     pc_json_put_str(hello, "role", "host");
-    put_public_of(hello, "public_key", file->exec_key);
+    put_public_of(hello, "public_key", parent->files.engine.exec_key);
     pc_json_put_i64(hello, "pid", getpid());
     pc_json_put_str(hello, "host", host);
     pc_json_put_str(hello, "python", PC_EMBED_PYTHON);
-    pc_json_put_str(hello, "uuid", uuid);
+    pc_json_put_str(hello, "uuid", parent->home);
     char *text = pc_json_print(hello);
     pc_json_free(hello);
     return text;
@@ -186,7 +185,7 @@ static int join_controller(struct parent *parent, struct pc_err *err)
     if (pc_sock_connect(&sock, file, transport_of(parent->options->transport), JOIN_LIMIT_MS,
                         parent->address, sizeof(parent->address), err) < 0)
         return -1;
-    char *hello = host_hello(file);
+    char *hello = host_hello(parent);
     struct pc_msg *welcome = pc_sock_hello(&sock, hello, JOIN_LIMIT_MS, err);
     free(hello);
     int status = welcome ? parent_role_join(&parent->scheduler, &sock, err) : -1;
@@ -211,9 +210,13 @@ static int read_engine_file(struct parent *parent, struct pc_err *err)
 
 int parent_start(struct parent *parent, struct pc_err *err)
 {
+    uint8_t random[16];
+    pc_random(random, sizeof(random));
+    pc_hex_encode(random, sizeof(random), parent->home);
     bool has_controller = parent->options->with_controller;
     if (has_controller ? open_listeners(parent, err) < 0 : read_engine_file(parent, err) < 0)
         return -1;
+    parent->engines.wanted_count = parent->options->engine_count;
     if (parent->options->engine_count > 0 && parent_start_nursery(parent, err) < 0)
         return -1;
     return has_controller ? start_controller(parent, err) : join_controller(parent, err);

@@ -20,6 +20,13 @@
 #include "parent/parent.h"
 #include "parent/tell.h"
 
+/* A client's order to start engines, until they are there. Owned by parent.starts. */
+struct parent_order {
+    uint64_t session, sequence; /* of the QUERY */
+    uint32_t count, left;
+    struct parent_order *next, *prev;
+};
+
 enum parent_state { PARENT_STARTING, PARENT_READY, PARENT_STOPPING, PARENT_ENDED };
 
 struct parent;
@@ -49,6 +56,8 @@ struct parent {
     struct parent_files files;
     struct parent_tell tell;
     struct parent_engines engines;
+    struct parent_order *starts;
+    char home[33]; /* uuid of this parent: the home of its engines */
     const char *log_level;
     char python[1024];
     int64_t open_files; /* the user's soft limit, before it was raised for the roles */
@@ -59,7 +68,7 @@ struct parent {
     uv_loop_t loop;
     struct pc_conns conns;
     uv_signal_t on_sigint, on_sigterm, on_sighup, on_sigchld;
-    uv_timer_t stop_timer, respawn_timer, start_timer;
+    uv_timer_t stop_timer, respawn_timer, start_timer, end_timer;
     struct parent_role scheduler, hub, nursery;
     int tcp_fd, unix_fd;
 
@@ -108,6 +117,25 @@ void parent_end_text(int signal, int code, char *text, size_t size);
 
 /* 0, or -1: the role broke the protocol. */
 int parent_take_message(struct parent_role *role, struct pc_msg *msg, struct pc_err *err);
+
+/* ---- orders.c --------------------------------------------------------------------------- */
+
+/* So many more, with the answer to `query` (NULL: none is wanted) when they are there. */
+int parent_start_engines(struct parent *parent, uint32_t count, const struct pc_msg *query,
+                         struct pc_err *err);
+/* The nursery has forked one of those that are wanted, or could not. */
+void parent_engine_spawned(struct parent *parent);
+void parent_engines_missing(struct parent *parent, uint32_t count, const char *why);
+/* It has ended, and is not in parent->engines any more: whether another one takes its place. */
+void parent_engine_ended(struct parent *parent, bool was_ending, bool was_wanted);
+/* Of those that were being started none will come. */
+void parent_starts_failed(struct parent *parent, const char *why);
+/* Answers a client: well (takes `reply`), or not. */
+void parent_reply(struct parent *parent, uint64_t session, uint64_t sequence, pc_json *reply);
+void parent_refuse(struct parent *parent, uint64_t session, uint64_t sequence, const char *why);
+/* END and SIGNAL of the scheduler. */
+int parent_end_some(struct parent *parent, const pc_json *order, struct pc_err *err);
+void parent_signal_some(struct parent *parent, struct pc_msg *order);
 
 /* ---- death.c ---------------------------------------------------------------------------- */
 

@@ -78,6 +78,8 @@ void parent_stop(struct parent *parent, const char *reason)
     parent->state = PARENT_STOPPING;
     uv_timer_stop(&parent->respawn_timer);
     uv_timer_stop(&parent->start_timer);
+    uv_timer_stop(&parent->end_timer);
+    parent_starts_failed(parent, "the cluster is stopping");
     tell_role(&parent->scheduler, reason, grace_ms);
     if (parent->nursery.is_ready)
         tell_role(&parent->nursery, reason, grace_ms);

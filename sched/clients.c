@@ -181,7 +181,7 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
 /* ---- questions -------------------------------------------------------------------------- */
 
 /* Who answers: the parent, the hub, or we. */
-static void pass_on(struct sched *s, struct client *client, const struct pc_msg *msg,
+void client_pass_on(struct sched *s, struct client *client, const struct pc_msg *msg,
                     bool is_for_parent)
 {
     struct pc_msg *question = pc_msg_with_body(PC_MSG_QUERY, msg->body, msg->head.body_size);
@@ -200,13 +200,12 @@ int client_query(struct sched *s, struct client *client, struct pc_msg *msg, str
     if (!json)
         return -1;
     const char *query = pc_json_str_or(json, "query", "");
-    if (strcmp(query, "sched") == 0) {
+    if (strcmp(query, "sched") == 0)
         world_reply(client, msg, settings_answer(s, json));
-    } else if (strcmp(query, "abort") == 0) {
+    else if (strcmp(query, "abort") == 0)
         world_reply(client, msg, abort_answer(s, client, json));
-    } else {
-        pass_on(s, client, msg, strcmp(query, "shutdown") == 0);
-    }
+    else if (!order_take(s, client, msg, json))
+        client_pass_on(s, client, msg, strcmp(query, "shutdown") == 0);
     pc_json_free(json);
     return 0;
 }

@@ -82,6 +82,8 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
     engine->heard_ms = (int64_t)uv_now(&s->loop);
     memcpy(engine->uuid, uuid, sizeof(uuid));
     snprintf(engine->tags, sizeof(engine->tags), "%s", pc_json_str_or(hello, "tags", ""));
+    if (pc_hex_decode(pc_json_str_or(hello, "home", ""), engine->home, sizeof(engine->home)))
+        memset(engine->home, 0, sizeof(engine->home));
     pc_random(engine->token, sizeof(engine->token));
     pc_buf_init(&engine->acks, 0);
     uv_timer_init(&s->loop, &engine->exit_timer);
@@ -212,7 +214,7 @@ static void engine_finish(struct engine *engine)
     output_engine_gone(engine);
     if (engine->id != PC_NO_ENGINE) {
         if (!s->is_stopping)
-            pc_warn("lost %s", engine->why);
+            pc_log(engine->is_dismissed ? PC_LOG_INFO : PC_LOG_WARN, "lost %s", engine->why);
         HASH_DELETE(hh_id, s->engines_by_id, engine);
         tell_down(engine);
     }
@@ -311,6 +313,20 @@ out:
     pc_json_free(report);
 }
 
+void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms)
+{
+    if (engine->is_killed || engine->state != ENGINE_UP)
+        return;
+    engine_set_why(engine, why);
+    engine->is_killed = true;
+    engine->state = ENGINE_LEAVING;
+    queue_engine_down(engine);
+    pc_json *json = pc_json_object();
+    pc_json_put_str(json, "reason", why);
+    pc_json_put_i64(json, "grace_ms", grace_ms);
+    pc_conn_send(&engine->control->conn, pc_json_msg(PC_MSG_SHUTDOWN, json));
+}
+
 /* ---- beats ------------------------------------------------------------------------------ */
 
 /* Once per period: asks those that have been silent, gives up those that stay so. */
@@ -333,7 +349,8 @@ void engines_beat(struct sched *s)
         if (!was_away && silent > limit) {
             snprintf(text, sizeof(text), "has not answered for %lld s: stopped, or cut off",
                      (long long)silent / 1000);
-            engine_set_why(engine, text);
+            if (!engine->is_killed)
+                engine_set_why(engine, text);
             engine_finish(engine);
         } else if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms) {
             /* It has been idle: its buffers are better off elsewhere. */

@@ -33,8 +33,12 @@ static const char *role_of_key(const struct sched *s, const pc_json *hello,
     return pc_equal(key, s->engine_key, sizeof(key)) ? "engine" : NULL;
 }
 
-static void welcome_host(struct sched *s, struct peer *peer)
+static void welcome_host(struct sched *s, struct peer *peer, const pc_json *hello)
 {
+    if (!home_add(s, peer, hello)) {
+        hello_refuse(peer, "protocol", "HELLO of a host without a uuid of its own");
+        return;
+    }
     peer->sender = PC_FROM_HOST;
     peer->conn.sock.wire.senders = PC_FROM_HOST;
     DL_DELETE(s->strangers, peer);
@@ -83,7 +87,7 @@ static void greet(struct sched *s, struct peer *peer, const pc_json *hello,
     } else if (is_client) {
         welcome_client(s, peer, hello);
     } else if (strcmp(role, "host") == 0) {
-        welcome_host(s, peer);
+        welcome_host(s, peer, hello);
     } else if (strcmp(role, "engine") == 0 &&
                strcmp(pc_json_str_or(hello, "lane", ""), "control") == 0) {
         engine_hello_control(s, peer, hello);

@@ -100,8 +100,12 @@ void peer_detach(struct peer *peer, const char *why)
     struct sched *s = peer->sched;
     struct client *client = peer->client;
     struct engine *engine = peer->engine;
+    struct home *home = peer->home;
     peer->client = NULL;
     peer->engine = NULL;
+    peer->home = NULL;
+    if (home)
+        home_remove(s, home);
     if (client)
         client_lost(s, client);
     if (engine && engine->control == peer)

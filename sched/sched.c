@@ -94,6 +94,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     snprintf(s->cluster_id, sizeof(s->cluster_id), "%s", pc_json_str_or(json, "cluster_id", ""));
     snprintf(s->profile, sizeof(s->profile), "%s", pc_json_str_or(json, "profile", ""));
     s->controller_pid = pc_json_i64_or(json, "controller_pid", getppid());
+    homes_init(s, json);
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
     if (settings_take(s, json, err))
         return -1;

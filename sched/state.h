@@ -52,6 +52,18 @@ struct sched;
 struct client;
 struct engine;
 
+/* The parent process of engines: ours, or one on another machine. It alone can start engines and
+ * signal their processes. Embedded in sched, or owned by the peer. */
+struct home {
+    uint8_t uuid[SCHED_UUID_SIZE];
+    char host[256];
+    int64_t pid;
+    struct pc_conn *conn;
+    pc_json *chosen; /* uuids for the order that is being put together */
+    unsigned chosen_count;
+    struct home *next, *prev; /* in sched.homes */
+};
+
 /* One accepted connection that has said HELLO. Embedded conn; freed in its on_closed. */
 struct peer {
     struct pc_conn conn;
@@ -59,6 +71,7 @@ struct peer {
     enum pc_sender sender;    /* what it may send */
     struct client *client;    /* PC_FROM_CLIENT; NULL once detached */
     struct engine *engine;    /* PC_FROM_CONTROL, PC_FROM_WORK; NULL once detached */
+    struct home *home;        /* PC_FROM_HOST */
     struct peer *next, *prev; /* in sched.hosts when PC_FROM_HOST, else in sched.strangers */
     char name[64];            /* for log lines */
 };
@@ -117,12 +130,14 @@ enum engine_state {
     ENGINE_ASKING, /* control lane open, the hub is asked for an id */
     ENGINE_HALF,   /* it has an id, the work lane is missing */
     ENGINE_UP,
-    ENGINE_LOST, /* a lane broke; waiting for the report that says why */
+    ENGINE_LEAVING, /* told to: it takes nothing more */
+    ENGINE_LOST,    /* a lane broke; waiting for the report that says why */
 };
 
 /* Owned by sched.engines_by_uuid. */
 struct engine {
     uint8_t uuid[SCHED_UUID_SIZE];
+    uint8_t home[SCHED_UUID_SIZE]; /* as it says: it only has itself to lose */
     UT_hash_handle hh_uuid;
     uint32_t id; /* PC_NO_ENGINE while ASKING */
     UT_hash_handle hh_id;
@@ -154,6 +169,7 @@ struct engine {
     bool has_exited;     /* the report came ... */
     int64_t reported_ms; /* ... then */
     bool is_killed;      /* by us: `why` says why */
+    bool is_dismissed;   /* ... because a client wanted it */
     char why[1536];      /* why it is gone */
 };
 
@@ -185,6 +201,7 @@ struct sched {
 
     struct peer *strangers; /* connected, answered with REFUSED or waiting for the hub */
     struct peer *hosts;
+    struct home home, *homes; /* our parent's, and all */
     struct client *clients;
     struct engine *engines_by_uuid, *engines_by_id;
     struct task *tasks;
@@ -237,6 +254,9 @@ int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
 pc_json *abort_answer(struct sched *sched, struct client *client, const pc_json *query);
 int client_query(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
+/* The question goes to the parent, or to the hub, which answers it. */
+void client_pass_on(struct sched *sched, struct client *client, const struct pc_msg *msg,
+                    bool is_for_parent);
 void client_drained(struct sched *sched, struct client *client);
 /* To every client, host, the hub and the parent. */
 void clients_tell_engines(struct sched *sched, pc_json *engines);
@@ -251,10 +271,23 @@ void engine_got_id(struct sched *sched, struct pc_msg *msg);
 void engine_set_why(struct engine *engine, const char *what);
 void engine_lane_lost(struct engine *engine, const char *why);
 void engine_exited(struct sched *sched, struct pc_msg *msg, bool is_parent);
+/* Tells it to leave; it takes nothing more. `why` as for engine_set_why. */
+void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms);
 void engines_beat(struct sched *sched);
 void engines_shutdown(struct sched *sched, const struct pc_msg *shutdown);
 void engines_drop(struct sched *sched);
 struct engine *engine_find(struct sched *sched, uint32_t id);
+
+/* ---- orders.c: what clients want done with engines ---- */
+void homes_init(struct sched *sched, const pc_json *config);
+/* A host was welcomed. False: it has no uuid of its own. */
+bool home_add(struct sched *sched, struct peer *peer, const pc_json *hello);
+void home_remove(struct sched *sched, struct home *home);
+/* Answers the query, or passes it on: false when it is none of ours. */
+bool order_take(struct sched *sched, struct client *client, const struct pc_msg *msg,
+                const pc_json *query);
+/* Has its parent make sure that it ends, and start another in its place. */
+void order_replacement(struct engine *engine);
 
 /* ---- queue.c: which task runs where ---- */
 void queue_direct(struct sched *sched, struct task *task, struct engine *engine);

@@ -58,16 +58,8 @@ void world_wake_at(struct sched *s, int64_t at_ms)
 
 void world_kill(struct engine *engine, const char *why)
 {
-    pc_json *json = pc_json_object();
-    engine_set_why(engine, why);
-    engine->is_killed = true;
-    pc_json_put_str(json, "reason", why);
-    pc_json_put_i64(json, "grace_ms", 0);
-    struct pc_msg *msg = pc_json_msg(PC_MSG_SHUTDOWN, json);
-    if (engine->control)
-        pc_conn_send(&engine->control->conn, msg);
-    else
-        pc_msg_unref(msg);
+    engine_dismiss(engine, why, 0);
+    order_replacement(engine);
 }
 
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags)

@@ -87,6 +87,8 @@ static const struct {
                     "\",\"signal\":11,\"code\":0,\"tail\":\"Segmentation fault\\n\"}"},
     {PC_MSG_SHUTDOWN, "{\"reason\":\"stop\",\"grace_ms\":2000}"},
     {PC_MSG_FAILED, "{\"text\":\"no module named 'nump'\"}"},
+    {PC_MSG_END, "{\"uuids\":[\"" HEX16 "\"],\"grace_ms\":2000,\"replace\":true}"},
+    {PC_MSG_SIGNAL, "{\"uuids\":[\"" HEX16 "\"],\"signal\":2,\"group\":false}"},
 };
 
 /* The bytes of a message on the wire are appended to `out`; the reference is taken. */

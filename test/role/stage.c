@@ -80,7 +80,7 @@ void stage_open(struct stage *stage, int heartbeat_ms)
     uint16_t port;
     char path[80];
     assert_int_equal(pc_noise_init(), 0);
-    *stage = (struct stage){.dir = "/tmp/pcluster-stage-XXXXXX"};
+    *stage = (struct stage){.dir = "/tmp/pcluster-stage-XXXXXX", .home = STAGE_HOME};
     assert_non_null(mkdtemp(stage->dir));
     snprintf(path, sizeof(path), "%s/socket", stage->dir);
     int unix_fd = listen_unix(path), tcp_fd = listen_tcp(&port);
@@ -110,6 +110,7 @@ void stage_open(struct stage *stage, int heartbeat_ms)
     put_key(config, "client_public", client.public_key, PC_KEY_SIZE);
     put_key(config, "engine_public", engine.public_key, PC_KEY_SIZE);
     pc_json_put_str(config, "profile", "stage");
+    pc_json_put_str(config, "home", STAGE_HOME);
     pc_json_put_str(config, "log_level", "error");
     pc_json_put_i64(config, "heartbeat_ms", heartbeat_ms);
     pc_json_put_bool(config, "has_unix", true);
@@ -198,7 +199,7 @@ static void give_id(struct stage *stage)
 
 void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_transport transport)
 {
-    char fields[256];
+    char fields[320];
     uint8_t uuid[16];
     struct pc_err err;
     pc_random(uuid, sizeof(uuid));
@@ -207,8 +208,8 @@ void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_trans
         fail_msg("%s", err.text);
     snprintf(fields, sizeof(fields),
              "\"role\":\"engine\",\"lane\":\"control\",\"pid\":4711,\"host\":\"here\","
-             "\"python\":\"3.11\",\"uuid\":\"%s\"",
-             engine->uuid);
+             "\"python\":\"3.11\",\"uuid\":\"%s\",\"home\":\"%s\"",
+             engine->uuid, stage->home);
     char *hello = stage_hello(&stage->engine, fields);
     struct pc_msg *msg = pc_msg_with_body(PC_MSG_HELLO, hello, strlen(hello));
     assert_int_equal(pc_sock_send(&engine->control, msg, NULL), 0);

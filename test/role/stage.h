@@ -12,6 +12,8 @@
 #include "lib/json.h"
 #include "lib/sock.h"
 
+/* The uuid that CONFIG gives the parent. */
+#define STAGE_HOME     "00000000000000000000000000000001"
 #define STAGE_LIMIT_MS 20000 /* nothing here takes so long unless it hangs */
 
 struct stage {
@@ -20,6 +22,7 @@ struct stage {
     struct pc_sock parent, hub; /* our ends */
     struct pc_connfile client, engine;
     uint32_t next_id;
+    const char *home; /* of the engines played from now on: uuid of STAGE_HOME or of a host */
 };
 
 /* heartbeat_ms as in CONFIG. */

@@ -75,6 +75,29 @@ static void test_no_nursery(void **state)
     cradle_close(&cradle);
 }
 
+/* From the parent, which can't know whether a pid is still that of its engine. */
+static void test_signals(void **state)
+{
+    struct cradle cradle;
+    struct cradle_engine one, other;
+    char body[128];
+    cradle_open(&cradle, "");
+    cradle_ready(&cradle);
+    cradle_engine(&cradle, &one);
+    cradle_engine(&cradle, &other);
+    cradle_run(&one, PC_KIND_EXECUTE, 0, "while True: pass");
+    snprintf(body, sizeof(body), "{\"uuids\":[\"nobody\",\"%s\"],\"signal\":10}", one.uuid);
+    cradle_send(&cradle.parent, PC_MSG_SIGNAL, body, strlen(body));
+    pc_json *ended = cradle_exit(&cradle, &one);
+    assert_int_equal(pc_json_i64_or(ended, "signal", -1), SIGUSR1);
+    pc_json_free(ended);
+    cradle_send(&cradle.parent, PC_MSG_SIGNAL, body, strlen(body)); /* it is gone */
+    free(cradle_do(&other, "1"));
+    cradle_dismiss(&cradle, &other);
+    cradle_engine_close(&one);
+    cradle_close(&cradle);
+}
+
 /* What is on stderr survives every kind of death. */
 static void test_deaths(void **state)
 {
@@ -634,6 +657,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_dropped),
         cmocka_unit_test(test_no_nursery),
+        cmocka_unit_test(test_signals),
         cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_parent_gone),
         cmocka_unit_test(test_controller_gone),

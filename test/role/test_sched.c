@@ -190,7 +190,9 @@ static void a_host_ends_no_engine(void **state)
     stage_open(&stage, 3000);
     stage_engine(&stage, &engine, PC_TRANSPORT_UNIX);
     stage_connect(&stage, &host, &stage.engine, PC_TRANSPORT_UNIX,
-                  "\"role\":\"host\",\"pid\":1,\"host\":\"h\"", &welcome);
+                  "\"role\":\"host\",\"pid\":1,\"host\":\"h\","
+                  "\"uuid\":\"000000000000000000000000000000ff\"",
+                  &welcome);
     pc_msg_unref(welcome);
     pc_msg_unref(stage_await(&host, PC_MSG_ENGINES));
     struct pc_sock parent = stage.parent;
