@@ -19,6 +19,8 @@ struct cmd {
     const char *help;                  /* one line */
 };
 
+extern const struct cmd cmd_table[]; /* ends with name NULL */
+
 int cmd_start(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_controller(int argc, char **argv);
@@ -28,6 +30,7 @@ int cmd_list(int argc, char **argv);
 int cmd_abort(int argc, char **argv);
 int cmd_sched(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Hidden: a child of the parent, `pcluster --role NAME`. */

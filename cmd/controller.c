@@ -38,6 +38,7 @@ int cmd_controller(int argc, char **argv)
         .about = "Starts a controller; engines are added with 'pcluster engine', here or on other\n"
                  "machines that have its file security/pcluster-engine.json.",
         .rows = rows,
+        .has_settings = true,
     };
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)

@@ -41,6 +41,7 @@ int cmd_engine(int argc, char **argv)
         .about = "Starts engines that connect to the controller a connection file names, and\n"
                  "supervises them until Ctrl-C or until the controller goes away.",
         .rows = rows,
+        .has_settings = true,
     };
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)

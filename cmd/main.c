@@ -6,7 +6,7 @@
 #include "cmd/cmd.h"
 #include "lib/spawn.h"
 
-static const struct cmd commands[] = {
+const struct cmd cmd_table[] = {
     {"start", cmd_start, "start a cluster: controller and engines on this machine"},
     {"stop", cmd_stop, "stop a cluster"},
     {"status", cmd_status, "show a cluster: processes, engines, tasks"},
@@ -16,6 +16,7 @@ static const struct cmd commands[] = {
     {"sched", cmd_sched, "show and change how tasks are given to engines"},
     {"controller", cmd_controller, "start a controller without engines"},
     {"engine", cmd_engine, "start engines for a controller that runs already, anywhere"},
+    {"config", cmd_config, "show the settings in force and where each came from"},
     {"version", cmd_version, "show the versions of pcluster and of what it is made with"},
     {0},
 };
@@ -25,7 +26,7 @@ static void print_help(FILE *out)
     fputs("usage: pcluster COMMAND [options] [arguments]\n\n"
           "Interactive parallel computing for Python.\n\ncommands:\n",
           out);
-    for (const struct cmd *cmd = commands; cmd->name; cmd++)
+    for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
         fprintf(out, "  %-12s %s\n", cmd->name, cmd->help);
     fputs("\n'pcluster COMMAND -h' shows the options of a command.\n"
           "exit codes: 0 done, 1 failed, 2 wrong usage, 11 nothing runs\n",
@@ -48,7 +49,7 @@ int main(int argc, char **argv)
         return CMD_OK;
     }
     const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
-    for (const struct cmd *cmd = commands; cmd->name; cmd++)
+    for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
         if (strcmp(cmd->name, name) == 0)
             return cmd->run(argc - 1, argv + 1);
     fprintf(stderr, "pcluster: no such command: '%s'; 'pcluster -h' lists them\n", name);

@@ -9,9 +9,26 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/settings.h"
 #include "lib/tags.h"
 
-#define ROWS_MAX 24
+/* While a command is asked for its page only. */
+static struct {
+    option_visit *visit;
+    void *arg;
+} visitor;
+
+void options_visit(int (*run)(int argc, char **argv), option_visit *visit, void *arg)
+{
+    char *argv[] = {(char *)"", NULL};
+    option_visit *outer = visitor.visit;
+    void *outer_arg = visitor.arg;
+    visitor.visit = visit;
+    visitor.arg = arg;
+    run(1, argv);
+    visitor.visit = outer;
+    visitor.arg = outer_arg;
+}
 
 void command_error(const char *command, const char *format, ...)
 {
@@ -23,7 +40,7 @@ void command_error(const char *command, const char *format, ...)
     va_end(args);
 }
 
-static bool takes_argument(const struct option_row *row)
+bool option_has_argument(const struct option_row *row)
 {
     return row->kind >= OPTION_TEXT;
 }
@@ -70,54 +87,77 @@ static const char *shown_name(const struct option_row *row, char text[64])
     return text;
 }
 
-static int read_number(const struct option_page *page, const struct option_row *row,
-                       const char *text)
+static int read_number(const struct option_row *row, const char *text, const char *shown,
+                       long *number, struct pc_err *err)
 {
-    char *end, name[64];
+    char *end;
     errno = 0;
-    long number = strtol(text, &end, 10);
-    if (end == text || *end || errno == EINVAL) {
-        command_error(page->command, "%s '%s' is not a whole number", shown_name(row, name), text);
-        return -1;
-    }
-    if (errno == ERANGE || number < row->min || number > row->max) {
-        command_error(page->command, "%s %s is out of range: %ld to %ld are possible",
-                      shown_name(row, name), text, row->min, row->max);
-        return -1;
-    }
-    *(long *)row->value = number;
+    *number = strtol(text, &end, 10);
+    if (end == text || *end || errno == EINVAL)
+        return pc_err_set(err, PC_E_INVALID, "%s '%.80s' is not a whole number", shown, text);
+    if (errno == ERANGE || *number < row->min || *number > row->max)
+        return pc_err_set(err, PC_E_INVALID, "%s %.80s is out of range: %ld to %ld are possible",
+                          shown, text, row->min, row->max);
     return 0;
 }
 
-static int take(const struct option_page *page, const struct option_row *row, const char *text)
+static int read_flag(const char *text, const char *shown, bool *is_on, struct pc_err *err)
 {
-    char name[64];
-    struct pc_err err;
+    *is_on = is_choice("yes true on 1", text);
+    if (*is_on || is_choice("no false off 0", text))
+        return 0;
+    return pc_err_set(err, PC_E_INVALID, "%s '%.80s' is neither 'yes' nor 'no'", shown, text);
+}
+
+/* Checks, and with `gives` assigns. */
+static int read_value(const struct option_row *row, const char *text, const char *shown, bool gives,
+                      struct pc_err *err)
+{
+    char unused[PC_TAGS_MAX + 1] = "";
+    struct pc_err why;
+    long number = 0;
+    bool is_on = true;
     switch (row->kind) {
     case OPTION_SET:
     case OPTION_CLEAR:
-        *(bool *)row->value = row->kind == OPTION_SET;
-        return 0;
-    case OPTION_TEXT:
-        *(const char **)row->value = text;
+        if (text && read_flag(text, shown, &is_on, err) < 0)
+            return -1;
+        if (gives)
+            *(bool *)row->value = is_on == (row->kind == OPTION_SET);
         return 0;
     case OPTION_TAGS:
-        if (pc_tags_add(row->value, text, &err) == 0)
+        if (pc_tags_add(gives ? row->value : unused, text, &why) == 0)
             return 0;
-        command_error(page->command, "%s", err.text);
-        return -1;
+        return pc_err_set(err, why.code, "%s: %s", shown, why.text);
     case OPTION_NUMBER:
-        return read_number(page, row, text);
+        if (read_number(row, text, shown, &number, err) < 0)
+            return -1;
+        if (gives)
+            *(long *)row->value = number;
+        return 0;
     case OPTION_CHOICE:
-        if (is_choice(row->choices, text)) {
+        if (!is_choice(row->choices, text))
+            return pc_err_set(err, PC_E_INVALID, "%s '%.80s' is not one of: %s", shown, text,
+                              row->choices);
+        /* fall through */
+    case OPTION_TEXT:
+        if (gives)
             *(const char **)row->value = text;
-            return 0;
-        }
-        command_error(page->command, "%s '%s' is not one of: %s", shown_name(row, name), text,
-                      row->choices);
-        return -1;
+        return 0;
     }
     return -1;
+}
+
+int option_take(const struct option_row *row, const char *text, const char *shown,
+                struct pc_err *err)
+{
+    return read_value(row, text, shown, true, err);
+}
+
+int option_check(const struct option_row *row, const char *text, const char *shown,
+                 struct pc_err *err)
+{
+    return read_value(row, text, shown, false, err);
 }
 
 /* ---- the line --------------------------------------------------------------------------- */
@@ -128,8 +168,8 @@ static int make_tables(const struct option_row *rows, struct option *names, char
     int count = 0;
     *letters++ = ':';
     *letters++ = 'h';
-    for (; rows[count].name && count < ROWS_MAX; count++) {
-        int has_arg = takes_argument(&rows[count]) ? required_argument : no_argument;
+    for (; rows[count].name && count < OPTION_ROWS_MAX; count++) {
+        int has_arg = option_has_argument(&rows[count]) ? required_argument : optional_argument;
         names[count] = (struct option){rows[count].name, has_arg, NULL, 256 + count};
         if (!rows[count].letter)
             continue;
@@ -160,16 +200,28 @@ static int usage_error(const struct option_page *page, const char *what, const c
     return -1;
 }
 
-int options_read(const struct option_page *page, int argc, char **argv, int *exit_code)
+static int operands_error(const struct option_page *page, int given, const char *first_too_many)
 {
-    struct option names[ROWS_MAX + 2];
-    char letters[2 * ROWS_MAX + 3];
+    if (given > page->operand_max)
+        return usage_error(page, "too many arguments:", first_too_many);
+    command_error(page->command, "%s is missing; 'pcluster %s -h' shows what is possible",
+                  page->operands, page->command);
+    return -1;
+}
+
+/* The options. Returns the index of the first operand; negative when the command is over. */
+static int read_line(const struct option_page *page, int argc, char **argv,
+                     struct option_origin *origins, int *exit_code)
+{
+    struct option names[OPTION_ROWS_MAX + 2];
+    char letters[2 * OPTION_ROWS_MAX + 3];
     int count = make_tables(page->rows, names, letters);
-    *exit_code = CMD_USAGE;
+    struct pc_err err;
     opterr = 0;
-    optind = 1;
+    optind = 0; /* starts anew */
     for (;;) {
-        int at = optind;
+        char name[64];
+        int at = optind ? optind : 1;
         int code = getopt_long(argc, argv, letters, names, NULL);
         if (code == -1)
             break;
@@ -183,16 +235,31 @@ int options_read(const struct option_page *page, int argc, char **argv, int *exi
         const struct option_row *row = code == '?' ? NULL : row_of(page->rows, code, count);
         if (!row)
             return usage_error(page, "no such option:", argv[at]);
-        if (take(page, row, optarg) < 0)
+        if (option_take(row, optarg, shown_name(row, name), &err) < 0) {
+            command_error(page->command, "%s", err.text);
             return -1;
+        }
+        origins[row - page->rows].source = OPTION_FROM_LINE;
     }
     int given = argc - optind;
-    if (given > page->operand_max)
-        return usage_error(page, "too many arguments:", argv[optind + page->operand_max]);
-    if (given < page->operand_min) {
-        command_error(page->command, "%s is missing; 'pcluster %s -h' shows what is possible",
-                      page->operands, page->command);
+    if (given > page->operand_max || given < page->operand_min)
+        return operands_error(page, given, argv[optind + page->operand_max]);
+    return optind;
+}
+
+int options_read(const struct option_page *page, int argc, char **argv, int *exit_code)
+{
+    struct option_origin origins[OPTION_ROWS_MAX] = {0};
+    struct pc_err err;
+    *exit_code = CMD_USAGE;
+    if (visitor.visit) {
+        visitor.visit(page, visitor.arg);
         return -1;
     }
-    return optind;
+    int operand = read_line(page, argc, argv, origins, exit_code);
+    if (operand >= 0 && settings_apply(page, origins, &err) < 0) {
+        command_error(page->command, "%s", err.text);
+        return -1;
+    }
+    return operand;
 }

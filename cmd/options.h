@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line of a subcommand as a table; help and error texts come from it, too. */
+/*
+ * The options of a subcommand as a table. The command line, its help and its error texts come from
+ * it, and so do the configuration (settings.h) and the completion of shells (completion.c).
+ */
 #ifndef PC_CMD_OPTIONS_H
 #define PC_CMD_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "lib/err.h"
 
 /* What the scheduler takes; see sched/policy.c. */
 #define OPTIONS_SCHEMES "leastload lru plainrandom twobin weighted"
@@ -36,13 +41,38 @@ struct option_page {
     const char *about;             /* what the command does, some lines */
     const struct option_row *rows; /* ends with name NULL */
     int operand_min, operand_max;
+    bool has_settings; /* values may also come from files and the environment */
 };
+
+/* Where the value of an option came from. */
+enum option_source { OPTION_BY_DEFAULT, OPTION_FROM_FILE, OPTION_FROM_ENV, OPTION_FROM_LINE };
+
+struct option_origin {
+    enum option_source source;
+    const char *file; /* where it was, and in which line; lives as long as the process */
+    unsigned line;
+};
+
+#define OPTION_ROWS_MAX 40
 
 /*
  * Reads argv (argv[0] is the subcommand). Returns the index of the first operand; or a negative
  * number when the command is over: help was shown, or an error was; *exit_code says which.
  */
 int options_read(const struct option_page *page, int argc, char **argv, int *exit_code);
+
+/* Gives a row the value that `text` means, which must live as long as it is used. -1 with what is
+ * wrong with it; `shown` begins that text. */
+int option_take(const struct option_row *row, const char *text, const char *shown,
+                struct pc_err *err);
+/* The same without giving it. */
+int option_check(const struct option_row *row, const char *text, const char *shown,
+                 struct pc_err *err);
+bool option_has_argument(const struct option_row *row);
+
+/* Calls `visit` with the page of a command, whose rows live as long as that call. */
+typedef void option_visit(const struct option_page *page, void *arg);
+void options_visit(int (*run)(int argc, char **argv), option_visit *visit, void *arg);
 
 /* "pcluster start: <text>" on stderr. */
 void command_error(const char *command, const char *format, ...)

@@ -65,6 +65,7 @@ int cmd_start(int argc, char **argv)
         .operands = "",
         .about = "Starts a cluster and supervises it until Ctrl-C or 'pcluster stop'.",
         .rows = rows,
+        .has_settings = true,
     };
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)

@@ -36,7 +36,8 @@ static int read_connfile(struct pc_connfile *file, const struct pc_connect *how,
         return pc_connfile_parse(file, how->json, strlen(how->json), "the connection given", err);
     if (how->file)
         return pc_connfile_read(file, how->file, err);
-    const char *cluster_id = how->cluster_id ? how->cluster_id : "";
+    const char *set = getenv("PCLUSTER_CLUSTER_ID");
+    const char *cluster_id = how->cluster_id ? how->cluster_id : set ? set : "";
     if (pc_profile_resolve(&profile, how->profile, how->profile_dir, err))
         return -1;
     if (!pc_cluster_id_is_valid(cluster_id))

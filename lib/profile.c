@@ -105,7 +105,8 @@ int pc_profile_resolve(struct pc_profile *profile, const char *name, const char 
         name_after_folder(&got);
     } else {
         char base[sizeof(got.dir)];
-        name = name ? name : "default";
+        const char *set = getenv("PCLUSTER_PROFILE");
+        name = name ? name : set && *set ? set : "default";
         if (!is_name(name))
             return pc_err_set(err, PC_E_INVALID, "'%.200s' is not a profile name: " NAME_RULE,
                               name);

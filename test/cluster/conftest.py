@@ -216,6 +216,7 @@ def home(monkeypatch):
     path = tempfile.mkdtemp(prefix="pc-", dir="/tmp")
     home = Home(path)
     monkeypatch.setenv("PCLUSTER_DIR", home.profiles)
+    monkeypatch.setenv("PCLUSTER_ETC", home.work)
     monkeypatch.setenv("XDG_RUNTIME_DIR", home.runtime)
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     yield home

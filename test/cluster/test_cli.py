@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-COMMANDS = ["start", "stop", "status", "list", "exec", "abort", "sched", "controller", "engine", "version"]
+COMMANDS = ["start", "stop", "status", "list", "exec", "abort", "sched", "controller", "engine",
+            "config", "version"]
 
 
 def test_help_lists_every_command(home):

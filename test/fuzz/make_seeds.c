@@ -379,6 +379,21 @@ static void write_json(void)
     free(text);
 }
 
+static void write_config(void)
+{
+    static const char *const texts[][2] = {
+        {"settings", "# of this host\n\nengines = 4\n  log-level=info\t# while it is new\r\n"
+                     "preload = numpy,scipy\npython = /opt/a#b/bin/python3"},
+        {"twice", "port = 1\nport = 2\n"},
+        {"no_value", "port = # none\n"},
+        {"no_name", "= 4\n"},
+        {"words", "engines four\n"},
+        {"control", "engines = 4\x01\n"},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        write_seed("config", texts[i][0], texts[i][1], strlen(texts[i][1]));
+}
+
 int main(int argc, char **argv)
 {
     struct pc_buf all;
@@ -400,6 +415,7 @@ int main(int argc, char **argv)
     write_records_layer(&all);
     write_handshakes();
     write_json();
+    write_config();
     pc_buf_fini(&all);
     return 0;
 }

@@ -57,6 +57,13 @@ static void test_names(void **state)
     assert_string_equal(profile.name, "default");
     snprintf(expected, sizeof(expected), "%s/profile_default", folder);
     assert_string_equal(profile.dir, expected);
+    setenv("PCLUSTER_PROFILE", "other", 1);
+    profile = resolved(NULL);
+    assert_string_equal(profile.name, "other");
+    setenv("PCLUSTER_PROFILE", "", 1);
+    profile = resolved(NULL);
+    assert_string_equal(profile.name, "default");
+    unsetenv("PCLUSTER_PROFILE");
     profile = resolved("My-2nd_one.v1");
     snprintf(expected, sizeof(expected), "%s/profile_My-2nd_one.v1", folder);
     assert_string_equal(profile.dir, expected);
