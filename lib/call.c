@@ -37,6 +37,7 @@ void pc_call_free(struct pc_call *call)
         free(call->output[i]);
     }
     pc_client_unref(call->client);
+    free(call->label);
     free(call);
 }
 
@@ -114,6 +115,21 @@ uint64_t pc_call_session(const struct pc_call *call)
 uint64_t pc_call_sequence(const struct pc_call *call)
 {
     return call->sequence;
+}
+
+enum pc_kind pc_call_kind(const struct pc_call *call)
+{
+    return (enum pc_kind)call->kind;
+}
+
+unsigned pc_call_flags(const struct pc_call *call)
+{
+    return call->run_flags;
+}
+
+const char *pc_call_label(const struct pc_call *call)
+{
+    return call->label;
 }
 
 enum pc_status pc_call_status(const struct pc_call *call)

@@ -26,12 +26,14 @@ struct pc_call {
     _Atomic uint32_t refs;
     _Atomic int status; /* enum pc_status; everything below is final when it is not PENDING */
     uint32_t engine_id;
+    uint8_t kind, run_flags; /* of the request */
     bool is_announced;
     bool is_kept, is_pinned; /* see keep.c; guarded by the lock */
     _Atomic bool is_read;    /* somebody has looked at the result */
     uint64_t bytes;          /* of the submission, counted in the window */
     int64_t submitted_us, received_us;
     struct pc_result_body times;
+    char *label; /* of the request, or NULL */
     struct pc_msg *result;
     struct pc_capture *output[2]; /* made when the first output comes; guarded by the lock */
     struct pc_call *next_ended;   /* in client.ended_first */

@@ -85,13 +85,22 @@ void pc_client_drop_kept(struct pc_client *client)
 
 /* ---- for users -------------------------------------------------------------------------- */
 
-struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence)
+static bool is_listed(const struct pc_call *call)
+{
+    return call->is_kept || (call->is_pinned && pc_call_status(call) != PC_STATUS_PENDING);
+}
+
+struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence, bool only_kept)
 {
     struct pc_call *call;
     if (pc_client_enter(client, NULL))
         return NULL;
     HASH_FIND(hh, client->calls, &sequence, sizeof(uint64_t), call);
-    if (call && call->is_kept)
+    if (call && only_kept && !is_listed(call))
+        call = NULL;
+    if (call && !only_kept)
+        call->is_pinned = false;
+    if (call && call->is_kept && !only_kept)
         take_kept(client, call);
     else if (call && !try_ref(call))
         call = NULL;
@@ -99,8 +108,8 @@ struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence)
     return call;
 }
 
-int pc_client_ended(struct pc_client *client, struct pc_call ***calls, size_t *count,
-                    struct pc_err *err)
+int pc_client_kept(struct pc_client *client, struct pc_call ***calls, size_t *count,
+                   struct pc_err *err)
 {
     struct pc_call *call, *next, **list;
     size_t n = 0;
@@ -109,7 +118,7 @@ int pc_client_ended(struct pc_client *client, struct pc_call ***calls, size_t *c
     list = malloc((HASH_COUNT(client->calls) + 1) * sizeof(struct pc_call *));
     if (list) {
         HASH_ITER (hh, client->calls, call, next) /* in the order of submission */
-            if (pc_call_status(call) != PC_STATUS_PENDING && try_ref(call))
+            if (is_listed(call) && try_ref(call))
                 list[n++] = call;
     }
     pc_client_leave(client);

@@ -245,6 +245,11 @@ PC_PUBLIC void pc_call_unref(struct pc_call *call); /* NULL is fine */
 PC_PUBLIC uint64_t pc_call_session(const struct pc_call *call);
 PC_PUBLIC uint64_t pc_call_sequence(const struct pc_call *call);
 
+/* What was asked for: of its request. The label may be NULL and lives as long as the call. */
+PC_PUBLIC enum pc_kind pc_call_kind(const struct pc_call *call);
+PC_PUBLIC unsigned pc_call_flags(const struct pc_call *call);
+PC_PUBLIC const char *pc_call_label(const struct pc_call *call);
+
 PC_PUBLIC enum pc_status pc_call_status(const struct pc_call *call);
 
 /*
@@ -317,14 +322,16 @@ PC_PUBLIC void pc_calls_free(struct pc_call **calls); /* the array only, not the
 
 /*
  * The call with this number, with a reference for the caller; NULL when it is not known. Known is
- * what is pending, and what somebody holds. A client that was opened with keeps_results holds what
+ * what is pending, and what somebody holds. A client that was opened with keeps_results keeps what
  * has ended and was dropped before anybody looked at its result or error: the latest 10,000 of
- * them, and no more than 64 MiB.
+ * them, and no more than 64 MiB. One that is found is not kept any more, until it is dropped
+ * unread again; with `only_kept` nothing else is found, and it stays kept.
  */
-PC_PUBLIC struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence);
-/* The known calls that have ended, by rising number, as pc_client_outstanding does it. */
-PC_PUBLIC int pc_client_ended(struct pc_client *client, struct pc_call ***calls, size_t *count,
-                              struct pc_err *err);
+PC_PUBLIC struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence,
+                                         bool only_kept);
+/* The calls that are kept, or will be, as pc_client_outstanding lists those that are pending. */
+PC_PUBLIC int pc_client_kept(struct pc_client *client, struct pc_call ***calls, size_t *count,
+                             struct pc_err *err);
 /* It is to be kept although somebody looks at it, or not to be kept in any case. */
 PC_PUBLIC void pc_call_pin(struct pc_call *call);
 PC_PUBLIC void pc_call_forget(struct pc_call *call);

@@ -162,13 +162,28 @@ static int check_request(const struct pc_request *request, struct pc_err *err)
     return 0;
 }
 
+static struct pc_call *call_for(struct pc_client *client, const struct pc_request *request,
+                                uint64_t sequence, uint64_t bytes)
+{
+    struct pc_call *call = pc_call_new(client, sequence, bytes);
+    if (!call)
+        return NULL;
+    call->kind = (uint8_t)request->kind;
+    call->run_flags = request->flags;
+    if (request->label && !(call->label = strdup(request->label))) {
+        pc_call_free(call);
+        return NULL;
+    }
+    return call;
+}
+
 /* Makes the calls and enters them in the table; all or nothing. */
-static int register_calls(struct pc_client *client, struct pc_call **calls, size_t count,
-                          uint64_t bytes, struct pc_err *err)
+static int register_calls(struct pc_client *client, const struct pc_request *request,
+                          struct pc_call **calls, size_t count, uint64_t bytes, struct pc_err *err)
 {
     for (size_t i = 0; i < count; i++) {
         /* The first call carries the bytes of all: the body is sent once. */
-        calls[i] = pc_call_new(client, client->sequence + i, i == 0 ? bytes : 0);
+        calls[i] = call_for(client, request, client->sequence + i, i == 0 ? bytes : 0);
         if (!calls[i]) {
             while (i-- > 0)
                 pc_call_free(calls[i]);
@@ -241,7 +256,7 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
         goto out;
     msg->head.session = client->session;
     msg->head.sequence = client->sequence;
-    if (register_calls(client, calls, count, bytes, err))
+    if (register_calls(client, request, calls, count, bytes, err))
         goto out;
     pc_client_send_acks(client);
     client->is_sending = true;

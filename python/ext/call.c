@@ -8,6 +8,7 @@
 #include "ext.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <structmember.h>
 
 /* Below this a copy costs less than the two objects that a view needs. */
@@ -276,6 +277,24 @@ static PyObject *call_get_sequence(PyObject *self, void *unused)
     return PyLong_FromUnsignedLongLong(pc_call_sequence(((struct call_object *)self)->handle));
 }
 
+static PyObject *call_get_kind(PyObject *self, void *unused)
+{
+    return PyLong_FromLong(pc_call_kind(((struct call_object *)self)->handle));
+}
+
+static PyObject *call_get_flags(PyObject *self, void *unused)
+{
+    return PyLong_FromUnsignedLong(pc_call_flags(((struct call_object *)self)->handle));
+}
+
+static PyObject *call_get_label(PyObject *self, void *unused)
+{
+    const char *label = pc_call_label(((struct call_object *)self)->handle);
+    if (!label)
+        Py_RETURN_NONE;
+    return PyUnicode_DecodeUTF8(label, (Py_ssize_t)strlen(label), "replace");
+}
+
 static int call_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
@@ -320,6 +339,9 @@ static PyGetSetDef call_getset[] = {
     {"status", call_get_status, NULL, "One of STATUS_*.", NULL},
     {"session", call_get_session, NULL, "Id of the client's session.", NULL},
     {"sequence", call_get_sequence, NULL, "Number of the call in its session.", NULL},
+    {"kind", call_get_kind, NULL, "One of KIND_*.", NULL},
+    {"flags", call_get_flags, NULL, "RUN_* of the request.", NULL},
+    {"label", call_get_label, NULL, "Label of the request, or None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

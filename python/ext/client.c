@@ -563,7 +563,7 @@ static PyObject *client_engines(PyObject *self, PyObject *unused)
     return list;
 }
 
-/* What pc_client_outstanding or pc_client_ended lists. */
+/* What pc_client_outstanding or pc_client_kept lists. */
 static PyObject *list_calls(PyObject *self, int (*list)(struct pc_client *, struct pc_call ***,
                                                         size_t *, struct pc_err *))
 {
@@ -593,18 +593,19 @@ static PyObject *client_outstanding(PyObject *self, PyObject *unused)
     return list_calls(self, pc_client_outstanding);
 }
 
-static PyObject *client_ended(PyObject *self, PyObject *unused)
+static PyObject *client_kept(PyObject *self, PyObject *unused)
 {
-    return list_calls(self, pc_client_ended);
+    return list_calls(self, pc_client_kept);
 }
 
-static PyObject *client_find(PyObject *self, PyObject *number)
+static PyObject *client_find(PyObject *self, PyObject *args)
 {
     struct client_object *client = (struct client_object *)self;
-    unsigned long long sequence = PyLong_AsUnsignedLongLong(number);
-    if (PyErr_Occurred() || enter(client) != 0)
+    unsigned long long sequence;
+    int only_kept = 0;
+    if (!PyArg_ParseTuple(args, "K|p", &sequence, &only_kept) || enter(client) != 0)
         return NULL;
-    struct pc_call *handle = pc_client_find(client->handle, sequence);
+    struct pc_call *handle = pc_client_find(client->handle, sequence, only_kept);
     leave(client);
     return handle ? call_wrap(ext_state(self), handle) : Py_NewRef(Py_None);
 }
@@ -673,9 +674,10 @@ static PyMethodDef client_methods[] = {
     {"dispatch", client_dispatch, METH_O, "Take in what arrives, waiting up to the seconds."},
     {"outstanding", client_outstanding, METH_NOARGS,
      "The calls that have not ended, as a tuple of new Calls."},
-    {"ended", client_ended, METH_NOARGS,
-     "The known calls that have ended, as a tuple of new Calls."},
-    {"find", client_find, METH_O, "A new Call for the one with this number; None: not known."},
+    {"kept", client_kept, METH_NOARGS,
+     "The calls whose results are kept, as a tuple of new Calls."},
+    {"find", client_find, METH_VARARGS,
+     "find(number, only_kept=False): a new Call for the one with this number; None: not known."},
     {"query", client_query, METH_VARARGS, "query(json, seconds=None): the reply, as JSON text."},
     {"abort", (PyCFunction)(void (*)(void))client_abort, METH_FASTCALL,
      "abort(calls, flags): end calls early; ABORT_* say what becomes of those that run."},

@@ -106,8 +106,8 @@ static void wait_for(struct crowd *crowd, struct pc_call *call)
 static void find_again(struct crowd *crowd, struct pc_call *call)
 {
     uint64_t sequence = pc_call_sequence(call);
-    struct pc_call *found = pc_client_find(crowd->client, sequence);
-    struct pc_call *other = pc_client_find(crowd->client, sequence - 1);
+    struct pc_call *found = pc_client_find(crowd->client, sequence, false);
+    struct pc_call *other = pc_client_find(crowd->client, sequence - 1, false);
     if (found != call || (other && pc_call_sequence(other) != sequence - 1))
         abort();
     pc_call_unref(found);
@@ -225,27 +225,31 @@ static void an_unread_result_is_kept(void **state)
     struct pc_call *call = submit(&crowd, "x", 1, true);
     uint64_t sequence = pc_call_sequence(call);
     wait_for(&crowd, call);
+    assert_null(pc_client_find(crowd.client, sequence, true));
     pc_call_unref(call);
-    assert_int_equal(pc_client_ended(crowd.client, &known, &count, &err), 0);
+    call = pc_client_find(crowd.client, sequence, true);
+    assert_non_null(call);
+    pc_call_unref(call);
+    assert_int_equal(pc_client_kept(crowd.client, &known, &count, &err), 0);
     assert_int_equal(count, 1);
     pc_call_unref(known[0]);
     pc_calls_free(known);
-    for (int i = 0; i < 2; i++) { /* finding it is not yet looking at it */
-        call = pc_client_find(crowd.client, sequence);
+    for (int i = 0; i < 2; i++) { /* finding it is not looking at it; what is pinned stays */
+        call = pc_client_find(crowd.client, sequence, false);
         assert_non_null(call);
         pc_call_pin(call);
         assert_int_equal(pc_call_part(call, 0, &data, &size), 0);
         pc_call_unref(call);
     }
-    call = pc_client_find(crowd.client, sequence);
+    call = pc_client_find(crowd.client, sequence, false);
     pc_call_forget(call);
     pc_call_unref(call);
-    assert_null(pc_client_find(crowd.client, sequence));
+    assert_null(pc_client_find(crowd.client, sequence, false));
     call = submit(&crowd, "x", 1, true);
     wait_for(&crowd, call);
     assert_int_equal(pc_call_part(call, 0, &data, &size), 0);
     pc_call_unref(call);
-    assert_null(pc_client_find(crowd.client, sequence + 1));
+    assert_null(pc_client_find(crowd.client, sequence + 1, true));
     pc_call_unref(submit(&crowd, "x", 1, true)); /* what is kept goes with the client */
     crowd_close(&crowd);
 }
@@ -264,7 +268,7 @@ static void what_is_kept_is_bounded(void **state)
         wait_for(&crowd, call);
         pc_call_unref(call);
     }
-    assert_int_equal(pc_client_ended(crowd.client, &known, &count, &err), 0);
+    assert_int_equal(pc_client_kept(crowd.client, &known, &count, &err), 0);
     assert_int_equal(count, 7); /* 64 MiB are less than 8 of them with what belongs to each */
     assert_int_equal(pc_call_sequence(known[6]), 12);
     for (size_t i = 0; i < count; i++)

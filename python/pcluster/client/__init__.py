@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The client's parts: connection.py, engines.py, tasks.py and questions.py make up the Client of
-client.py; view.py sends, asyncresult.py holds what comes back."""
+"""The client's parts: connection.py, engines.py, tasks.py, memory.py and questions.py make up the
+Client of client.py; view.py sends, asyncresult.py holds what comes back."""
 
 from .asyncresult import AsyncHubResult, AsyncMapResult, AsyncResult
 from .client import Client, Engine

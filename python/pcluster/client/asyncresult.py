@@ -15,6 +15,7 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, TextIO, Tuple, Union
 
 from .. import _client, error
+from .executereply import ExecuteReply
 from .futures import LazyFuture
 from .map import Map
 from .metadata import KEYS, Metadata, metadata_of, msg_id, seconds_between
@@ -50,6 +51,14 @@ def load_value(call: _client.Call) -> Any:
     raise load_error(call)
 
 
+def result_value(client: "Client", call: _client.Call) -> Any:
+    """load_value(), as users get it: an ExecuteReply for an execution that is not silent."""
+    value = load_value(call)
+    if call.kind != _client.KIND_EXECUTE or call.flags & _client.RUN_SILENT:
+        return value
+    return ExecuteReply(value or {}, metadata_of(client, call))
+
+
 def _limit(timeout: Optional[float]) -> Optional[float]:
     """None and negative numbers mean: no limit."""
     return None if timeout is None or timeout < 0 else timeout
@@ -68,9 +77,6 @@ class AsyncResult(LazyFuture):
     _loaded: Optional[List[Any]] = None
     _split: Optional[Tuple["AsyncResult", ...]] = None
     _return_exceptions = False
-    _label: Optional[str] = None
-    #: what a part's value becomes, when it is not what the engine sent
-    _convert: Optional[Callable[["AsyncResult", int, Any], Any]] = None
 
     def __init__(self, client: "Client", calls: Tuple[_client.Call, ...], single: bool, fname: str) -> None:
         self._client = client
@@ -233,9 +239,7 @@ class AsyncResult(LazyFuture):
         value = self._loaded[index]
         if value is _NOT_LOADED:
             try:
-                value = load_value(self._calls[index])
-                if self._convert is not None:
-                    value = self._convert(self, index, value)
+                value = result_value(self._client, self._calls[index])
             except Exception as exception:  # a remote error, or one of unpickling the value here
                 value = _Error(exception)
             self._loaded[index] = value
@@ -361,7 +365,7 @@ class AsyncResult(LazyFuture):
     @property
     def metadata(self) -> Any:
         """Metadata of the task, or a list of it."""
-        found = [metadata_of(self._client, call, self._label) for call in self._calls]
+        found = [metadata_of(self._client, call) for call in self._calls]
         return found[0] if self._single else found
 
     def _metadata_list(self) -> List[Metadata]:

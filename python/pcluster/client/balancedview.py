@@ -236,7 +236,6 @@ class LoadBalancedView(View):
         result = AsyncMapResult(
             self.client, calls, name_of(f), weights, mapping, ordered, return_exceptions
         )
-        result._label = self.label if label is None else label
         return self._wait(result, will_wait)
 
     def _send_tasks(

@@ -14,6 +14,7 @@ from typing import (
     Iterator,
     List,
     Optional,
+    Sequence,
     Set,
     Tuple,
     TypeVar,
@@ -33,6 +34,7 @@ from .tasks import as_list
 if TYPE_CHECKING:
     from .client import Client, Job, Targets
     from .executor import ViewExecutor
+    from .memory import Results
 
 V = TypeVar("V", bound="View")
 Ids = Union[None, int, Tuple[int, ...]]
@@ -143,15 +145,8 @@ class View:
             client._start_background()
         return calls  # type: ignore[no-any-return]
 
-    def _result(
-        self, calls: Tuple[_client.Call, ...], single: bool, name: str, label: Optional[str] = None
-    ) -> AsyncResult:
-        result = AsyncResult(self.client, calls, single, name)
-        if label is None:
-            label = self.label
-        if label is not None:
-            result._label = label
-        return result
+    def _result(self, calls: Tuple[_client.Call, ...], single: bool, name: str) -> AsyncResult:
+        return AsyncResult(self.client, calls, single, name)
 
     def _wait(self, result: AsyncResult, block: bool) -> Any:
         """The value of a result when `block`, else the result. A Ctrl-C gives the result, too."""
@@ -283,6 +278,23 @@ class View:
         """The msg_ids of this view's tasks that have not ended."""
         own = self._own_numbers()
         return {msg_id(call) for call in self.client._raw.outstanding() if own(call.sequence)}
+
+    @property
+    def results(self) -> "Results":
+        """Client.results."""
+        return self.client.results
+
+    def get_result(
+        self,
+        indices_or_msg_ids: Union["Job", Sequence["Job"]] = -1,
+        block: Optional[bool] = None,
+        owner: bool = False,
+    ) -> AsyncResult:
+        """Client.get_result(); an index counts in this view's history."""
+        names = self.client._names_of(as_list(indices_or_msg_ids), lambda: self.history)
+        is_one = isinstance(indices_or_msg_ids, (int, str))
+        wanted: Any = names[0] if is_one else names
+        return self.client.get_result(wanted, self.block if block is None else block, owner)
 
     @property
     def executor(self) -> "ViewExecutor":

@@ -10,8 +10,9 @@ from ..serialize import FunctionCache
 from .asyncresult import AsyncResult
 from .connection import PYTHON, TRANSPORTS, open_connection, place_of
 from .engines import Engine, Targets
+from .memory import Memory
 from .questions import Questions
-from .tasks import Job, Tasks
+from .tasks import Job
 
 if TYPE_CHECKING:
     from .executor import ViewExecutor
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Engine", "Job", "Targets"]
 
 
-class Client(Tasks, Questions):
+class Client(Memory, Questions):
     """A connection to a cluster.
 
     Thread-safe. After a fork the child needs a Client of its own.
@@ -46,9 +47,6 @@ class Client(Tasks, Questions):
         TimeoutError: no answer in the time given
         ValueError: a URL was given instead of a file
     """
-
-    #: Default of `block` for the views.
-    block = False
 
     def __init__(
         self,

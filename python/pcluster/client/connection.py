@@ -35,6 +35,9 @@ class Connection:
         raw: the opened connection
     """
 
+    #: Whether methods wait for what they have asked for; the default of the views' `block`, too.
+    block = False
+
     def __init__(self, raw: _client.Client) -> None:
         self._raw = raw
         self._info: Dict[str, Any] = json.loads(raw.info)

@@ -26,7 +26,6 @@ from ..serialize import pack_arguments, pack_namespace
 from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult
 from .baseview import Ids, View, columns_of
-from .executereply import ExecuteReply
 from .map import Map, map_for, partition_all
 from .syncimports import sync_imports
 
@@ -89,9 +88,7 @@ class DirectView(View):
         flags = _client.RUN_SILENT if silent else 0
         parts = (code.encode(),)
         calls = self._send(_client.KIND_EXECUTE, ids, flags, parts, self._block(block), label)
-        result = self._result(calls, isinstance(ids, int), "execute", label)
-        if not silent:
-            result._convert = ExecuteReply.from_result
+        result = self._result(calls, isinstance(ids, int), "execute")
         if self._block(block):
             self._wait(result, True)
         return result
@@ -306,7 +303,6 @@ class DirectView(View):
         result = AsyncMapResult(
             self.client, calls, name_of(f), weights, Map(), return_exceptions=return_exceptions
         )
-        result._label = self.label if label is None else label
         return self._wait(result, self._block(block))
 
     def imap(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> Iterator[Any]:

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import Any, Dict, Optional
 
-from .metadata import Metadata, metadata_of
-
-if TYPE_CHECKING:
-    from .asyncresult import AsyncResult
+from .metadata import Metadata
 
 
 class ExecuteReply:
@@ -26,11 +23,6 @@ class ExecuteReply:
         self.data: Dict[str, Any] = dict(content.get("data") or {})
         self.metadata = metadata
         self.source = metadata["engine_id"]
-
-    @classmethod
-    def from_result(cls, result: "AsyncResult", index: int, value: Any) -> "ExecuteReply":
-        """From the value that part `index` of a result has."""
-        return cls(value or {}, metadata_of(result._client, result._calls[index], result._label))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self.metadata:

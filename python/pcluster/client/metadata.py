@@ -10,7 +10,7 @@ from .. import _client
 from ..util import from_microseconds
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .engines import Engines
 
 _DEFAULTS: Tuple[Tuple[str, Any], ...] = (
     ("msg_id", None),
@@ -82,9 +82,9 @@ def msg_id(call: _client.Call) -> str:
     return f"{call.session:016x}_{call.sequence}"
 
 
-def metadata_of(client: "Client", call: _client.Call, label: Any = None) -> Metadata:
+def metadata_of(client: "Engines", call: _client.Call) -> Metadata:
     """Everything that is known about a call, pending or not."""
-    found = Metadata(msg_id=msg_id(call), label=label)
+    found = Metadata(msg_id=msg_id(call), label=call.label)
     found["stdout"] = call.output(_client.STREAM_STDOUT)
     found["stderr"] = call.output(_client.STREAM_STDERR)
     found["status"] = _STATUS[call.status]
