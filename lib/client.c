@@ -94,12 +94,7 @@ void pc_engines_free(struct pc_engine *list)
 
 uint64_t pc_client_engines_generation(const struct pc_client *client)
 {
-    struct pc_client *c = (struct pc_client *)(uintptr_t)client;
-    if (pc_client_enter(c, NULL))
-        return 0;
-    uint64_t generation = c->roster.generation;
-    pc_client_leave(c);
-    return generation;
+    return atomic_load_explicit(&client->roster.generation, memory_order_relaxed);
 }
 
 const char *pc_client_info(const struct pc_client *client)
@@ -118,7 +113,7 @@ struct pc_client *pc_client_ref(struct pc_client *client)
 void pc_client_forked(struct pc_client *client)
 {
     int fds[] = {client->sock.fd, client->wake_fd};
-    if (client->pid == getpid())
+    if (pc_birthmark_is_here(&client->birthmark))
         return;
     client->sock.fd = client->wake_fd = -1; /* the numbers will be somebody else's */
     for (int i = 0; i < 2; i++)
@@ -131,6 +126,7 @@ void pc_client_forked(struct pc_client *client)
 static void unref_in_child(struct pc_client *client)
 {
     pc_client_forked(client);
+    pc_birthmark_fini(&client->birthmark);
     free(client->info);
     free(client);
 }
@@ -139,7 +135,7 @@ void pc_client_unref(struct pc_client *client)
 {
     if (!client || atomic_fetch_sub_explicit(&client->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (client->pid != getpid()) {
+    if (!pc_birthmark_is_here(&client->birthmark)) {
         unref_in_child(client);
         return;
     }
@@ -152,6 +148,7 @@ void pc_client_unref(struct pc_client *client)
     pthread_mutex_destroy(&client->lock);
     if (client->wake_fd >= 0)
         close(client->wake_fd);
+    pc_birthmark_fini(&client->birthmark);
     free(client->info);
     free(client);
 }
@@ -189,7 +186,7 @@ static void end_connection(struct pc_client *client)
 
 void pc_client_shutdown(struct pc_client *client)
 {
-    if (client->pid != getpid())
+    if (!pc_birthmark_is_here(&client->birthmark))
         return;
     pthread_mutex_lock(&client->lock);
     end_connection(client);
@@ -202,7 +199,7 @@ void pc_client_close(struct pc_client *client)
 {
     if (!client)
         return;
-    if (client->pid == getpid()) {
+    if (pc_birthmark_is_here(&client->birthmark)) {
         pthread_mutex_lock(&client->lock);
         end_connection(client);
         pc_client_drop_kept(client);

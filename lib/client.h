@@ -10,6 +10,7 @@
 
 #include <uthash.h>
 
+#include "lib/birthmark.h"
 #include "lib/buf.h"
 #include "lib/capture.h"
 #include "lib/json.h"
@@ -51,7 +52,7 @@ struct pc_client {
     pthread_cond_t filed; /* something was filed, or there is no reader now */
     pthread_cond_t ended; /* for pc_next_ended */
     _Atomic uint32_t refs;
-    pid_t pid; /* the process it was made in */
+    struct pc_birthmark birthmark;
 
     struct pc_sock sock;
     int wake_fd; /* ends the reader's poll */

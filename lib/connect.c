@@ -158,7 +158,7 @@ static struct pc_client *client_new(void)
     pthread_cond_init(&client->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
     atomic_init(&client->refs, 1);
-    client->pid = getpid();
+    pc_birthmark_init(&client->birthmark);
     client->sequence = 1;
     pc_buf_init(&client->acks, 0);
     pc_sock_init(&client->sock, -1, PC_FROM_SCHED);

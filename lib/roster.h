@@ -3,6 +3,7 @@
 #ifndef PC_LIB_ROSTER_H
 #define PC_LIB_ROSTER_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,7 +12,7 @@
 struct pc_roster {
     struct pc_engine *engines;
     size_t count, capacity;
-    uint64_t generation; /* arrivals and departures so far */
+    _Atomic uint64_t generation; /* arrivals and departures so far; read without the lock */
 };
 
 /* Takes in an ENGINES message. */

@@ -116,11 +116,11 @@ int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc
 
 int pc_client_enter(struct pc_client *client, struct pc_err *err)
 {
-    if (client->pid != getpid())
+    if (!pc_birthmark_is_here(&client->birthmark))
         return pc_err_set(err, PC_E_FORKED,
                           "this client was made in process %d, before a fork; make a new Client in "
                           "the child",
-                          (int)client->pid);
+                          (int)client->birthmark.pid);
     pthread_mutex_lock(&client->lock);
     return 0;
 }
