@@ -16,6 +16,8 @@
 #include "lib/clock.h"
 
 #define WAIT_SLICE_MS 100 /* a waiting thread looks for signals this often */
+#define RUSH          64  /* so many calls under way are a rush ... */
+#define REST_US       50  /* ... in which a waiting thread rests so long between two reads */
 #define TAKE_OVER_MS  5   /* nobody has read for so long: pc_next_ended does */
 
 /* ---- waiting ---------------------------------------------------------------------------- */
@@ -135,6 +137,18 @@ int64_t pc_deadline_after(int timeout_ms)
     return timeout_ms < 0 ? -1 : pc_clock_ms() + timeout_ms;
 }
 
+/* Results of a rush come one by one, and waking up costs more than taking one in: who has just read
+ * and still waits lets some come together. Without the lock. -1: a signal came. */
+static int rest(struct pc_client *client, struct pc_err *err)
+{
+    if (client->pending < RUSH || client->lingers || pc_clock_ms() - client->read_ms > 1)
+        return 0;
+    pthread_mutex_unlock(&client->lock);
+    int failed = nanosleep(&(struct timespec){.tv_nsec = REST_US * 1000}, NULL);
+    pthread_mutex_lock(&client->lock);
+    return failed ? pc_err_set(err, PC_E_INTERRUPTED, "interrupted by a signal") : 0;
+}
+
 int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count, int timeout_ms,
             struct pc_err *err)
 {
@@ -151,7 +165,7 @@ int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count
             first++;
         if (first == count)
             break;
-        if (pc_client_wait_turn(client, deadline, err)) {
+        if ((timeout_ms && rest(client, err)) || pc_client_wait_turn(client, deadline, err)) {
             /* What came last may have been filed by the turn that timed out. */
             if (err->code == PC_E_TIMEOUT && pc_call_status(calls[first]) != PC_STATUS_PENDING)
                 continue;
