@@ -30,6 +30,7 @@ static void put_value(pc_json *object, const struct option_row *row)
         pc_json_put_bool(object, "value", *(bool *)row->value == (row->kind == OPTION_SET));
         return;
     case OPTION_NUMBER:
+    case OPTION_SIZE:
         pc_json_put_i64(object, "value", *(long *)row->value);
         return;
     case OPTION_TEXT:
@@ -59,6 +60,7 @@ static char *value_text(const struct option_row *row)
     case OPTION_CLEAR:
         return pc_xstrdup(*(bool *)row->value == (row->kind == OPTION_SET) ? "yes" : "no");
     case OPTION_NUMBER:
+    case OPTION_SIZE:
         return pc_xasprintf("%ld", *(long *)row->value);
     case OPTION_TAGS:
         return pc_xstrdup(*(const char *)row->value ? row->value : "-");

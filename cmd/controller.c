@@ -9,6 +9,7 @@ int cmd_controller(int argc, char **argv)
     struct parent_options options = {
         .command = "controller", .with_controller = true, .use_nursery = true};
     long port = 0, hwm = 1, heartbeat_ms = 3000;
+    long max_tasks = 1000000, max_bytes = 1L << 30;
     const struct option_row rows[] = {
         {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},
         {0, "cluster-id", OPTION_TEXT, &options.cluster_id, "ID",
@@ -24,6 +25,12 @@ int cmd_controller(int argc, char **argv)
         {0, "hwm", OPTION_NUMBER, &hwm, "N",
          "tasks outstanding per engine; 0: no limit (default: 1)", .min = 0,
          .max = OPTIONS_HWM_MAX},
+        {0, "max-tasks", OPTION_NUMBER, &max_tasks, "N",
+         "tasks that a client may have unfinished (default: 1000000)", .min = 1,
+         .max = OPTIONS_TASKS_MAX},
+        {0, "max-bytes", OPTION_SIZE, &max_bytes, "SIZE",
+         "bytes that these may have, 64K, 2G ... (default: 1G)", .min = OPTIONS_BYTES_MIN,
+         .max = OPTIONS_BYTES_MAX},
         {0, "heartbeat", OPTION_NUMBER, &heartbeat_ms, "MS",
          "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
          .max = 3600000},
@@ -45,6 +52,8 @@ int cmd_controller(int argc, char **argv)
         return exit_code;
     options.port = (uint16_t)port;
     options.hwm = (uint32_t)hwm;
+    options.max_tasks = max_tasks;
+    options.max_bytes = max_bytes;
     options.heartbeat_ms = (uint32_t)heartbeat_ms;
     return parent_main(&options);
 }

@@ -101,6 +101,27 @@ static int read_number(const struct option_row *row, const char *text, const cha
     return 0;
 }
 
+/* "1000", "64K", "2G": bytes. */
+static int read_size(const struct option_row *row, const char *text, const char *shown,
+                     long *number, struct pc_err *err)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    long count = strtol(text, &end, 10);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (end == text || end[unit != NULL] || errno == EINVAL)
+        return pc_err_set(err, PC_E_INVALID,
+                          "%s '%.80s' is not a number of bytes like 1000, 64K, 2G", shown, text);
+    if (errno == ERANGE || count < 0 || count > row->max >> shift || count << shift < row->min)
+        return pc_err_set(err, PC_E_INVALID,
+                          "%s %.80s is out of range: %ld to %ld bytes are possible", shown, text,
+                          row->min, row->max);
+    *number = count << shift;
+    return 0;
+}
+
 static int read_flag(const char *text, const char *shown, bool *is_on, struct pc_err *err)
 {
     *is_on = is_choice("yes true on 1", text);
@@ -130,7 +151,8 @@ static int read_value(const struct option_row *row, const char *text, const char
             return 0;
         return pc_err_set(err, why.code, "%s: %s", shown, why.text);
     case OPTION_NUMBER:
-        if (read_number(row, text, shown, &number, err) < 0)
+    case OPTION_SIZE:
+        if ((row->kind == OPTION_SIZE ? read_size : read_number)(row, text, shown, &number, err))
             return -1;
         if (gives)
             *(long *)row->value = number;

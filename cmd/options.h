@@ -14,6 +14,10 @@
 /* What the scheduler takes; see sched/policy.c. */
 #define OPTIONS_SCHEMES "leastload lru plainrandom twobin weighted"
 #define OPTIONS_HWM_MAX 1000000
+/* See sched/window.c. */
+#define OPTIONS_TASKS_MAX 100000000
+#define OPTIONS_BYTES_MIN 4096
+#define OPTIONS_BYTES_MAX (1L << 50)
 
 enum option_kind {
     OPTION_SET,    /* value: bool *, becomes true */
@@ -21,6 +25,7 @@ enum option_kind {
     OPTION_TEXT,   /* value: const char ** */
     OPTION_TAGS,   /* value: char[PC_TAGS_MAX + 1], to which it adds; may be given often */
     OPTION_NUMBER, /* value: long *, between min and max */
+    OPTION_SIZE,   /* value: long *, bytes between min and max: "1000", "64K", "2G" */
     OPTION_CHOICE, /* value: const char **, one of `choices`, separated by blanks */
 };
 

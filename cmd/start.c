@@ -24,6 +24,7 @@ int cmd_start(int argc, char **argv)
         .command = "start", .with_controller = true, .use_nursery = true};
     long count = default_count();
     long port = 0, hwm = 1, heartbeat_ms = 3000;
+    long max_tasks = 1000000, max_bytes = 1L << 30;
     char tags[PC_TAGS_MAX + 1] = "";
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: processors)",
@@ -52,6 +53,12 @@ int cmd_start(int argc, char **argv)
         {0, "hwm", OPTION_NUMBER, &hwm, "N",
          "tasks outstanding per engine; 0: no limit (default: 1)", .min = 0,
          .max = OPTIONS_HWM_MAX},
+        {0, "max-tasks", OPTION_NUMBER, &max_tasks, "N",
+         "tasks that a client may have unfinished (default: 1000000)", .min = 1,
+         .max = OPTIONS_TASKS_MAX},
+        {0, "max-bytes", OPTION_SIZE, &max_bytes, "SIZE",
+         "bytes that these may have, 64K, 2G ... (default: 1G)", .min = OPTIONS_BYTES_MIN,
+         .max = OPTIONS_BYTES_MAX},
         {0, "heartbeat", OPTION_NUMBER, &heartbeat_ms, "MS",
          "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
          .max = 3600000},
@@ -74,6 +81,8 @@ int cmd_start(int argc, char **argv)
     options.engine_count = (uint32_t)count;
     options.port = (uint16_t)port;
     options.hwm = (uint32_t)hwm;
+    options.max_tasks = max_tasks;
+    options.max_bytes = max_bytes;
     options.heartbeat_ms = (uint32_t)heartbeat_ms;
     return parent_main(&options);
 }

@@ -18,6 +18,8 @@ static long long number(const pc_json *object, const char *name)
 
 static void print_head(const pc_json *status)
 {
+    const pc_json *sched = pc_json_member(status, "sched");
+    char bytes[32];
     const pc_json *pids = pc_json_member(status, "pids");
     const pc_json *tasks = pc_json_member(status, "tasks");
     const char *cluster_id = pc_json_str_or(status, "cluster_id", "");
@@ -34,6 +36,9 @@ static void print_head(const pc_json *status)
     printf("tasks    %lld submitted, %lld done, %lld failed, %lld pending\n",
            number(tasks, "submitted"), number(tasks, "done"), number(tasks, "failed"),
            number(tasks, "pending"));
+    size_text(pc_json_i64_or(sched, "max_bytes", -1), bytes, sizeof(bytes));
+    printf("queue    %lld wait for an engine; a client may have %lld unfinished, with %s\n",
+           number(sched, "waiting"), number(sched, "max_tasks"), bytes);
 }
 
 /* Its first line: the last words of an engine follow. */
@@ -128,9 +133,15 @@ int cmd_status(int argc, char **argv)
     if (ask_connect(&client, &where, &err) < 0)
         return ask_error("status", &err);
     pc_json *status = ask_query(client, "{\"query\":\"status\"}", ASK_TIMEOUT_MS, &err);
+    pc_json *sched =
+        status ? ask_query(client, "{\"query\":\"sched\"}", ASK_TIMEOUT_MS, &err) : NULL;
     pc_client_close(client);
-    if (!status)
+    if (sched)
+        pc_json_put(status, "sched", sched);
+    if (!status || !sched) {
+        pc_json_free(status);
         return ask_error("status", &err);
+    }
     if (as_json) {
         char *text = pc_json_print_pretty(status);
         puts(text);

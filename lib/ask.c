@@ -20,7 +20,7 @@ static struct pc_msg *ask(struct pc_client *client, struct pc_msg *msg, int time
         return NULL;
     }
     struct pc_question question = {.next = client->questions};
-    int failed = pc_client_wait_to_send(client, 0, 0, err);
+    int failed = pc_client_wait_to_send(client, 0, 0, false, err);
     msg->head.session = client->session;
     msg->head.sequence = question.sequence = client->sequence++;
     client->questions = &question;

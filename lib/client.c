@@ -31,6 +31,19 @@ size_t pc_client_pending(const struct pc_client *client)
     return pending;
 }
 
+int pc_client_window(const struct pc_client *client, struct pc_window *window)
+{
+    struct pc_client *c = (struct pc_client *)(uintptr_t)client;
+    if (pc_client_enter(c, NULL))
+        return -1;
+    *window = (struct pc_window){.calls = c->pending,
+                                 .bytes = c->pending_bytes,
+                                 .max_calls = c->window_count,
+                                 .max_bytes = c->window_bytes};
+    pc_client_leave(c);
+    return 0;
+}
+
 int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls, size_t *count,
                           struct pc_err *err)
 {

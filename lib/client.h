@@ -138,8 +138,10 @@ int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc
 struct pc_call *pc_client_take_ended(struct pc_client *client);
 
 /* submit.c */
+/* From WELCOME or WINDOW. */
+void pc_client_set_window(struct pc_client *client, const pc_json *json);
 int pc_client_send_all(struct pc_client *client);
-int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count,
+int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count, bool never_waits,
                            struct pc_err *err);
 
 /* A RESULT of status FAILED with an error of this name and text. NULL: out of memory. */

@@ -85,8 +85,7 @@ static int read_welcome(struct pc_client *client, const struct pc_connfile *file
     if (!json)
         return -1;
     int failed = pc_json_get_u64(json, "session", &client->session, err);
-    client->window_count = (size_t)pc_json_i64_or(json, "window_count", 1000000);
-    client->window_bytes = (uint64_t)pc_json_i64_or(json, "window_bytes", 1 << 30);
+    pc_client_set_window(client, json);
     pc_hex_encode(file->instance, PC_INSTANCE_BYTES, instance);
     pc_json *info = pc_json_object();
     pc_json_put_str(info, "cluster_id", pc_json_str_or(json, "cluster_id", ""));

@@ -150,6 +150,16 @@ static int file_goodbye(struct pc_client *client, struct pc_msg *msg)
     return 0;
 }
 
+static int file_window(struct pc_client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    pc_json *json = pc_json_of_msg(msg, err);
+    if (!json)
+        return -1;
+    pc_client_set_window(client, json);
+    pc_json_free(json);
+    return 0;
+}
+
 static int file_message(struct pc_client *client, struct pc_msg *msg, struct pc_err *err)
 {
     switch (msg->head.type) {
@@ -161,6 +171,8 @@ static int file_message(struct pc_client *client, struct pc_msg *msg, struct pc_
         return pc_roster_update(&client->roster, msg, err);
     case PC_MSG_REPLY:
         return file_reply(client, msg);
+    case PC_MSG_WINDOW:
+        return file_window(client, msg, err);
     case PC_MSG_GOODBYE:
         return file_goodbye(client, msg);
     default:

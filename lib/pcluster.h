@@ -55,6 +55,7 @@ enum pc_errc {
     PC_E_INTERRUPTED, /* a signal arrived while waiting; call again to go on waiting */
     PC_E_MEMORY,      /* out of memory */
     PC_E_REMOTE,      /* the controller refused the request; the text has its reason */
+    PC_E_FULL,        /* so much is under way that this would have to wait, and it must not */
 };
 
 struct pc_err {
@@ -213,8 +214,9 @@ struct pc_request {
     struct pc_function *function; /* APPLY: instead of the part that is the function; may be NULL */
     const struct pc_bytes *parts;
     size_t part_count;
-    bool will_wait;  /* the caller waits for it at once: don't rouse a thread in pc_next_ended */
-    bool may_linger; /* a small one that follows closely on another may go with the next write */
+    bool never_waits; /* PC_E_FULL instead of waiting while too much is under way */
+    bool will_wait;   /* the caller waits for it at once: don't rouse a thread in pc_next_ended */
+    bool may_linger;  /* a small one that follows closely on another may go with the next write */
 };
 
 #define PC_RUN_SILENT 0x01 /* EXECUTE: don't send the value of the last expression back */
@@ -308,6 +310,16 @@ PC_PUBLIC void pc_client_wake(struct pc_client *client);
 /* Takes in what has arrived, waiting up to timeout_ms for the first of it. Returns the number of
  * messages taken in, -1 when the connection is lost. For programs with their own loop. */
 PC_PUBLIC int pc_dispatch(struct pc_client *client, int timeout_ms, struct pc_err *err);
+
+/* What a client has under way: calls that have not ended, bytes of their requests; and how much it
+ * may. The limits are those of the cluster, see pcluster-sched(1), and may change. */
+struct pc_window {
+    uint64_t calls, bytes;
+    uint64_t max_calls, max_bytes;
+};
+
+/* -1 in a forked child. */
+PC_PUBLIC int pc_client_window(const struct pc_client *client, struct pc_window *window);
 
 /* Calls that have not ended. */
 PC_PUBLIC size_t pc_client_pending(const struct pc_client *client);

@@ -48,6 +48,8 @@ enum pc_sender {
     /* liveness; empty bodies */                                                                   \
     X(11, PING, PC_FROM_SCHED | PC_FROM_PARENT, 0, 0)                                              \
     X(12, PONG, PC_FROM_CONTROL | PC_FROM_SCHED | PC_FROM_HUB, 0, 0)                               \
+    /* how much a client may have under way; a JSON body */                                        \
+    X(13, WINDOW, PC_FROM_SCHED, 4 * PC_KIB, 0)                                                    \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
     X(16, SUBMIT, PC_FROM_CLIENT, 1 * PC_MIB, PC_ANY_PARTS)                                        \
     X(17, RUN, PC_FROM_SCHED, 64, PC_ANY_PARTS)                                                    \

@@ -19,11 +19,19 @@
 
 /* ---- submitting ------------------------------------------------------------------------- */
 
+void pc_client_set_window(struct pc_client *client, const pc_json *json)
+{
+    client->window_count = (size_t)pc_json_i64_or(json, "window_count", 1000000);
+    client->window_bytes = (uint64_t)pc_json_i64_or(json, "window_bytes", 1 << 30);
+}
+
+/* `count` 0: a question. */
 static bool window_is_open(const struct pc_client *client, uint64_t bytes, size_t count)
 {
     /* One request may always go when nothing else is under way, however large it is. */
-    return client->pending == 0 || (client->pending_bytes + bytes <= client->window_bytes &&
-                                    client->pending + count <= client->window_count);
+    return client->pending == 0 || count == 0 ||
+           (client->pending_bytes + bytes <= client->window_bytes &&
+            client->pending + count <= client->window_count);
 }
 
 /* Sends everything that is queued, which may refer to the caller's memory. Receives meanwhile, so
@@ -201,13 +209,40 @@ static int register_calls(struct pc_client *client, const struct pc_request *req
     return 0;
 }
 
-/* Waits until the window is open and no other thread is in the middle of sending. */
-int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count,
+static int window_full(const struct pc_client *client, struct pc_err *err)
+{
+    return pc_err_set(err, PC_E_FULL,
+                      "%zu tasks with %llu bytes have not ended; a client may have %zu tasks and "
+                      "%llu bytes: wait for some results first, or allow more with 'pcluster sched "
+                      "--max-tasks N --max-bytes SIZE'",
+                      client->pending, (unsigned long long)client->pending_bytes,
+                      client->window_count, (unsigned long long)client->window_bytes);
+}
+
+/* Takes in results that have arrived, without waiting; whether the window is open then. */
+static bool catch_up(struct pc_client *client, uint64_t bytes, size_t count)
+{
+    if (client->lingers)
+        pc_client_write_out(client);
+    while (client->lost.code == PC_OK && !client->is_reading && pc_client_take_in(client) > 0)
+        ;
+    return window_is_open(client, bytes, count);
+}
+
+/* Waits until no other thread is in the middle of sending and the window is open; with
+ * `never_waits` that must be now. */
+int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count, bool never_waits,
                            struct pc_err *err)
 {
-    while (client->is_sending || !window_is_open(client, bytes, count))
-        if (pc_client_wait_turn(client, -1, err))
-            return -1;
+    while (client->is_sending || !window_is_open(client, bytes, count)) {
+        bool is_refused = never_waits && !client->is_sending && client->lost.code == PC_OK &&
+                          !catch_up(client, bytes, count) && client->lost.code == PC_OK;
+        if (is_refused)
+            return window_full(client, err);
+        if (!window_is_open(client, bytes, count) || client->is_sending)
+            if (pc_client_wait_turn(client, -1, err))
+                return -1;
+    }
     return client->lost.code == PC_OK ? 0 : pc_client_lost_error(client, err);
 }
 
@@ -251,8 +286,9 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
     struct pc_msg *msg = submit_message(client, request, err);
     if (!msg)
         goto out;
-    uint64_t bytes = msg->parts_bytes + function_bytes(client, request->function);
-    if (pc_client_wait_to_send(client, bytes, count, err))
+    uint64_t bytes =
+        msg->parts_bytes + msg->head.body_size + function_bytes(client, request->function);
+    if (pc_client_wait_to_send(client, bytes, count, request->never_waits, err))
         goto out;
     msg->head.session = client->session;
     msg->head.sequence = client->sequence;

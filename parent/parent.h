@@ -28,6 +28,8 @@ struct parent_options {
     const char *engine_file; /* without a controller: which one to join; the profile's */
     const char *scheme;      /* how balanced tasks are placed, "leastload" */
     uint32_t hwm;            /* balanced tasks outstanding per engine; 0: no limit */
+    int64_t max_tasks;       /* that a client may have unfinished */
+    int64_t max_bytes;       /* of them */
     uint32_t heartbeat_ms;   /* how often the scheduler asks engines whether they are there */
     uint32_t engine_count;   /* up to PARENT_ENGINES_MAX */
     uint16_t port;           /* 0: any that is free */

@@ -61,6 +61,8 @@ static pc_json *scheduler_config(const struct parent *parent)
     if (parent->options->scheme)
         pc_json_put_str(config, "scheme", parent->options->scheme);
     pc_json_put_i64(config, "hwm", parent->options->hwm);
+    pc_json_put_i64(config, "max_tasks", parent->options->max_tasks);
+    pc_json_put_i64(config, "max_bytes", parent->options->max_bytes);
     pc_json_put_bool(config, "has_unix", parent->unix_fd >= 0);
     pc_json_put_bool(config, "has_tcp", parent->tcp_fd >= 0);
     return config;

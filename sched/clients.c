@@ -148,7 +148,10 @@ int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, st
     if (body.function && !(known = pc_known_use(&client->functions, body.function)))
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT names a function that was not sent");
     struct pc_msg *function = known ? known->data : NULL;
-    if (!(body.flags & PC_SUBMIT_BALANCED)) {
+    bool is_balanced = body.flags & PC_SUBMIT_BALANCED;
+    if (window_take(client, msg, is_balanced ? 1 : body.target_count, err))
+        return -1;
+    if (!is_balanced) {
         if (submit_direct(s, client, msg, &body, function))
             return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
         return 0;

@@ -60,8 +60,7 @@ static void welcome_client(struct sched *s, struct peer *peer, const pc_json *he
     pc_json_put_u64(json, "session", client->session);
     pc_json_put_str(json, "token", token);
     pc_json_put_i64(json, "controller_pid", s->controller_pid);
-    pc_json_put_i64(json, "window_count", SCHED_WINDOW_COUNT);
-    pc_json_put_i64(json, "window_bytes", SCHED_WINDOW_BYTES);
+    window_tell(s, client, json);
     pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
     pc_conn_send(&peer->conn, engines_list(s));
 }

@@ -268,6 +268,8 @@ int sched_main(void)
     s->beat_timer.data = s->stop_timer.data = s->deadline_timer.data = s;
     records_init(s);
     s->hwm = SCHED_HWM;
+    s->window_count = SCHED_WINDOW_COUNT;
+    s->window_bytes = SCHED_WINDOW_BYTES;
     s->policy = &policy_leastload;
     pc_random(&s->seed, sizeof(s->seed));
     groups_init(s);

@@ -36,7 +36,7 @@
 #define SCHED_DIRECT_AHEAD 16
 /* Balanced tasks outstanding per engine, unless CONFIG or the user says otherwise. */
 #define SCHED_HWM 1
-/* A client may have that much submitted and unfinished. */
+/* A client may have that much submitted and unfinished, likewise. */
 #define SCHED_WINDOW_COUNT 1000000
 #define SCHED_WINDOW_BYTES (INT64_C(1) << 30)
 /* A client that has more than this queued for it is slow: output towards it waits. */
@@ -115,13 +115,20 @@ struct task {
     bool is_balanced, is_aborted;
 };
 
+/* What a client has submitted that has not ended, and the most that it was told it may. */
+struct window {
+    uint64_t count, bytes;
+    uint64_t told_count, told_bytes;
+};
+
 /* A client's session. Lives until it is disconnected and its last task has ended. */
 struct client {
     uint64_t session;
     UT_hash_handle hh; /* sched.clients */
     uint8_t token[SCHED_TOKEN_SIZE];
-    struct peer *peer;         /* NULL: disconnected */
-    struct task *tasks;        /* all of its tasks, also those that are over */
+    struct peer *peer;  /* NULL: disconnected */
+    struct task *tasks; /* all of its tasks, also those that are over */
+    struct window window;
     struct engine *stalled;    /* engines whose output credit waits for this client to read */
     struct pc_known functions; /* that it has sent, with the FUNCTION */
 };
@@ -211,8 +218,9 @@ struct sched {
     struct group *everybody; /* without restriction */
     struct tag_set *tag_sets;
     const struct policy *policy;
-    unsigned hwm;  /* tasks outstanding per engine; 0: no limit */
-    uint64_t turn; /* counts what is given and queued */
+    unsigned hwm;                        /* tasks outstanding per engine; 0: no limit */
+    uint64_t window_count, window_bytes; /* of each client */
+    uint64_t turn;                       /* counts what is given and queued */
     uint64_t seed;
     unsigned ready_count; /* balanced, READY */
     struct heap deadlines;
@@ -356,6 +364,20 @@ void timeouts_expire(struct sched *sched);
 int settings_take(struct sched *sched, const pc_json *json, struct pc_err *err);
 pc_json *settings_answer(struct sched *sched, const pc_json *query);
 
+/* ---- window.c: how much a client may have under way ---- */
+/* A SUBMIT of so many tasks came. -1: it may not. */
+int window_take(struct client *client, const struct pc_msg *submit, uint32_t count,
+                struct pc_err *err);
+/* A task has ended; it still has its request. */
+void window_give_back(const struct task *task);
+/* Adds the limits to what the client is told. */
+void window_tell(const struct sched *sched, struct client *client, pc_json *json);
+/* New limits for all clients; they are in range. */
+void windows_set(struct sched *sched, int64_t count, int64_t bytes);
+int windows_check(int64_t count, int64_t bytes, struct pc_err *err);
+/* What each client has under way. */
+pc_json *windows_json(const struct sched *sched);
+
 /* ---- world.c: what decisions do to others; tests of decisions have their own world ---- */
 void world_run(struct engine *engine, const struct task *task);
 void world_acks(struct engine *engine);
@@ -366,6 +388,8 @@ void world_wake_at(struct sched *sched, int64_t at_ms);
 void world_kill(struct engine *engine, const char *why);
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags);
 void world_result(struct client *client, struct pc_msg *msg); /* takes msg */
+/* Tells a client its limits; takes json. */
+void world_window(struct client *client, pc_json *json);
 /* Answers a message of a client; takes json. */
 void world_reply(struct client *client, const struct pc_msg *to, pc_json *json);
 

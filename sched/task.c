@@ -102,6 +102,7 @@ static void finish(struct sched *s, struct task *task, enum task_state state)
     deps_ended(s, task, state == TASK_DONE);
     deps_forget(task);
     more_free(task);
+    window_give_back(task);
     pc_msg_unref(task->request);
     task->request = NULL;
     pc_msg_unref(task->function);

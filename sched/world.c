@@ -87,6 +87,15 @@ void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
     pc_conn_send(&client->peer->conn, reply);
 }
 
+void world_window(struct client *client, pc_json *json)
+{
+    struct pc_msg *msg = pc_json_msg(PC_MSG_WINDOW, json);
+    if (client->peer)
+        pc_conn_send(&client->peer->conn, msg);
+    else
+        pc_msg_unref(msg);
+}
+
 void world_result(struct client *client, struct pc_msg *msg)
 {
     pc_conn_send(&client->peer->conn, msg);

@@ -210,6 +210,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     client->handle = handle;
     client->inside = 0;
     client->is_closing = false;
+    client->raises_when_full = false;
     client->forks = forks;
     sender_init(&client->sender, handle);
     enlist(client);
@@ -306,6 +307,7 @@ static PyObject *client_submit(PyObject *self, PyObject *const *args, Py_ssize_t
             goto out;
         }
     }
+    request.request.never_waits = client->raises_when_full;
     if (enter(client) != 0)
         goto out;
     if (submit(client, &request.request, handles, &err) != 0)
@@ -645,6 +647,34 @@ static PyObject *client_get_pending(PyObject *self, void *unused)
     return PyLong_FromSize_t(pending);
 }
 
+/* (calls, bytes, most calls, most bytes) */
+static PyObject *client_get_window(PyObject *self, void *unused)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_window window = {0};
+    if (enter(client) != 0)
+        return NULL;
+    pc_client_window(client->handle, &window);
+    leave(client);
+    return Py_BuildValue("(KKKK)", (unsigned long long)window.calls,
+                         (unsigned long long)window.bytes, (unsigned long long)window.max_calls,
+                         (unsigned long long)window.max_bytes);
+}
+
+static PyObject *client_get_raises(PyObject *self, void *unused)
+{
+    return PyBool_FromLong(((struct client_object *)self)->raises_when_full);
+}
+
+static int client_set_raises(PyObject *self, PyObject *value, void *unused)
+{
+    int is_true = value ? PyObject_IsTrue(value) : 0;
+    if (is_true < 0)
+        return -1;
+    ((struct client_object *)self)->raises_when_full = is_true;
+    return 0;
+}
+
 static PyObject *client_get_info(PyObject *self, void *unused)
 {
     struct client_object *client = (struct client_object *)self;
@@ -692,6 +722,10 @@ static PyGetSetDef client_getset[] = {
     {"generation", client_get_generation, NULL, "Grows when engines come and go.", NULL},
     {"pending", client_get_pending, NULL, "Number of calls that have not ended.", NULL},
     {"info", client_get_info, NULL, "About the connection, as JSON text.", NULL},
+    {"window", client_get_window, NULL,
+     "Under way: (calls, bytes), and the most that may be: (..., calls, bytes).", NULL},
+    {"raises_when_full", client_get_raises, client_set_raises,
+     "Whether submit() raises when as much is under way as may be, instead of waiting.", NULL},
     {"closed", client_get_closed, NULL, "Whether close() was called.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -45,6 +45,7 @@ struct client_object {
     struct client_object **link; /* what points to us in the list of open clients, or NULL ... */
     struct client_object *next;  /* ... and the one after us there */
     bool is_closing;
+    bool raises_when_full; /* submit() raises instead of waiting for the window */
     struct sender sender;
 };
 

@@ -99,6 +99,7 @@ static const struct {
     {"E_INTERRUPTED", PC_E_INTERRUPTED},
     {"E_MEMORY", PC_E_MEMORY},
     {"E_REMOTE", PC_E_REMOTE},
+    {"E_FULL", PC_E_FULL},
 };
 
 static PyObject *add_type(PyObject *module, PyType_Spec *spec, const char *name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import pickle
+import queue
 import sys
 import traceback as _traceback
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
@@ -132,6 +133,10 @@ class ControllerError(KernelError, RuntimeError):
     """The controller refused a request."""
 
 
+class QueueFull(KernelError, queue.Full):
+    """The client has as much under way as it may, and was told to raise instead of waiting."""
+
+
 class CannotPickle(KernelError, pickle.PicklingError, TypeError):
     """Something can't be sent to an engine; the text names it."""
 
@@ -161,6 +166,7 @@ _client.set_errors(
         _client.E_NO_ENGINE: NoEnginesRegistered,
         _client.E_MEMORY: MemoryError,
         _client.E_REMOTE: ControllerError,
+        _client.E_FULL: QueueFull,
     }
 )
 

@@ -24,6 +24,7 @@ NO_ENGINE = 0xFFFFFFFF
 HELLO, WELCOME, REFUSED, GOODBYE, ENGINES = 1, 2, 3, 4, 5
 SUBMIT, RESULT, STREAM, RESULT_ACK, QUERY, REPLY, ABORT = 16, 18, 19, 20, 24, 25, 23
 FUNCTION, FUNCTIONS_MAX = 30, 128
+WINDOW = 13
 APPLY, EXECUTE, PUSH, PULL, CLEAR = 1, 2, 3, 4, 5
 OK, ERROR, FAILED = 1, 2, 3
 INSTANCE = bytes(range(16))
@@ -80,6 +81,8 @@ class Connection:
         _, _, kind, _, body_size, session, sequence, engine, part_count, _ = head
         sizes = [struct.unpack("<Q", self.receive_exactly(8))[0] for _ in range(part_count)]
         body = self.receive_exactly(body_size)
+        if self.controller.before_parts:
+            self.controller.before_parts(self, sizes)
         parts = [self.receive_exactly(size) for size in sizes]
         return kind, sequence, bytes(body), parts
 
@@ -103,6 +106,10 @@ class Connection:
         }
         self.send(WELCOME, json.dumps(text).encode())
         self.tell_engines(full=True, up=list(c.engines.values()))
+
+    def tell_window(self, count):
+        """The limits change."""
+        self.send(WINDOW, json.dumps({"window_count": count, "window_bytes": 1 << 30}).encode())
 
     def tell_engines(self, full=False, up=(), down=()):
         text = {"full": full, "up": list(up), "down": list(down)}
@@ -180,6 +187,8 @@ class Controller:
         self.orders = []
         self.options = []
         self.asked = []
+        self.answered = 0
+        self.before_parts = None  # called with a connection that has parts of these sizes to read
         self.submissions = []  # (number of targets, sizes of the parts)
         self.functions = []
         self.aborted = set()
@@ -291,6 +300,7 @@ class Controller:
                     task.sequence, task.engine)
         times = struct.pack("<B7xqqq", status, task.submitted, started, time.time_ns() // 1000)
         task.connection.send(RESULT, times, parts, task.connection.session, task.sequence, task.engine)
+        self.answered += 1
 
     def describe(self, ename, evalue, text, task):
         info = {"engine_id": task.engine, "engine_uuid": f"{task.engine:032x}", "method": "apply"}

@@ -20,7 +20,8 @@ def test_scheme_and_limit(start, args, expected):
     said = cluster.home.json("sched")
     assert (said["scheme"], said["hwm"]) == expected
     done = cluster.run("sched", "--scheme", "weighted", "--hwm", "0")
-    assert done.stdout == "scheme weighted, hwm 0, 0 tasks wait for an engine\n"
+    assert done.stdout == ("scheme weighted, hwm 0, 0 tasks wait for an engine\n"
+                           "each client may have 1000000 tasks unfinished, with 1.1 GB\n")
     assert done.returncode == 0
     assert cluster.home.json("sched")["scheme"] == "weighted"
 
@@ -29,6 +30,48 @@ def test_sched_without_a_cluster(home):
     done = home.run("sched")
     assert done.returncode == 11
     assert done.stderr.startswith("pcluster sched: ")
+
+
+# ---- limits ---------------------------------------------------------------------------------------
+
+
+def test_limits(start, home):
+    cluster = start(1, "--max-tasks", "3", "--max-bytes", "2M")
+    with pcluster.Client(cluster.file) as c:
+        assert c.limits == {"tasks": 0, "bytes": 0, "max_tasks": 3, "max_bytes": 2 << 20}
+        view = c.load_balanced_view()
+        assert view.map_sync(abs, range(100)) == list(range(100))  # waits when it must
+        assert view.apply_sync(len, bytes(5 << 20)) == 5 << 20  # one of any size
+        c.when_full = "raise"
+        first = view.apply_async(nap, 1000)
+        rest = [view.apply_async(nap, 1000) for _ in range(2)]
+        wait_begun(first)
+        with pytest.raises(pcluster.QueueFull, match="3 tasks"):
+            view.apply_async(nap, 0)
+        said = home.json("sched")
+        assert (said["max_tasks"], said["max_bytes"], said["waiting"]) == (3, 2 << 20, 2)
+        assert [row["tasks"] for row in said["clients"] if row["session"] == c.session] == [3]
+        assert c.session in home.run("sched").stdout
+        assert "a client may have 3 unfinished" in home.run("status").stdout
+        assert cluster.status()["sched"]["max_tasks"] == 3
+        home.run("sched", "--max-tasks", "4", "--max-bytes", "1G")
+        wait_until(lambda: c.ids and c.limits["max_tasks"] == 4, "the news")
+        more = view.apply_async(nap, 1000)
+        c.cancel(interrupt=True)
+        for result in (first, more, *rest):
+            assert result.exception(60) is not None
+        assert view.apply_sync(nap, 0) == 0 and c.limits["tasks"] == 0
+
+
+@pytest.mark.parametrize("option, value", [
+    ("--max-bytes", "1"), ("--max-bytes", "9999T"), ("--max-bytes", "5X"), ("--max-bytes", "M"),
+    ("--max-bytes", "1KK"), ("--max-bytes", "-1M"), ("--max-tasks", "0"),
+])
+def test_bad_limits(home, option, value):
+    for command in "start", "controller", "sched":
+        done = home.run(command, option, value)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"pcluster {command}: {option} ")
 
 
 # ---- tags -----------------------------------------------------------------------------------------

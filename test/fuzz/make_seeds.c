@@ -54,6 +54,7 @@ static const struct {
     uint8_t type;
     const char *body;
 } json_messages[] = {
+    {PC_MSG_WINDOW, "{\"window_count\":1000,\"window_bytes\":67108864}"},
     {PC_MSG_HELLO, "{\"role\":\"engine\",\"lane\":\"work\",\"public_key\":\"" HEX32
                    "\",\"pid\":42,\"host\":\"h\",\"python\":\"3.11\",\"uuid\":\"" HEX16
                    "\",\"engine_id\":3,\"token\":\"" HEX16 "\"}"},

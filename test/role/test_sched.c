@@ -277,6 +277,103 @@ static void clients_that_break_the_rules_are_dropped(void **state)
     stage_close(&stage);
 }
 
+/* Changes the limits, as a client. */
+static void set_limits(struct stage *stage, const char *query)
+{
+    struct pc_client *client = play_open(stage, PC_TRANSPORT_UNIX);
+    char *reply;
+    struct pc_err err;
+    assert_int_equal(pc_query(client, query, STAGE_LIMIT_MS, &reply, &err), 0);
+    assert_non_null(strstr(reply, "\"ok\":true"));
+    free(reply);
+    pc_client_close(client);
+}
+
+static void clients_are_held_to_their_window(void **state)
+{
+    static const char *const limits[] = {
+        "{\"query\":\"sched\",\"max_tasks\":2}",
+        "{\"query\":\"sched\",\"max_tasks\":100,\"max_bytes\":4096}",
+    };
+    char *large = calloc(1, 4096);
+    struct stage stage;
+    struct fake_engine engine;
+    stage_open(&stage, 3000);
+    stage_engine(&stage, &engine, PC_TRANSPORT_UNIX);
+    for (int i = 0; i < 2; i++) {
+        struct pc_sock sock;
+        uint64_t session, size = 4096;
+        set_limits(&stage, limits[i]);
+        connect_client_raw(&stage, &sock, &session);
+        for (uint64_t sequence = 1; sequence <= 2 + (uint64_t)!i; sequence++) {
+            struct pc_msg *msg = submit_msg(session, sequence, engine.id);
+            struct pc_msg *with_part =
+                pc_msg_new(PC_MSG_SUBMIT, msg->head.body_size, &size, (uint16_t)i);
+            memcpy(with_part->body, msg->body, msg->head.body_size);
+            with_part->head.session = session;
+            with_part->head.sequence = sequence;
+            if (i)
+                memcpy(with_part->parts[0].data, large, size);
+            assert_int_equal(pc_sock_send(&sock, with_part, NULL), 0);
+            pc_msg_unref(msg);
+            pc_msg_unref(with_part);
+        }
+        for (int run = 0; run < 2 - i; run++) /* the first ones were in order */
+            pc_msg_unref(stage_await(&engine.work, PC_MSG_RUN));
+        stage_await_end(&sock);
+        pc_sock_close(&sock);
+    }
+    free(large);
+    fake_engine_close(&engine);
+    stage_close(&stage);
+}
+
+/* Of the client library: told of a change it keeps to it, and asks nevertheless. */
+static void limits_may_change(void **state)
+{
+    struct stage stage;
+    struct fake_engine engine;
+    struct pc_window window;
+    struct pc_err err;
+    struct pc_call *calls[3], *refused;
+    stage_open(&stage, 3000);
+    stage_engine(&stage, &engine, PC_TRANSPORT_UNIX);
+    struct pc_client *client = play_open(&stage, PC_TRANSPORT_UNIX);
+    assert_int_equal(pc_client_window(client, &window), 0);
+    assert_int_equal(window.max_calls, 1000000);
+    assert_int_equal(window.max_bytes, 1 << 30);
+    for (int i = 0; i < 3; i++)
+        calls[i] = play_submit(client, &engine.id, "x");
+    set_limits(&stage, "{\"query\":\"sched\",\"max_tasks\":2}");
+    while (window.max_calls != 2) {
+        assert_true(pc_dispatch(client, STAGE_LIMIT_MS, &err) >= 0);
+        pc_client_window(client, &window);
+    }
+    assert_int_equal(window.calls, 3);
+    struct pc_bytes part = {.data = "x", .size = 1};
+    struct pc_request request = {.kind = PC_KIND_EXECUTE,
+                                 .targets = &engine.id,
+                                 .target_count = 1,
+                                 .parts = &part,
+                                 .part_count = 1,
+                                 .never_waits = true};
+    assert_int_equal(pc_submit(client, &request, &refused, &err), -1);
+    assert_int_equal(err.code, PC_E_FULL);
+    assert_int_equal(pc_abort(client, calls + 2, 1, 0, &err), 0);
+    set_limits(&stage, "{\"query\":\"sched\",\"max_tasks\":4}");
+    request.never_waits = false; /* waits for the news */
+    assert_int_equal(pc_submit(client, &request, &refused, &err), 0);
+    pc_client_window(client, &window);
+    assert_int_equal(window.calls, 4);
+    assert_int_equal(window.max_calls, 4);
+    for (int i = 0; i < 3; i++)
+        pc_call_unref(calls[i]);
+    pc_call_unref(refused);
+    pc_client_close(client);
+    fake_engine_close(&engine);
+    stage_close(&stage);
+}
+
 static void engines_that_break_the_rules_are_dropped(void **state)
 {
     struct stage stage;
@@ -524,6 +621,8 @@ int main(void)
         cmocka_unit_test(a_stopped_scheduler_blames_nobody),
         cmocka_unit_test(a_host_ends_no_engine),
         cmocka_unit_test(clients_that_break_the_rules_are_dropped),
+        cmocka_unit_test(clients_are_held_to_their_window),
+        cmocka_unit_test(limits_may_change),
         cmocka_unit_test(engines_that_break_the_rules_are_dropped),
         cmocka_unit_test(output_precedes_its_result),
         cmocka_unit_test(a_stopped_cluster_fails_what_is_pending),

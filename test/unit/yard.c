@@ -77,6 +77,11 @@ void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
     pc_json_free(json);
 }
 
+void world_window(struct client *client, pc_json *json)
+{
+    pc_json_free(json);
+}
+
 void world_result(struct client *client, struct pc_msg *msg)
 {
     struct ear *ear = (struct ear *)client->peer;
@@ -118,6 +123,8 @@ void yard_open(struct yard *yard, const char *scheme, unsigned hwm)
     yard->sched.policy = policy_find(scheme);
     yard->sched.hwm = hwm;
     yard->sched.seed = 1;
+    yard->sched.window_count = SCHED_WINDOW_COUNT;
+    yard->sched.window_bytes = SCHED_WINDOW_BYTES;
     groups_init(&yard->sched);
     timeouts_init(&yard->sched);
 }
@@ -128,6 +135,8 @@ struct client *yard_client(struct yard *yard, uint64_t session)
     struct ear *ear = pc_xcalloc(1, sizeof(*ear));
     client->session = session;
     client->peer = &ear->peer;
+    client->window.told_count = yard->sched.window_count;
+    client->window.told_bytes = yard->sched.window_bytes;
     HASH_ADD(hh, yard->sched.clients, session, sizeof(client->session), client);
     return client;
 }

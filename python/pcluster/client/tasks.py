@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import time
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Iterable, List, Optional, Set, Union
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Set, Union
 
 from .. import _client
 from ..dependency import numbers_of
@@ -60,6 +60,27 @@ class Tasks(Engines):
     def outstanding(self) -> Set[str]:
         """The msg_ids of the tasks that have not ended."""
         return {msg_id(call) for call in self._raw.outstanding()}
+
+    # ---- how much may be under way -------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Dict[str, int]:
+        """What this client has under way (`tasks`, and `bytes` of what they were sent with), and how
+        much it may (`max_tasks`, `max_bytes`: see `pcluster sched`)."""
+        return dict(zip(("tasks", "bytes", "max_tasks", "max_bytes"), self._raw.window))
+
+    @property
+    def when_full(self) -> str:
+        """What a call does while this client has as much under way as it may: 'block', the default,
+        waits for results to come; 'raise' raises QueueFull. A map() that is refused in the middle has
+        sent what came before."""
+        return "raise" if self._raw.raises_when_full else "block"
+
+    @when_full.setter
+    def when_full(self, value: str) -> None:
+        if value not in ("block", "raise"):
+            raise ValueError(f"when_full is 'block' or 'raise', not {value!r}")
+        self._raw.raises_when_full = value == "raise"
 
     # ---- waiting -------------------------------------------------------------------------------------
 
