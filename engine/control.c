@@ -12,6 +12,7 @@
 #include "engine/forkfix.h"
 #include "engine/intr.h"
 #include "engine/outio.h"
+#include "engine/recall.h"
 #include "lib/conn.h"
 #include "lib/dispatch.h"
 #include "lib/json.h"
@@ -130,6 +131,18 @@ static int on_abort(void *role, void *peer, struct pc_msg *msg, struct pc_err *e
     return 0;
 }
 
+static int on_recall(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_recall_body body;
+    uint8_t answer[PC_RECALL_SIZE];
+    if (pc_recall_decode(msg, &body, err))
+        return -1;
+    eng_recall(&body);
+    pc_recall_encode(answer, &body);
+    pc_conn_send_body(peer, PC_MSG_RECALL, answer, sizeof(answer));
+    return 0;
+}
+
 /* The task had its time. */
 static void on_grace(uv_timer_t *timer)
 {
@@ -154,11 +167,9 @@ static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err
 }
 
 static const struct pc_handler handlers[] = {
-    {PC_MSG_PING, PC_FROM_SCHED, on_ping},
-    {PC_MSG_ABORT, PC_FROM_SCHED, on_abort},
-    {PC_MSG_OUTPUT_CREDIT, PC_FROM_SCHED, on_credit},
-    {PC_MSG_SHUTDOWN, PC_FROM_SCHED, on_shutdown},
-    {0},
+    {PC_MSG_PING, PC_FROM_SCHED, on_ping},         {PC_MSG_ABORT, PC_FROM_SCHED, on_abort},
+    {PC_MSG_RECALL, PC_FROM_SCHED, on_recall},     {PC_MSG_OUTPUT_CREDIT, PC_FROM_SCHED, on_credit},
+    {PC_MSG_SHUTDOWN, PC_FROM_SCHED, on_shutdown}, {0},
 };
 
 static void on_message(struct pc_conn *conn, struct pc_msg *msg)

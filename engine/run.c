@@ -235,6 +235,14 @@ static struct pc_msg *refusal(const struct kind *kind, const char *ename, const 
     return error_msg(body, error_json(ename, evalue, "", kind->name));
 }
 
+int eng_run_pass(struct pc_msg *run, struct pc_err *err)
+{
+    struct pc_run_body what;
+    if (pc_run_decode(run, &what, err))
+        return -1;
+    return what.function ? eng_call_use(what.function, err) : 0;
+}
+
 int eng_run_task(struct pc_msg *run, bool may_run, struct eng_outcome *outcome, struct pc_err *err)
 {
     struct pc_run_body what;

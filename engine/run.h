@@ -18,5 +18,7 @@ struct eng_outcome {
 /* Runs user code, unless it was aborted. Whatever it does, there is an outcome. A child that it
  * forked and that comes back from it ends in here. -1: the message breaks the protocol. */
 int eng_run_task(struct pc_msg *run, bool may_run, struct eng_outcome *outcome, struct pc_err *err);
+/* Passes over one that was called back: but for what it says of functions it never came. */
+int eng_run_pass(struct pc_msg *run, struct pc_err *err);
 
 #endif

@@ -12,6 +12,7 @@
 #include "engine/forkfix.h"
 #include "engine/intr.h"
 #include "engine/outio.h"
+#include "engine/recall.h"
 #include "engine/run.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -89,6 +90,8 @@ static int run_task(struct eng_work *work, struct pc_msg *msg, PyThreadState **t
                     struct pc_err *err)
 {
     struct eng_outcome outcome;
+    if (!eng_recall_begin())
+        return eng_run_pass(msg, err);
     eng_out_begin(msg->head.session, msg->head.sequence);
     PyEval_RestoreThread(*thread);
     eng_py_run_signals(); /* what came while idle; from the next line on they are for the task */

@@ -57,6 +57,7 @@ struct pc_client {
     struct pc_sock sock;
     int wake_fd; /* ends the reader's poll */
     bool is_reading, is_sending;
+    bool reader_writes;     /* ... and waits until it can write, too */
     bool background_reads;  /* the reader is a thread in pc_next_ended */
     bool background_sleeps; /* it waits without a limit: signal `ended` to rouse it */
     bool is_woken;

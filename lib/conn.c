@@ -191,6 +191,12 @@ void pc_conn_send_body(struct pc_conn *conn, uint8_t type, const void *body, siz
     pc_conn_send(conn, pc_msg_with_body(type, body, body_size));
 }
 
+void pc_conn_read_rest(struct pc_conn *conn)
+{
+    while (!conn->is_closing && pc_sock_fill(&conn->sock, MSG_DONTWAIT, NULL) > 0)
+        take_messages(conn);
+}
+
 void pc_conn_flush(struct pc_conn *conn)
 {
     struct pc_err err;
@@ -200,8 +206,7 @@ void pc_conn_flush(struct pc_conn *conn)
     int all = pc_sock_flush(&conn->sock, MSG_DONTWAIT, &err);
     if (all < 0) {
         /* What the peer said before it went may explain why: read it first. */
-        while (!conn->is_closing && pc_sock_fill(&conn->sock, MSG_DONTWAIT, NULL) > 0)
-            take_messages(conn);
+        pc_conn_read_rest(conn);
         lost(conn, &err);
         return;
     }

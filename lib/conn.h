@@ -71,6 +71,8 @@ void pc_conn_send(struct pc_conn *conn, struct pc_msg *msg);
 void pc_conn_send_body(struct pc_conn *conn, uint8_t type, const void *body, size_t body_size);
 /* Writes what can be written now instead of at the end of the turn. */
 void pc_conn_flush(struct pc_conn *conn);
+/* Takes in what has arrived, before its owner gives it up. */
+void pc_conn_read_rest(struct pc_conn *conn);
 void pc_conn_close(struct pc_conn *conn);
 /* Closes when everything queued is written (or the peer goes, or after 1 s). */
 void pc_conn_end(struct pc_conn *conn);

@@ -59,6 +59,7 @@ enum pc_sender {
     X(21, OUTPUT_CREDIT, PC_FROM_SCHED, 8, 0)                                                      \
     X(22, RECORDS, PC_FROM_SCHED, 1 * PC_MIB, 0)                                                   \
     X(23, ABORT, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                                   \
+    X(26, RECALL, PC_FROM_SCHED | PC_FROM_CONTROL, 8, 0)                                           \
     /* questions; JSON bodies */                                                                   \
     X(24, QUERY, PC_FROM_CLIENT | PC_FROM_SCHED, 1 * PC_MIB, 0)                                    \
     X(25, REPLY, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_PARENT, 64 * PC_MIB, 0)                     \

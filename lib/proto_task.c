@@ -218,6 +218,21 @@ int pc_abort_decode(const struct pc_msg *msg, struct pc_abort_body *body, struct
     return 0;
 }
 
+void pc_recall_encode(uint8_t out[PC_RECALL_SIZE], const struct pc_recall_body *body)
+{
+    pc_store_u32(out, body->first);
+    pc_store_u32(out + 4, body->last);
+}
+
+int pc_recall_decode(const struct pc_msg *msg, struct pc_recall_body *body, struct pc_err *err)
+{
+    if (msg->head.body_size != PC_RECALL_SIZE)
+        return malformed(msg, err);
+    body->first = pc_load_u32(msg->body);
+    body->last = pc_load_u32(msg->body + 4);
+    return 0;
+}
+
 int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err)
 {
     if (msg->head.body_size != PC_STREAM_BODY_SIZE || msg->head.part_count != 1 ||

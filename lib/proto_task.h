@@ -105,6 +105,15 @@ struct pc_abort_body {
 int pc_abort_encode(struct pc_buf *out, const struct pc_abort_body *body);
 int pc_abort_decode(const struct pc_msg *msg, struct pc_abort_body *body, struct pc_err *err);
 
+/* RECALL: first u32, last u32: RUNs of this work lane, counted from 1 by both sides, modulo 2^32.
+ * None: first is last + 1. */
+#define PC_RECALL_SIZE 8
+struct pc_recall_body {
+    uint32_t first, last;
+};
+void pc_recall_encode(uint8_t out[PC_RECALL_SIZE], const struct pc_recall_body *body);
+int pc_recall_decode(const struct pc_msg *msg, struct pc_recall_body *body, struct pc_err *err);
+
 /* STREAM: stream u8 (enum pc_stream), zero u8[7]. Part 0: the bytes. */
 #define PC_STREAM_BODY_SIZE 8
 int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err);

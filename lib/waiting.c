@@ -69,6 +69,7 @@ int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc
     if (pc_wire_queued(&client->sock.wire))
         polled[0].events |= POLLOUT;
     client->is_reading = true;
+    client->reader_writes = polled[0].events & POLLOUT;
     int ready = pc_client_poll(client, polled, 2, left < 0 && deadline_ms >= 0 ? 0 : (int)left);
     int why = errno;
     client->is_reading = false;
@@ -100,8 +101,10 @@ int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc
 /* Waits until something may have changed. The lock is held on entry and return. */
 int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err)
 {
-    if (client->lingers)
-        pc_client_write_out(client);
+    /* What the system does not take now is the reader's, who has to know of it. */
+    if (client->lingers && pc_client_write_out(client) == 0 && client->is_reading &&
+        !client->reader_writes)
+        pc_client_wake_reader(client);
     if (client->lost.code != PC_OK)
         return pc_client_lost_error(client, err);
     if (!client->is_reading)

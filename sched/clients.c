@@ -115,7 +115,7 @@ static void take_options(struct sched *s, struct task *task, const struct pc_sub
     if (body->tags_size)
         more->tags = pc_xasprintf("%.*s", (int)body->tags_size, body->tags);
     if (body->timeout_ms)
-        timeouts_set(s, task, body->timeout_ms);
+        timeouts_start_by(s, task, body->timeout_ms);
 }
 
 static int submit_balanced(struct sched *s, struct task *task, const struct pc_submit_body *body)

@@ -207,6 +207,10 @@ static void engine_finish(struct engine *engine)
     struct sched *s = engine->sched;
     if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
         return;
+    if (engine->work) /* results that came before the end */
+        pc_conn_read_rest(&engine->work->conn);
+    if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
+        return;
     detach_lane(engine->control);
     detach_lane(engine->work);
     engine->control = engine->work = NULL;

@@ -47,16 +47,28 @@ static void lane_free(struct group *group, struct lane *lane)
     free(lane);
 }
 
-void group_enqueue(struct group *group, struct task *task)
+static struct lane *lane_enter(struct group *group, struct task *task)
 {
     struct lane *lane = lane_get(group, task);
     if (!lane->tasks) {
         lane->turn = ++group->sched->turn;
         heap_insert(&group->waiting, &lane->node);
     }
-    DL_APPEND(lane->tasks, task);
     task->lane = lane;
     group->sched->ready_count++;
+    return lane;
+}
+
+void group_enqueue(struct group *group, struct task *task)
+{
+    struct lane *lane = lane_enter(group, task);
+    DL_APPEND(lane->tasks, task);
+}
+
+void group_enqueue_first(struct group *group, struct task *task)
+{
+    struct lane *lane = lane_enter(group, task);
+    DL_PREPEND(lane->tasks, task);
 }
 
 void group_dequeue(struct task *task)

@@ -73,6 +73,8 @@ void groups_engine_changed(struct engine *engine, bool was_free, bool has_more);
 void groups_set_policy(struct sched *sched, const struct policy *policy);
 
 void group_enqueue(struct group *group, struct task *task);
+/* Before all of its lane: it had its turn. */
+void group_enqueue_first(struct group *group, struct task *task);
 void group_dequeue(struct task *task);
 /* The task that this engine should take next; stays queued. NULL: none waits for it. */
 struct task *groups_next_for(const struct engine *engine);

@@ -39,6 +39,7 @@ struct more {
     struct task *task;
     struct heap_node deadline_node; /* in sched.deadlines while deadline_ms is not 0 */
     int64_t deadline_ms;
+    int64_t start_by_ms; /* its deadline while it waits; 0: none, or it has begun */
     uint32_t run_timeout_ms, retries;
     bool may_repeat;           /* also on an engine where it failed */
     bool is_told;              /* it was interrupted and has its grace time now */

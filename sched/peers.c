@@ -46,6 +46,12 @@ static int on_result(void *role, void *from, struct pc_msg *msg, struct pc_err *
     return task_result(peer->engine, msg, err);
 }
 
+static int on_recall(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct peer *peer = from;
+    return ahead_recalled(peer->engine, msg, err);
+}
+
 static int on_stream(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
     struct peer *peer = from;
@@ -84,6 +90,7 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_FUNCTION, PC_FROM_CLIENT, on_function},
     {PC_MSG_RESULT, PC_FROM_WORK, on_result},
     {PC_MSG_STREAM, PC_FROM_WORK, on_stream},
+    {PC_MSG_RECALL, PC_FROM_CONTROL, on_recall},
     {PC_MSG_RESULT_ACK, PC_FROM_CLIENT, on_ack},
     {PC_MSG_ABORT, PC_FROM_CLIENT, on_abort},
     {PC_MSG_QUERY, PC_FROM_CLIENT, on_query},

@@ -115,6 +115,7 @@ void place_again(struct sched *s, struct task *task, struct pc_msg *error, bool 
     more->retries -= !is_unmet;
     more->is_unmet = is_unmet;
     more->is_late = false;
+    more->start_by_ms = 0;
     ids_add(&more->avoided, task->engine->id);
     pc_msg_unref(more->last_error);
     more->last_error = pc_msg_ref(error);

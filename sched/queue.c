@@ -14,8 +14,9 @@
 
 static bool can_take(const struct engine *engine)
 {
-    unsigned hwm = engine->sched->hwm;
-    return engine->state == ENGINE_UP && (hwm == 0 || engine->load.tasks < hwm) && !engine->queue;
+    unsigned limit = ahead_limit(engine);
+    return engine->state == ENGINE_UP && (limit == 0 || engine->load.tasks < limit) &&
+           !engine->queue && !engine->is_recalling;
 }
 
 /* After its load or its limit changed: puts it in its place in the pools. */
@@ -45,6 +46,8 @@ static void assign(struct engine *engine, struct task *task)
         begin(task);
     engine->load.tasks++;
     engine->load.used = ++engine->sched->turn;
+    task->run = ++engine->runs;
+    ahead_assigned(engine);
     world_acks(engine);
     world_run(engine, task);
     records_add(engine->sched, PC_RECORD_STARTED, task, 0, 0);
@@ -62,7 +65,8 @@ static void assign_waiting(struct engine *engine)
 void queue_advance(struct engine *engine)
 {
     unsigned before = engine->load.tasks;
-    while (engine->state == ENGINE_UP && engine->queue && engine->load.tasks < SCHED_DIRECT_AHEAD) {
+    while (engine->state == ENGINE_UP && engine->queue && !engine->is_recalling &&
+           engine->load.tasks < SCHED_DIRECT_AHEAD) {
         struct task *task = engine->queue;
         DL_DELETE(engine->queue, task);
         assign(engine, task);
@@ -125,6 +129,38 @@ void queue_set_hwm(struct sched *s, unsigned hwm)
             queue_advance(engine);
 }
 
+void queue_take_back(struct task *task)
+{
+    struct engine *engine = task->engine;
+    struct sched *s = engine->sched;
+    DL_DELETE(engine->running, task);
+    timeouts_clear(s, task);
+    engine->load.tasks--;
+    if (task->is_aborted) {
+        task_fail(s, task, "TaskAborted", "the task was aborted before it started");
+        return;
+    }
+    task_set_state(task, TASK_WAITING);
+    task_set_state(task, TASK_READY);
+    if (!task->is_balanced) {
+        DL_PREPEND(engine->queue, task);
+        return;
+    }
+    task->engine = NULL;
+    group_enqueue_first(task->group, task);
+    timeouts_again(s, task);
+}
+
+void queue_spread(struct engine *engine)
+{
+    struct member *member;
+    struct engine *other;
+    DL_FOREACH2 (engine->members, member, engine_next)
+        while (heap_first(&member->group->waiting) &&
+               (other = pool_pick(&member->group->pool)) != NULL)
+            queue_advance(other);
+}
+
 /* ---- engines come and go ----------------------------------------------------------------- */
 
 void queue_engine_up(struct engine *engine)
@@ -174,6 +210,18 @@ static void fail_stranded(struct sched *s, struct group *group)
     deps_run(s);
 }
 
+/* It takes its tasks in order, and the result of each is sent before the next one begins. So when
+ * its process is known to have ended, all but the first have not begun: others can run them. */
+static void save_unbegun(struct engine *engine)
+{
+    struct task *task, *before;
+    for (task = engine->running ? engine->running->prev : NULL; task; task = before) {
+        before = task == engine->running ? NULL : task->prev;
+        if (task != engine->running && task->is_balanced)
+            queue_take_back(task);
+    }
+}
+
 /* Everything that was on this engine fails, saying why. */
 void queue_engine_gone(struct engine *engine)
 {
@@ -181,6 +229,11 @@ void queue_engine_gone(struct engine *engine)
     struct task *task, *next;
     struct member *member;
     queue_engine_down(engine);
+    ahead_engine_gone(engine);
+    if (engine->has_exited) {
+        save_unbegun(engine);
+        queue_spread(engine);
+    }
     while ((task = engine->running) != NULL) {
         queue_finished(task);
         task_lost(engine, task);

@@ -239,6 +239,7 @@ static void tear_down(struct sched *s)
     close_handle(&s->beat_timer);
     close_handle(&s->stop_timer);
     close_handle(&s->deadline_timer);
+    close_handle(&s->ahead_timer);
     close_handle(&s->record_timer);
     pc_conns_fini(&s->conns);
     uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -265,6 +266,8 @@ int sched_main(void)
     uv_timer_init(&s->loop, &s->beat_timer);
     uv_timer_init(&s->loop, &s->stop_timer);
     uv_timer_init(&s->loop, &s->deadline_timer);
+    uv_timer_init(&s->loop, &s->ahead_timer);
+    s->ahead_timer.data = s;
     s->beat_timer.data = s->stop_timer.data = s->deadline_timer.data = s;
     records_init(s);
     s->hwm = SCHED_HWM;

@@ -36,6 +36,11 @@
 #define SCHED_DIRECT_AHEAD 16
 /* Balanced tasks outstanding per engine, unless CONFIG or the user says otherwise. */
 #define SCHED_HWM 1
+/* Beyond that limit, to an engine whose last results took no time: see ahead.c. */
+#define SCHED_AHEAD           8   /* tasks outstanding then */
+#define SCHED_AHEAD_AFTER     4   /* results in a row ... */
+#define SCHED_AHEAD_US        100 /* ... of which none took longer */
+#define SCHED_AHEAD_RECALL_MS 2   /* without a result, until they are called back */
 /* A client may have that much submitted and unfinished, likewise. */
 #define SCHED_WINDOW_COUNT 1000000
 #define SCHED_WINDOW_BYTES (INT64_C(1) << 30)
@@ -110,6 +115,7 @@ struct task {
     int64_t submitted_us;
     uint64_t result_bytes;
     int32_t priority; /* larger: earlier */
+    uint32_t run;     /* the number of its RUN, see engine.runs */
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
     bool is_balanced, is_aborted;
@@ -165,6 +171,14 @@ struct engine {
     struct task *delivered; /* over: it keeps their results until they are acknowledged */
 
     struct pc_known functions; /* that it has */
+    uint32_t runs;             /* sent so far, modulo 2^32 */
+    uint32_t recalled;         /* the first of those that were called back */
+    bool is_recalling;         /* no answer has come yet: it gets nothing meanwhile */
+    uint8_t quick_count;       /* results in a row that took no time, up to SCHED_AHEAD_AFTER */
+    int64_t progress_ms;       /* when its first task became that */
+    bool is_ahead;             /* in sched.ahead */
+    struct engine *ahead_next, *ahead_prev;
+
     struct pc_buf acks;
     uint64_t acked_bytes;
 
@@ -223,6 +237,8 @@ struct sched {
     uint64_t turn;                       /* counts what is given and queued */
     uint64_t seed;
     unsigned ready_count; /* balanced, READY */
+    struct engine *ahead; /* engines that may have more than hwm */
+    uv_timer_t ahead_timer;
     struct heap deadlines;
     uv_timer_t deadline_timer;
     struct edge *due; /* dependencies of what has ended, to be settled */
@@ -315,6 +331,23 @@ void queue_set_hwm(struct sched *sched, unsigned hwm);
 
 /* Takes a READY task back to WAITING. */
 void queue_recall(struct task *task);
+/* Takes back a task that its engine will not run. */
+void queue_take_back(struct task *task);
+/* Gives what waits in the groups of this engine to those that can take it. */
+void queue_spread(struct engine *engine);
+
+/* ---- ahead.c: short tasks are sent ahead, and called back when they turn out long ---- */
+/* How many balanced tasks it may have; 0: no limit. */
+unsigned ahead_limit(const struct engine *engine);
+/* It was given a task. */
+void ahead_assigned(struct engine *engine);
+/* A result came, which says how long it took. */
+void ahead_measure(struct engine *engine, const struct pc_result_body *body);
+/* Looks whom to call back from. */
+void ahead_check(struct sched *sched);
+/* RECALL: what the engine will not begin. */
+int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
+void ahead_engine_gone(struct engine *engine);
 
 /* ---- deps.c: who waits for whom ---- */
 /* Takes in what a new task depends on, and places it if that is met. */
@@ -352,7 +385,10 @@ void place_again(struct sched *sched, struct task *task, struct pc_msg *error, b
 /* ---- timeouts.c ---- */
 void timeouts_init(struct sched *sched);
 void timeouts_fini(struct sched *sched);
-void timeouts_set(struct sched *sched, struct task *task, uint32_t in_ms);
+/* Not sent to an engine by then: it ends. */
+void timeouts_start_by(struct sched *sched, struct task *task, uint32_t in_ms);
+/* It waits again for its first start. */
+void timeouts_again(struct sched *sched, struct task *task);
 void timeouts_clear(struct sched *sched, struct task *task);
 /* It is the engine's first task now. */
 void timeouts_running(struct sched *sched, struct task *task);
@@ -384,6 +420,10 @@ void world_acks(struct engine *engine);
 int64_t world_now_ms(struct sched *sched);
 /* timeouts_expire is called then. */
 void world_wake_at(struct sched *sched, int64_t at_ms);
+/* Calls back the RUNs first to engine->runs. */
+void world_recall(struct engine *engine, uint32_t first);
+/* ahead_check is called then. */
+void world_check_ahead(struct sched *sched, unsigned in_ms);
 /* Ends the process of an engine; `why` as for engine_set_why. */
 void world_kill(struct engine *engine, const char *why);
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags);

@@ -203,6 +203,7 @@ int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
     struct task *task = task_find(s, msg->head.session, msg->head.sequence);
     if (!task || task->engine != engine || task_is_over(task) || task->state < TASK_ASSIGNED)
         return pc_err_set(err, PC_E_PROTOCOL, "RESULT of a task that was not sent to it");
+    ahead_measure(engine, &body);
     queue_finished(task);
     body.submitted_us = task->submitted_us;
     pc_result_encode(msg->body, &body);

@@ -43,14 +43,32 @@ void timeouts_clear(struct sched *s, struct task *task)
     more->deadline_ms = 0; /* the timer may come for nothing */
 }
 
-void timeouts_set(struct sched *s, struct task *task, uint32_t in_ms)
+static void set_at(struct sched *s, struct task *task, int64_t at_ms)
 {
     struct more *more = more_of(task);
     timeouts_clear(s, task);
-    more->deadline_ms = world_now_ms(s) + in_ms;
+    more->deadline_ms = at_ms;
     heap_insert(&s->deadlines, &more->deadline_node);
     if (heap_first(&s->deadlines) == &more->deadline_node)
         wake_for_first(s);
+}
+
+static void timeouts_set(struct sched *s, struct task *task, uint32_t in_ms)
+{
+    set_at(s, task, world_now_ms(s) + in_ms);
+}
+
+void timeouts_start_by(struct sched *s, struct task *task, uint32_t in_ms)
+{
+    timeouts_set(s, task, in_ms);
+    task->more->start_by_ms = task->more->deadline_ms;
+}
+
+void timeouts_again(struct sched *s, struct task *task)
+{
+    struct more *more = task->more;
+    if (more && more->start_by_ms)
+        set_at(s, task, more->start_by_ms);
 }
 
 void timeouts_running(struct sched *s, struct task *task)

@@ -40,6 +40,24 @@ void world_run(struct engine *engine, const struct task *task)
     pc_conn_send(&engine->work->conn, msg);
 }
 
+void world_recall(struct engine *engine, uint32_t first)
+{
+    uint8_t body[PC_RECALL_SIZE];
+    pc_recall_encode(body, &(struct pc_recall_body){.first = first, .last = engine->runs});
+    if (engine->control)
+        pc_conn_send_body(&engine->control->conn, PC_MSG_RECALL, body, sizeof(body));
+}
+
+static void on_ahead(uv_timer_t *timer)
+{
+    ahead_check(timer->data);
+}
+
+void world_check_ahead(struct sched *s, unsigned in_ms)
+{
+    uv_timer_start(&s->ahead_timer, on_ahead, in_ms, 0);
+}
+
 int64_t world_now_ms(struct sched *s)
 {
     return (int64_t)uv_now(&s->loop);

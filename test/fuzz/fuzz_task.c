@@ -102,6 +102,17 @@ static int decode_abort(const struct pc_msg *msg, struct pc_err *err)
     return 0;
 }
 
+static int decode_recall(const struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_recall_body body;
+    uint8_t again[PC_RECALL_SIZE];
+    if (pc_recall_decode(msg, &body, err) < 0)
+        return -1;
+    pc_recall_encode(again, &body);
+    check_same(msg, again, sizeof(again));
+    return 0;
+}
+
 static int decode_records(const struct pc_msg *msg, struct pc_err *err)
 {
     struct pc_reader reader;
@@ -129,6 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {PC_MSG_RESULT, decode_result},        {PC_MSG_STREAM, decode_stream},
         {PC_MSG_OUTPUT_CREDIT, decode_credit}, {PC_MSG_RECORDS, decode_records},
         {PC_MSG_ABORT, decode_abort},          {PC_MSG_FUNCTION, decode_function},
+        {PC_MSG_RECALL, decode_recall},
     };
     if (size < 1 || size > PC_MIB)
         return 0;

@@ -231,6 +231,13 @@ static void write_function(struct pc_buf *all)
     write_message(all, msg);
 }
 
+static void write_recall(struct pc_buf *all)
+{
+    uint8_t body[PC_RECALL_SIZE];
+    pc_recall_encode(body, &(struct pc_recall_body){.first = 3, .last = 8});
+    write_task(all, PC_MSG_RECALL, "recall", body, sizeof(body), NULL, 0);
+}
+
 static void write_binary_messages(struct pc_buf *all)
 {
     static const char *const source[] = {"x = 1"}, *const value[] = {"pickled value", "buffer"};
@@ -254,6 +261,7 @@ static void write_binary_messages(struct pc_buf *all)
     write_records(all);
     write_abort(all);
     write_function(all);
+    write_recall(all);
 }
 
 /* ---- streams that are more than one good message ------------------------------------------ */

@@ -5,6 +5,7 @@
  */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -556,6 +557,56 @@ static void await_output(struct cradle_engine *engine)
     pc_msg_unref(cradle_await(&engine->work, PC_MSG_STREAM));
 }
 
+/* Asks for the RUNs first to last; returns the first that will not begin. */
+static uint32_t recall(struct cradle_engine *engine, uint32_t first, uint32_t last)
+{
+    uint8_t bytes[PC_RECALL_SIZE];
+    struct pc_recall_body body;
+    pc_recall_encode(bytes, &(struct pc_recall_body){.first = first, .last = last});
+    cradle_send(&engine->control, PC_MSG_RECALL, bytes, sizeof(bytes));
+    struct pc_msg *msg = cradle_await(&engine->control, PC_MSG_RECALL);
+    assert_int_equal(pc_recall_decode(msg, &body, NULL), 0);
+    assert_int_equal(body.last, last);
+    pc_msg_unref(msg);
+    return body.first;
+}
+
+/* While one task runs those behind it are called back; those that come later are run. */
+static void test_recall(void **state)
+{
+    struct cradle cradle;
+    struct cradle_engine engine;
+    char path[100], source[300];
+    cradle_open(&cradle, "");
+    cradle_ready(&cradle);
+    cradle_engine(&cradle, &engine);
+    snprintf(path, sizeof(path), "%s/go", cradle.dir);
+    snprintf(source, sizeof(source),
+             "import time, os\nprint('on', flush=True)\n"
+             "while not os.path.exists('%s'): time.sleep(0.01)",
+             path);
+    cradle_run(&engine, PC_KIND_EXECUTE, 0, source);
+    await_output(&engine);
+    uint64_t first = engine.sequence;
+    for (int i = 0; i < 3; i++)
+        cradle_run(&engine, PC_KIND_EXECUTE, 0, "raise SystemError('this was called back')");
+    assert_int_equal(recall(&engine, 1, 4), 2); /* the one that runs has begun */
+    cradle_run(&engine, PC_KIND_EXECUTE, 0, "raise SystemError('this one, too')");
+    assert_int_equal(recall(&engine, 5, 5), 6); /* not before the first range is passed */
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    uint64_t last = engine.sequence;
+    engine.sequence = first;
+    expect_end(&engine, NULL);
+    engine.sequence = last;
+    expect_end(&engine, "SystemError");
+    assert_int_equal(recall(&engine, 1, 5), 6); /* all have ended */
+    unlink(path);
+    cradle_dismiss(&cradle, &engine);
+    cradle_close(&cradle);
+}
+
 /* Whatever it is doing, and whatever it did to signals before. */
 static void test_interrupt(void **state)
 {
@@ -671,6 +722,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_result_window),
         cmocka_unit_test(test_forked_child),
         cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_recall),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_late_interrupt),
         cmocka_unit_test(test_abort_before_begin),

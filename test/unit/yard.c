@@ -64,6 +64,17 @@ void world_wake_at(struct sched *s, int64_t at_ms)
     yard_of(s)->wake_ms = at_ms;
 }
 
+void world_recall(struct engine *engine, uint32_t first)
+{
+    if (yard_log)
+        fprintf(yard_log, "c %u %u\n", engine->id, engine->runs + 1 - first);
+}
+
+void world_check_ahead(struct sched *s, unsigned in_ms)
+{
+    yard_of(s)->look_ms = yard_of(s)->now_ms + in_ms;
+}
+
 void world_kill(struct engine *engine, const char *why)
 {
     engine->is_killed = true;
@@ -125,6 +136,7 @@ void yard_open(struct yard *yard, const char *scheme, unsigned hwm)
     yard->sched.seed = 1;
     yard->sched.window_count = SCHED_WINDOW_COUNT;
     yard->sched.window_bytes = SCHED_WINDOW_BYTES;
+    yard->took_us = 1000000;
     groups_init(&yard->sched);
     timeouts_init(&yard->sched);
 }
@@ -170,6 +182,12 @@ void yard_lose(struct yard *yard, uint32_t id, const char *why)
     free(engine);
 }
 
+void yard_exit(struct yard *yard, uint32_t id, const char *why)
+{
+    engine_find(&yard->sched, id)->has_exited = true;
+    yard_lose(yard, id, why);
+}
+
 uint64_t yard_running(struct yard *yard, uint32_t id)
 {
     struct engine *engine = engine_find(&yard->sched, id);
@@ -200,7 +218,10 @@ void yard_submit(struct yard *yard, struct client *client, uint64_t sequence,
 void yard_answer(struct yard *yard, uint32_t id, uint8_t status)
 {
     struct engine *engine = engine_find(&yard->sched, id);
-    struct pc_result_body body = {.status = status & 0x0f, .flags = status >> 4};
+    struct pc_result_body body = {.status = status & 0x0f,
+                                  .flags = status >> 4,
+                                  .started_us = 1,
+                                  .completed_us = 1 + yard->took_us};
     uint8_t bytes[PC_RESULT_BODY_SIZE];
     struct pc_err err;
     assert_non_null(engine->running);
@@ -217,6 +238,23 @@ void yard_pass(struct yard *yard, int64_t ms)
 {
     yard->now_ms += ms;
     timeouts_expire(&yard->sched);
+    if (yard->look_ms && yard->look_ms <= yard->now_ms) {
+        yard->look_ms = 0;
+        ahead_check(&yard->sched);
+    }
+}
+
+void yard_recalled(struct yard *yard, uint32_t id, uint32_t begun)
+{
+    struct engine *engine = engine_find(&yard->sched, id);
+    struct pc_recall_body body = {.first = engine->recalled + begun, .last = engine->runs};
+    uint8_t bytes[PC_RECALL_SIZE];
+    struct pc_err err;
+    pc_recall_encode(bytes, &body);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECALL, bytes, sizeof(bytes));
+    if (ahead_recalled(engine, msg, &err))
+        fail_msg("%s", err.text);
+    pc_msg_unref(msg);
 }
 
 void yard_abort(struct yard *yard, struct client *client, uint64_t sequence, uint8_t flags)

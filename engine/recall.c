@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/recall.h"
+
+#include <pthread.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t begun; /* RUNs that the main thread has come to */
+static struct pc_recall_body recalled;
+static bool is_ahead; /* it has not come to the last of those yet */
+
+bool eng_recall_begin(void)
+{
+    pthread_mutex_lock(&lock);
+    begun++;
+    bool may_run = !is_ahead || begun - recalled.first > recalled.last - recalled.first;
+    if (begun == recalled.last)
+        is_ahead = false;
+    pthread_mutex_unlock(&lock);
+    return may_run;
+}
+
+void eng_recall(struct pc_recall_body *body)
+{
+    pthread_mutex_lock(&lock);
+    int32_t count = (int32_t)(body->last - body->first + 1);
+    int32_t late = (int32_t)(begun + 1 - body->first); /* of them have begun */
+    if (is_ahead || late > count)
+        late = count; /* one range at a time: the scheduler will ask again */
+    if (late > 0)
+        body->first += (uint32_t)late;
+    if (body->first != body->last + 1) {
+        recalled = *body;
+        is_ahead = true;
+    }
+    pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Short tasks are sent ahead.
+ *
+ * With one task outstanding an engine waits for the wire after each: for a task of some
+ * microseconds that is most of the time. So an engine whose last results took no time gets several,
+ * whatever the limit is. Should one of them take longer, those behind it are called back, and go
+ * where there is room: no task waits behind a long one for more than some milliseconds.
+ *
+ * RUNs are numbered by both sides. A RECALL names the last ones, and the engine's second thread
+ * answers which of them will not begin. Until then the engine gets nothing, so there is at most
+ * one range of numbers under way.
+ */
+#include <utlist.h>
+
+#include "sched/state.h"
+
+unsigned ahead_limit(const struct engine *engine)
+{
+    unsigned hwm = engine->sched->hwm;
+    bool is_quick = engine->quick_count >= SCHED_AHEAD_AFTER;
+    return is_quick && hwm && hwm < SCHED_AHEAD ? SCHED_AHEAD : hwm;
+}
+
+static bool has_too_many(const struct engine *engine)
+{
+    unsigned hwm = engine->sched->hwm;
+    return hwm && engine->load.tasks > hwm;
+}
+
+static void unwatch(struct engine *engine)
+{
+    engine->is_ahead = false;
+    DL_DELETE2(engine->sched->ahead, engine, ahead_prev, ahead_next);
+}
+
+void ahead_assigned(struct engine *engine)
+{
+    struct sched *s = engine->sched;
+    if (engine->load.tasks == 1)
+        engine->progress_ms = world_now_ms(s);
+    if (engine->is_ahead || !has_too_many(engine))
+        return;
+    if (!s->ahead)
+        world_check_ahead(s, SCHED_AHEAD_RECALL_MS);
+    engine->is_ahead = true;
+    DL_APPEND2(s->ahead, engine, ahead_prev, ahead_next);
+}
+
+void ahead_measure(struct engine *engine, const struct pc_result_body *body)
+{
+    int64_t took_us = body->completed_us - body->started_us;
+    bool is_quick = body->started_us > 0 && took_us >= 0 && took_us <= SCHED_AHEAD_US;
+    if (!is_quick)
+        engine->quick_count = 0;
+    else if (engine->quick_count < SCHED_AHEAD_AFTER)
+        engine->quick_count++;
+    engine->progress_ms = world_now_ms(engine->sched);
+}
+
+/* The last of its tasks beyond the limit, while their numbers follow each other. */
+static void call_back(struct engine *engine)
+{
+    unsigned count = engine->load.tasks - engine->sched->hwm;
+    uint32_t first = engine->runs + 1;
+    bool helps = false; /* what is addressed to this engine can't go elsewhere */
+    const struct task *task = engine->running->prev;
+    for (; count && task->run == first - 1; count--, task = task->prev) {
+        helps |= task->is_balanced;
+        first--;
+    }
+    engine->quick_count = 0;
+    if (helps) {
+        engine->recalled = first;
+        engine->is_recalling = true;
+        world_recall(engine, first);
+    }
+    queue_advance(engine);
+}
+
+void ahead_check(struct sched *s)
+{
+    struct engine *engine, *next;
+    int64_t now = world_now_ms(s);
+    DL_FOREACH_SAFE2 (s->ahead, engine, next, ahead_next) {
+        bool is_slow = now - engine->progress_ms >= SCHED_AHEAD_RECALL_MS;
+        bool has_any = has_too_many(engine) && engine->state == ENGINE_UP && !engine->is_recalling;
+        if (has_any && !is_slow)
+            continue;
+        unwatch(engine);
+        if (has_any)
+            call_back(engine);
+    }
+    if (s->ahead)
+        world_check_ahead(s, SCHED_AHEAD_RECALL_MS);
+}
+
+int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_recall_body body;
+    if (pc_recall_decode(msg, &body, err))
+        return -1;
+    if (!engine->is_recalling || body.last != engine->runs ||
+        body.first - engine->recalled > engine->runs + 1 - engine->recalled)
+        return pc_err_set(err, PC_E_PROTOCOL, "RECALL of tasks that were not called back");
+    if (engine->state != ENGINE_UP)
+        return 0;
+    /* It must not get one of them again while we are at it. */
+    struct task *last;
+    while (engine->running &&
+           (last = engine->running->prev)->run - body.first <= engine->runs - body.first &&
+           body.first != engine->runs + 1)
+        queue_take_back(last);
+    engine->is_recalling = false;
+    queue_advance(engine);
+    queue_spread(engine);
+    return 0;
+}
+
+void ahead_engine_gone(struct engine *engine)
+{
+    if (engine->is_ahead)
+        unwatch(engine);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Short tasks are sent ahead, and none is stuck behind one that turns out long. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "yard.h"
+
+struct scene {
+    struct yard yard;
+    struct client *client;
+    uint64_t submitted;
+};
+
+static void submit(struct scene *scene, unsigned count, const struct pc_submit_body *body)
+{
+    static const struct pc_submit_body plain = {.kind = PC_KIND_EXECUTE,
+                                                .flags = PC_SUBMIT_BALANCED};
+    while (count--)
+        yard_submit(&scene->yard, scene->client, ++scene->submitted, body ? body : &plain);
+}
+
+static void submit_direct(struct scene *scene, uint32_t id)
+{
+    uint8_t target[4];
+    pc_store_u32(target, id);
+    struct pc_submit_body body = {.kind = PC_KIND_EXECUTE, .target_count = 1, .targets = target};
+    yard_submit(&scene->yard, scene->client, ++scene->submitted, &body);
+}
+
+/* So many engines, all of which have just answered quickly; nothing waits. */
+static void open_scene(struct scene *scene, unsigned engines)
+{
+    *scene = (struct scene){0};
+    yard_open(&scene->yard, "leastload", 1);
+    scene->client = yard_client(&scene->yard, 1);
+    scene->yard.took_us = 10;
+    for (uint32_t i = 0; i < engines; i++)
+        yard_engine(&scene->yard);
+    submit(scene, engines * SCHED_AHEAD_AFTER, NULL);
+    for (int n = 0; n < SCHED_AHEAD_AFTER; n++)
+        for (uint32_t i = 0; i < engines; i++)
+            yard_answer(&scene->yard, i, PC_STATUS_OK);
+}
+
+static struct engine *engine_at(struct scene *scene, uint32_t id)
+{
+    return engine_find(&scene->yard.sched, id);
+}
+
+static void expect_ok(const struct scene *scene, uint64_t first, uint64_t last)
+{
+    for (uint64_t i = first; i <= last; i++)
+        assert_string_equal(yard_outcome(scene->client, i), "ok");
+}
+
+static void only_quick_engines_get_more(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    submit(&scene, 20, NULL);
+    assert_int_equal(yard_load(&scene.yard, 0), SCHED_AHEAD);
+    scene.yard.took_us = SCHED_AHEAD_US + 1; /* once is enough */
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_load(&scene.yard, 0), SCHED_AHEAD - 1);
+    while (yard_load(&scene.yard, 0) > 1)
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_load(&scene.yard, 0), 1);
+    yard_close(&scene.yard);
+}
+
+static void the_idle_go_first(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 3);
+    submit(&scene, 6, NULL);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(yard_load(&scene.yard, i), 2);
+    yard_close(&scene.yard);
+}
+
+static void what_is_behind_a_long_one_is_called_back(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    uint64_t first = scene.submitted + 1;
+    submit(&scene, 4, NULL);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS - 1);
+    assert_false(engine_at(&scene, 0)->is_recalling);
+    yard_pass(&scene.yard, 1);
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_engine(&scene.yard);
+    submit(&scene, 1, NULL); /* not to the engine that has not answered */
+    assert_int_equal(yard_running(&scene.yard, 1), first + 4);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_load(&scene.yard, 0), 1);
+    assert_int_equal(scene.yard.sched.ready_count, 3);
+    for (uint64_t i = 0; i < 4; i++) { /* in their old order */
+        yard_answer(&scene.yard, 1, PC_STATUS_OK);
+        assert_int_equal(yard_running(&scene.yard, 1), i < 3 ? first + 1 + i : 0);
+    }
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    expect_ok(&scene, first, scene.submitted);
+    yard_close(&scene.yard);
+}
+
+static void an_engine_that_waits_gets_them_at_once(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 2);
+    submit(&scene, 4, NULL);
+    yard_answer(&scene.yard, 1, PC_STATUS_OK);
+    yard_answer(&scene.yard, 1, PC_STATUS_OK);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_load(&scene.yard, 0), 1);
+    assert_int_equal(yard_load(&scene.yard, 1), 1);
+    yard_close(&scene.yard);
+}
+
+static void what_has_begun_stays(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    uint64_t first = scene.submitted + 1;
+    submit(&scene, 4, NULL);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK); /* this one crossed the RECALL */
+    yard_recalled(&scene.yard, 0, 2);
+    assert_int_equal(yard_load(&scene.yard, 0), 2);
+    assert_int_equal(yard_running(&scene.yard, 0), first + 1);
+    for (int i = 0; i < 3; i++)
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    expect_ok(&scene, first, first + 3);
+    yard_close(&scene.yard);
+}
+
+static void all_may_have_begun(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    submit(&scene, 3, NULL);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 2);
+    for (int i = 0; i < 3; i++)
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    expect_ok(&scene, 1, scene.submitted);
+    yard_close(&scene.yard);
+}
+
+static void direct_calls_come_back_to_their_engine(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    uint64_t first = scene.submitted + 1;
+    submit(&scene, 2, NULL);
+    submit_direct(&scene, 0);
+    submit_direct(&scene, 0);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 0);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_running(&scene.yard, 0), first + 2); /* they go first */
+    for (int i = 0; i < 3; i++)
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    expect_ok(&scene, first, first + 3);
+    yard_close(&scene.yard);
+}
+
+static void calls_of_one_engine_are_left_there(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    for (int i = 0; i < 5; i++)
+        submit_direct(&scene, 0);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    assert_false(engine_at(&scene, 0)->is_recalling);
+    yard_close(&scene.yard);
+}
+
+static void an_abort_on_the_way_counts(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    uint64_t first = scene.submitted + 1;
+    submit(&scene, 3, NULL);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_abort(&scene.yard, scene.client, first + 1, 0);
+    assert_null(yard_outcome(scene.client, first + 1));
+    yard_recalled(&scene.yard, 0, 0);
+    assert_string_equal(yard_outcome(scene.client, first + 1), "TaskAborted");
+    assert_int_equal(scene.yard.sched.ready_count, 1);
+    yard_close(&scene.yard);
+}
+
+static void the_time_to_start_goes_on(void **state)
+{
+    struct scene scene;
+    struct pc_submit_body body = {.kind = PC_KIND_EXECUTE,
+                                  .flags = PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS,
+                                  .timeout_ms = 100};
+    open_scene(&scene, 1);
+    submit(&scene, 1, NULL);
+    submit(&scene, 1, &body);
+    uint64_t patient = scene.submitted;
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 0);
+    yard_pass(&scene.yard, 100 - SCHED_AHEAD_RECALL_MS - 1);
+    assert_null(yard_outcome(scene.client, patient));
+    yard_pass(&scene.yard, 1);
+    assert_string_equal(yard_outcome(scene.client, patient), "TaskTimeout");
+    yard_close(&scene.yard);
+}
+
+/* What had not begun is not lost with its engine; what was cut off may be running still. */
+static void a_death_costs_one_task(void **state)
+{
+    for (int is_known = 0; is_known < 2; is_known++) {
+        struct scene scene;
+        open_scene(&scene, 2);
+        uint64_t first = scene.submitted + 1;
+        submit(&scene, 6, NULL);
+        uint64_t killed = yard_running(&scene.yard, 0);
+        if (is_known)
+            yard_exit(&scene.yard, 0, "killed");
+        else
+            yard_lose(&scene.yard, 0, "cut off");
+        assert_string_equal(yard_outcome(scene.client, killed), "EngineError");
+        unsigned failed = 0;
+        while (yard_load(&scene.yard, 1))
+            yard_answer(&scene.yard, 1, PC_STATUS_OK);
+        for (uint64_t i = first; i <= scene.submitted; i++)
+            failed += strcmp(yard_outcome(scene.client, i), "ok") != 0;
+        assert_int_equal(failed, is_known ? 1 : 3);
+        yard_close(&scene.yard);
+    }
+}
+
+static void false_answers_are_refused(void **state)
+{
+    static const struct pc_recall_body bodies[] = {{6, 9}, {10, 8}, {5, 8}, {4, 8}};
+    struct scene scene;
+    open_scene(&scene, 1);
+    submit(&scene, 4, NULL); /* RUNs 5 to 8; 6 to 8 are called back */
+    for (int asked = 0; asked < 2; asked++) {
+        for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+            uint8_t bytes[PC_RECALL_SIZE];
+            struct pc_err err;
+            pc_recall_encode(bytes, &bodies[i]);
+            struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECALL, bytes, sizeof(bytes));
+            assert_int_equal(ahead_recalled(engine_at(&scene, 0), msg, &err), -1);
+            assert_int_equal(err.code, PC_E_PROTOCOL);
+            pc_msg_unref(msg);
+        }
+        yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    }
+    yard_recalled(&scene.yard, 0, 0);
+    yard_close(&scene.yard);
+}
+
+/* The numbers go round after 2^32 tasks. */
+static void numbers_may_go_round(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    engine_at(&scene, 0)->runs = UINT32_MAX - 2;
+    uint64_t first = scene.submitted + 1;
+    submit(&scene, 5, NULL);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 1);
+    assert_int_equal(yard_load(&scene.yard, 0), 2);
+    assert_int_equal(scene.yard.sched.ready_count, 3);
+    while (yard_load(&scene.yard, 0))
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    expect_ok(&scene, first, scene.submitted);
+    yard_close(&scene.yard);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_quick_engines_get_more),
+        cmocka_unit_test(the_idle_go_first),
+        cmocka_unit_test(what_is_behind_a_long_one_is_called_back),
+        cmocka_unit_test(an_engine_that_waits_gets_them_at_once),
+        cmocka_unit_test(what_has_begun_stays),
+        cmocka_unit_test(all_may_have_begun),
+        cmocka_unit_test(direct_calls_come_back_to_their_engine),
+        cmocka_unit_test(calls_of_one_engine_are_left_there),
+        cmocka_unit_test(an_abort_on_the_way_counts),
+        cmocka_unit_test(the_time_to_start_goes_on),
+        cmocka_unit_test(a_death_costs_one_task),
+        cmocka_unit_test(false_answers_are_refused),
+        cmocka_unit_test(numbers_may_go_round),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
