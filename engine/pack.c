@@ -87,11 +87,15 @@ static PyObject *list_buffers(struct pc_msg *msg, uint16_t first)
     return list;
 }
 
+static bool has_text(const struct pc_part *part, const char *text)
+{
+    return memmem(part->data, part->size, text, strlen(text)) != NULL;
+}
+
 /* Only functions by value need our loader, and they name the module that packed them. */
 static bool is_plain(const struct pc_part *part)
 {
-    static const char by_value[] = "cloudpickle";
-    return !memmem(part->data, part->size, by_value, sizeof(by_value) - 1);
+    return !has_text(part, "cloudpickle") && !has_text(part, "dill");
 }
 
 static PyObject *unpack(const struct pc_part *part, PyObject *buffers)

@@ -18,6 +18,7 @@ namespace = sys.modules["__main__"].__dict__
 
 _carried: dict = {}  # name -> the object with which a function filled that name
 _pairs: list = []  # what the functions of the load under way carried
+_LOOKED_UP = (None, None)  # ... and that something was looked up
 
 _ATOMS = frozenset(
     (bool, int, float, complex, str, bytes, range, type(None), type(...), type(NotImplemented),
@@ -60,10 +61,21 @@ def _function_setstate(original, function, state):
 _REPLACED = {"_make_function": _make_function, "_function_setstate": _function_setstate}
 
 
+def _evaluate(source, names):
+    """eval(), noting when a Reference is looked up: its value may be another one at the next call."""
+    if names is namespace:
+        _pairs.append(_LOOKED_UP)
+    return eval(source, names)
+
+
 class _Loader(pickle.Unpickler):
     """Unpickles functions into the namespace."""
 
     def find_class(self, module, name):
+        if (module, name) == ("builtins", "eval"):
+            return _evaluate
+        if (module, name) == ("__builtin__", "__main__"):
+            return namespace  # how dill writes the globals of functions of `__main__`
         if module.partition(".")[0] != "cloudpickle":
             return super().find_class(module, name)
         found = self._find_in_cloudpickle(module, name)
@@ -111,6 +123,7 @@ def load_callable(data):
         type(function) is types.FunctionType
         and not _is_by_reference(function)
         and _is_constant(function, set())
+        and _LOOKED_UP not in pairs
         and all(_is_constant(value, set()) for _, value in pairs)
     )
     return function, pairs, may_keep
@@ -161,19 +174,39 @@ def _rebinds_globals(code):
     return not _REBINDS.isdisjoint(code.co_code[::2]) or any(map(_rebinds_globals, inner))
 
 
+_pickler = "cloudpickle"
+
+
+def use(name):
+    """From now on this does what plain pickle can't: 'cloudpickle', 'dill' or 'pickle' (nothing)."""
+    global _pickler
+    if name != "pickle":
+        __import__(name)
+    _pickler = name
+
+
+def _dump_by_value(value, buffer_callback):
+    if _pickler == "pickle":
+        raise ImportError("not wanted", name=_pickler)
+    if _pickler == "dill":
+        import dill
+        return dill.dumps(value, 5, buffer_callback=buffer_callback)
+    import cloudpickle
+    file = io.BytesIO()
+    cloudpickle.CloudPickler(file, protocol=5, buffer_callback=buffer_callback).dump(value)
+    return file.getvalue()
+
+
 def dump(value, buffer_callback, plain_error):
     """Pickles what plain pickle can't, or only by the name it has in our own `__main__`."""
+    reason = plain_error
     try:
-        import cloudpickle
-    except ImportError:
-        reason = plain_error
-    else:
-        file = io.BytesIO()
-        try:
-            cloudpickle.CloudPickler(file, protocol=5, buffer_callback=buffer_callback).dump(value)
-            return file.getvalue()
-        except Exception as error:
+        return _dump_by_value(value, buffer_callback)
+    except ImportError as error:
+        if error.name != _pickler:
             reason = error
+    except Exception as error:
+        reason = error
     if reason is None:
         return None  # what plain pickle made must do
     kind = type(value)

@@ -44,6 +44,15 @@ static PyObject *set_errors(PyObject *module, PyObject *classes)
     Py_RETURN_NONE;
 }
 
+static PyObject *set_loads(PyObject *module, PyObject *loads)
+{
+    struct module_state *state = PyModule_GetState(module);
+    PyObject *old = state->loads;
+    state->loads = Py_NewRef(loads);
+    Py_DECREF(old);
+    Py_RETURN_NONE;
+}
+
 static PyObject *library_version(PyObject *module, PyObject *unused)
 {
     return PyUnicode_FromString(pc_version());
@@ -51,6 +60,7 @@ static PyObject *library_version(PyObject *module, PyObject *unused)
 
 static PyMethodDef methods[] = {
     {"set_errors", set_errors, METH_O, "Set the exception class for each PC_E_* code."},
+    {"set_loads", set_loads, METH_O, "Set what results are unpickled with: loads(data, buffers=)."},
     {"library_version", library_version, METH_NOARGS, "Version of libpcluster, as text."},
     {NULL, NULL, 0, NULL},
 };

@@ -65,7 +65,21 @@ from .error import (
     unwrap_exception,
     wrap_exception,
 )
-from .serialize import PrePickled, Reference
+from .serialize import (
+    PrePickled,
+    Reference,
+    can,
+    can_map,
+    deserialize_object,
+    pack_apply_message,
+    serialize_object,
+    uncan,
+    uncan_map,
+    unpack_apply_message,
+    use_cloudpickle,
+    use_dill,
+    use_pickle,
+)
 from .util import interactive
 
 __version__ = _client.library_version()
@@ -121,11 +135,22 @@ __all__ = [
     "ViewExecutor",
     "WrongCluster",
     "WrongRole",
+    "can",
+    "can_map",
     "collect_exceptions",
+    "deserialize_object",
     "error",
     "interactive",
+    "pack_apply_message",
     "parallel",
     "remote",
+    "serialize_object",
+    "uncan",
+    "uncan_map",
+    "unpack_apply_message",
     "unwrap_exception",
+    "use_cloudpickle",
+    "use_dill",
+    "use_pickle",
     "wrap_exception",
 ]

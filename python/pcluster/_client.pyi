@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-from typing import Any, Dict, List, Literal, Optional, Tuple, Type, Union, overload
+from typing import Any, Callable, Dict, List, Literal, Optional, Tuple, Type, Union, overload
 
 KIND_APPLY: int
 KIND_EXECUTE: int
@@ -44,6 +44,7 @@ E_REMOTE: int
 E_FULL: int
 
 def set_errors(classes: Dict[int, Type[BaseException]]) -> None: ...
+def set_loads(loads: Callable[..., Any]) -> None: ...
 def library_version() -> str: ...
 
 class Function:

@@ -24,7 +24,7 @@ from typing import (
 from .. import _client
 from ..serialize import pack_arguments
 from ..serialize.functions import Pickled
-from ..serialize.reference import MAP, Expression
+from ..serialize.reference import MAP, Expression, Reference, call_reference
 from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult, load_value
 from .metadata import msg_id
@@ -228,6 +228,8 @@ class View:
 
     def _map_function(self, f: Callable[..., Any]) -> Pickled:
         """The pickle of a function that calls `f` for each item of its sequences."""
+        if isinstance(f, Reference):
+            f = call_reference(f)  # looked up anew for each task
         return self.client._functions.pickled(Expression(MAP, f))
 
     # ---- waiting, history --------------------------------------------------------------------------

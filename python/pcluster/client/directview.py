@@ -22,7 +22,8 @@ from typing import (
 )
 
 from .. import _client, error
-from ..serialize import pack_arguments, pack_namespace
+from ..serialize import pack_arguments, pack_namespace, picklers
+from ..serialize.reference import Expression
 from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult
 from .baseview import Ids, View, columns_of
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .client import Targets
 
 _APPLY = _client.KIND_APPLY
+# What an engine knows itself.
+_USE = Expression("lambda: __import__('pcluster_load').use")
 
 
 class DirectView(View):
@@ -176,6 +179,40 @@ class DirectView(View):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.push({key: value}, block=True)
+
+    # ---- picklers ----------------------------------------------------------------------------------
+
+    def use_cloudpickle(self) -> AsyncResult:
+        """Here and on the view's engines cloudpickle does what plain pickle can't: the default.
+
+        Returns:
+            The AsyncResult of the engines; it has waited when `block` is set.
+
+        Raises:
+            ImportError: this Python has no cloudpickle
+        """
+        picklers.use_cloudpickle()
+        return self._use("cloudpickle")
+
+    def use_dill(self) -> AsyncResult:
+        """Here and on the view's engines dill does what plain pickle can't. See use_cloudpickle()."""
+        picklers.use_dill()
+        return self._use("dill")
+
+    def use_pickle(self) -> AsyncResult:
+        """Here and on the view's engines there is only plain pickle. See use_cloudpickle()."""
+        picklers.use_pickle()
+        return self._use("pickle")
+
+    def _use(self, name: str) -> AsyncResult:
+        ids = self._choose(None)
+        parts = (self.client._functions.pickled(_USE).data, *pack_arguments((name,), {})[0])
+        calls = self._send(_APPLY, ids, 0, parts, self.block)
+        result = self._result(calls, isinstance(ids, int), f"use_{name}")
+        self._wait(result, self.block)
+        return result
+
+    # ---- all names ---------------------------------------------------------------------------------
 
     def clear(self, targets: "Targets" = None, block: Optional[bool] = None) -> AsyncResult:
         """Empty the engines' namespaces."""

@@ -8,13 +8,17 @@ closures) and what it would do wrongly (objects of `__main__` by reference, wher
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import pickle
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from types import FunctionType
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 from ..error import CannotPickle
-
-PROTOCOL = 5
+from . import picklers
+from .picklers import PROTOCOL
+from .reference import Expression
 
 #: Buffers of at least so many bytes travel beside the pickle; for smaller ones a copy is cheaper.
 OUT_OF_BAND = 8192
@@ -25,9 +29,16 @@ LARGE_BYTES = 128 * 1024
 
 Parts = Tuple[Any, ...]
 
+#: How far, and among how many, is looked for what can't be pickled.
+_DEPTH_MAX = 8
+_CHILDREN_MAX = 1000
+
 _ATOMS = frozenset({bool, int, float, complex, str, type(None)})
 _BYTES: FrozenSet[Any] = frozenset({bytes, bytearray, memoryview})
 _NOTHING = pickle.dumps(((), {}), PROTOCOL)
+
+
+_CAST = Expression("lambda: lambda data, *shape: memoryview(data).cast(*shape)")
 
 
 class _Bytes:
@@ -37,35 +48,33 @@ class _Bytes:
         self.value = value
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return (type(self.value), (pickle.PickleBuffer(self.value),))
+        value = self.value
+        if type(value) is not memoryview:
+            return (type(value), (pickle.PickleBuffer(value),))
+        flat = value.cast("B") if value.c_contiguous else memoryview(value.tobytes())
+        if value.format == "B" and value.ndim == 1:
+            return (memoryview, (pickle.PickleBuffer(flat),))
+        return (_CAST, (pickle.PickleBuffer(flat), value.format, value.shape))
 
 
-def _keep(buffers: List[memoryview], buffer: pickle.PickleBuffer) -> bool:
+def _keep(buffers: List[memoryview], least: int, buffer: pickle.PickleBuffer) -> bool:
     """pickle's buffer_callback: true means "put it into the pickle"."""
     raw = buffer.raw()
-    if raw.nbytes < OUT_OF_BAND or len(buffers) >= BUFFERS_MAX:
+    if raw.nbytes < least or len(buffers) >= BUFFERS_MAX:
         return True
     buffers.append(raw)
     return False
 
 
-def _cloudpickle(obj: Any, why: Exception) -> Any:
-    try:
-        import cloudpickle
-    except ImportError:
-        raise CannotPickle(
-            f"{_describe(obj)} can't go by reference ({why}); sending it by value needs cloudpickle, "
-            "which this Python does not have: install python3-cloudpickle, or cloudpickle with pip"
-        ) from why
-    return cloudpickle
-
-
-def dumps(obj: Any, buffers: Optional[List[memoryview]] = None) -> Tuple[bytes, bool]:
+def dumps(
+    obj: Any, buffers: Optional[List[memoryview]] = None, least: int = OUT_OF_BAND
+) -> Tuple[bytes, bool]:
     """Pickle one object.
 
     Args:
         obj: what to pickle
         buffers: receives the large buffers that travel beside the pickle; None: none do
+        least: how many bytes a large one has at least
 
     Returns:
         The pickle, and whether it carries code by value.
@@ -73,28 +82,47 @@ def dumps(obj: Any, buffers: Optional[List[memoryview]] = None) -> Tuple[bytes, 
     Raises:
         CannotPickle: naming the object
     """
-    callback = None if buffers is None else functools.partial(_keep, buffers)
+    callback = None if buffers is None else functools.partial(_keep, buffers, least)
     why: Exception
     try:
-        data = pickle.dumps(obj, PROTOCOL, buffer_callback=callback)
-        if b"__main__" not in data:
+        data = picklers.plain(obj, callback)
+        if b"__main__" not in data or picklers.chosen() == "pickle":
             return data, False
         why = pickle.PicklingError("it is defined in __main__")
-    except RecursionError:
-        raise CannotPickle(f"can't pickle {_describe(obj)}: it is nested too deeply") from None
     except Exception as error:  # __reduce__ of anything may raise anything
         why = error
     if buffers is not None:
         buffers.clear()
-    cloudpickle = _cloudpickle(obj, why)
+    return dumps_by_value(obj, why, callback)
+
+
+def dumps_by_value(obj: Any, why: Exception, callback: picklers.Callback = None) -> Tuple[bytes, bool]:
+    """The same of what plain pickle can't do; `why` says why not."""
+    name = picklers.chosen()
+    if isinstance(why, RecursionError):
+        raise CannotPickle(f"can't pickle {describe(obj)}: it is nested too deeply") from None
+    if name == "pickle":
+        raise CannotPickle(f"can't pickle {describe(obj)}: {why}{_where(obj)}; use_cloudpickle() may help") from why
     try:
-        data = cloudpickle.dumps(obj, PROTOCOL, buffer_callback=callback)
+        data = picklers.by_value(obj, callback)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise CannotPickle(f"can't pickle {describe(obj)}: {error}") from error
+        raise CannotPickle(
+            f"{describe(obj)} can't go by reference ({why}); sending it by value needs {name}, "
+            f"which this Python does not have: install python3-{name}, or {name} with pip"
+        ) from why
     except Exception as error:
-        raise CannotPickle(f"can't pickle {_describe(obj)}: {error}") from error
-    return data, b"_make_function" in data
+        if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+            raise CannotPickle(f"can't pickle {describe(obj)}: it is nested too deeply") from None
+        raise CannotPickle(f"can't pickle {describe(obj)}: {error}{_where(obj)}") from error
+    return data, name == "dill" or b"_make_function" in data
 
 
-def _describe(obj: Any) -> str:
+# ---- errors -------------------------------------------------------------------------------------
+
+
+def describe(obj: Any) -> str:
     """A short name of an object, for messages."""
     name = getattr(obj, "__qualname__", None)
     if isinstance(name, str):
@@ -106,8 +134,53 @@ def _describe(obj: Any) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... of type {type(obj).__name__}"
 
 
-def _with_buffers(value: Any) -> Any:
-    if type(value) in _BYTES and (type(value) is memoryview or len(value) >= LARGE_BYTES):
+def _children(obj: Any) -> Iterator[Tuple[str, Any]]:
+    """What an object is made of, and how one gets there."""
+    if isinstance(obj, dict):
+        for key, value in obj.items():
+            yield f"[{key!r:.40}]", value
+    elif isinstance(obj, (list, tuple)):
+        for index, value in enumerate(obj):
+            yield f"[{index}]", value
+    elif isinstance(obj, (set, frozenset)):
+        for value in obj:
+            yield " an item", value
+    elif isinstance(obj, FunctionType):
+        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or ()):
+            with contextlib.suppress(ValueError):
+                yield f" its variable '{name}'", cell.cell_contents
+        for name in obj.__code__.co_names:
+            if name in obj.__globals__:
+                yield f" its global '{name}'", obj.__globals__[name]
+    else:
+        for name, value in getattr(obj, "__dict__", {}).items():
+            yield f".{name}", value
+
+
+def _can_go(obj: Any) -> bool:
+    for pickler in (picklers.plain, picklers.by_value):
+        with contextlib.suppress(Exception):
+            pickler(obj, None)
+            return True
+    return False
+
+
+def _where(obj: Any) -> str:
+    """Which object within `obj` can't be pickled, as the end of a sentence; empty if that is `obj`."""
+    path = ""
+    for _ in range(_DEPTH_MAX):
+        for step, child in itertools.islice(_children(obj), _CHILDREN_MAX):
+            if not _can_go(child):
+                path, obj = path + step, child
+                break
+        else:
+            break
+    return f" (it is{path if path.startswith(' ') else ' at ' + path})" if path else ""
+
+
+def with_buffers(value: Any, size: int = LARGE_BYTES) -> Any:
+    """What is pickled instead of a bytes object, bytearray or memoryview of at least `size` bytes."""
+    if type(value) in _BYTES and (type(value) is memoryview or len(value) >= size):
         return _Bytes(value)
     return value
 
@@ -137,9 +210,9 @@ def pack_arguments(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Parts
     if _ATOMS.issuperset(map(type, args)) and _ATOMS.issuperset(map(type, kwargs.values())):
         return (pickle.dumps((args, kwargs), PROTOCOL),), False
     if not _BYTES.isdisjoint(map(type, args)):
-        args = tuple(map(_with_buffers, args))
+        args = tuple(map(with_buffers, args))
     if not _BYTES.isdisjoint(map(type, kwargs.values())):
-        kwargs = {name: _with_buffers(value) for name, value in kwargs.items()}
+        kwargs = {name: with_buffers(value) for name, value in kwargs.items()}
     buffers: List[memoryview] = []
     try:
         data, by_value = dumps((args, kwargs), buffers)
@@ -150,7 +223,7 @@ def pack_arguments(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Parts
 
 def pack_namespace(namespace: Dict[str, Any]) -> Tuple[Parts, bool]:
     """The parts of a message that carry names and their values. Like pack_arguments."""
-    namespace = {name: _with_buffers(value) for name, value in namespace.items()}
+    namespace = {name: with_buffers(value) for name, value in namespace.items()}
     buffers: List[memoryview] = []
     try:
         data, by_value = dumps(namespace, buffers)

@@ -10,13 +10,15 @@ watched that way: a function that refers to one is pickled anew for each call.
 
 from __future__ import annotations
 
+import pickle
 import sys
 import threading
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
 
 from .. import _client
-from .arguments import dumps
+from . import picklers
+from .arguments import dumps, dumps_by_value
 from .reference import PrePickled, Reference, call_reference
 
 #: Entries and bytes of pickles that a cache keeps.
@@ -50,6 +52,16 @@ def pickled(f: Any) -> Pickled:
         CannotPickle: naming it
     """
     return travelling(*dumps(f))
+
+
+_NOT_IMPORTABLE = pickle.PicklingError("it can't be imported")
+
+
+def _pickled_function(f: FunctionType) -> Pickled:
+    """pickled() of a function that can't be imported: plain pickle need not try."""
+    if picklers.chosen() == "pickle":
+        return pickled(f)
+    return travelling(*dumps_by_value(f, _NOT_IMPORTABLE))
 
 
 def travelling(data: bytes, by_value: bool) -> Pickled:
@@ -99,8 +111,8 @@ class _Watch:
         self.defaults = f.__defaults__
         self.kwdefaults = tuple((f.__kwdefaults__ or {}).items())
         self.cells = tuple(map(_cell_value, f.__closure__ or ()))
-        self.globals = f.__globals__
-        self.names = tuple((n, f.__globals__.get(n, _MISSING)) for n in dict.fromkeys(_names(f.__code__)))
+        self.globals = known = f.__globals__
+        self.names = [(name, known.get(name, _MISSING)) for name in set(_names(f.__code__))]
         self.qualname = f.__qualname__
 
     def values(self) -> List[Any]:
@@ -186,6 +198,7 @@ class FunctionCache:
         self._by_code: Dict[int, List[_Entry]] = {}
         self._by_identity: Dict[int, Tuple[Any, Pickled]] = {}
         self._bytes = 0
+        self._generation = picklers.generation
         self._lock = threading.Lock()
 
     def pickled(self, f: Callable[..., Any]) -> Pickled:
@@ -194,6 +207,8 @@ class FunctionCache:
         Raises:
             CannotPickle: naming the callable
         """
+        if self._generation != picklers.generation:
+            self._forget()
         known = self._by_identity.get(id(f))
         if known is not None:
             return known[1]
@@ -218,7 +233,7 @@ class FunctionCache:
             return made
         others: Dict[int, Tuple[FunctionType, _Watch]] = {}
         can_watch = _can_watch(f, others)  # before pickling: a change meanwhile shows afterwards
-        made = pickled(f)
+        made = _pickled_function(f)
         if can_watch:
             _, watch = others.pop(id(f))
             self._keep(f, _Entry(made, watch, list(others.values())))
@@ -247,6 +262,12 @@ class FunctionCache:
         while self._by_identity and (len(self._by_identity) >= ENTRIES_MAX or self._bytes > BYTES_MAX):
             _, old = self._by_identity.pop(next(iter(self._by_identity)))
             self._bytes -= len(old.data)
+
+    def _forget(self) -> None:
+        """Another pickler was chosen."""
+        with self._lock:
+            self._by_code, self._by_identity, self._bytes = {}, {}, 0
+            self._generation = picklers.generation
 
     def __len__(self) -> int:
         return len(self._by_code) + len(self._by_identity)
