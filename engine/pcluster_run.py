@@ -118,6 +118,34 @@ def clear():
     gc.collect()
 
 
+class UnmetDependency(Exception):
+    """What a task needs is not here: the scheduler tries it elsewhere."""
+
+
+def _name_of(f):
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+def dependent(f, df, dargs, dkwargs):
+    """What pcluster.dependent becomes here: f, called where df(*dargs, **dkwargs) is not False."""
+    def call(*args, **kwargs):
+        if df(*dargs, **dkwargs) is False:
+            raise UnmetDependency(f"{_name_of(df)} says that {_name_of(f)} can't run here")
+        return f(*args, **kwargs)
+    return call
+
+
+def require(modules, objects):
+    """The condition of pcluster.require: brings modules and objects into the namespace."""
+    for name in modules:
+        try:
+            exec(f"import {name}", namespace)
+        except ImportError as error:
+            raise UnmetDependency(f"can't import {name}: {error}") from None
+        forget_carried(name.partition(".")[0])
+    push(objects)
+
+
 def _limited(text, limit):
     if len(text) <= limit:
         return text

@@ -26,6 +26,7 @@ from .client import (
     parallel,
     remote,
 )
+from .conditions import depend, dependent, require
 from .dependency import Dependency
 from .error import (
     AlreadyDisplayedError,
@@ -138,12 +139,15 @@ __all__ = [
     "can",
     "can_map",
     "collect_exceptions",
+    "depend",
+    "dependent",
     "deserialize_object",
     "error",
     "interactive",
     "pack_apply_message",
     "parallel",
     "remote",
+    "require",
     "serialize_object",
     "uncan",
     "uncan_map",

@@ -2,11 +2,13 @@
 """Objects as lists of buffers, what can_map rewrites, and which pickler is used."""
 
 import array
+import functools
 import pickle
 import threading
 
 import pytest
 
+import pcluster
 from pcluster import (
     CannotPickle,
     Reference,
@@ -205,6 +207,35 @@ def test_use_what_is_not_there(picklers, monkeypatch):
     with pytest.raises(ImportError):
         use_dill()
     assert dumps(lambda: 1)[1]
+
+
+# ---- conditions ---------------------------------------------------------------------------------
+
+
+def test_depend():
+    @pcluster.depend(lambda limit, least=0: least <= limit, 5, least=3)
+    def f(x):
+        """Doubles."""
+        return 2 * x
+
+    assert f(2) == 4 and f.__name__ == "f" and f.__doc__ == "Doubles."
+    assert isinstance(f, pcluster.dependent)
+    with pytest.raises(pcluster.UnmetDependency):
+        pcluster.dependent(abs, lambda: False)(1)
+    assert pcluster.dependent(abs, lambda: None)(-1) == 1  # only False means no
+
+
+@pytest.mark.parametrize("thing", [5, None, [], functools.partial(abs)])
+def test_require_takes_what_has_a_name(thing):
+    with pytest.raises(TypeError):
+        pcluster.require(thing)
+
+
+def test_require_takes_names_of_modules():
+    with pytest.raises(ValueError):
+        pcluster.require("os; import sys")
+    with pytest.raises(pcluster.UnmetDependency, match="no_such_module"):
+        pcluster.require("no_such_module")(abs)(1)
 
 
 # ---- what can't be pickled ----------------------------------------------------------------------

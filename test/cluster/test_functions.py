@@ -3,6 +3,7 @@
 
 import functools
 import importlib.util
+import json
 import os
 import sys
 import threading
@@ -246,6 +247,46 @@ def test_interactive(view):
         return k + x  # noqa: F821
 
     assert f.__module__ == "__main__" and view.apply(f, 1) == 8
+
+
+# ---- conditions -------------------------------------------------------------------------------------
+
+
+def test_depend_goes_elsewhere(client, balanced):  # noqa: F811
+    client[2].push({"me": True}, block=True)
+
+    f = pcluster.depend(from_main("def is_there(name): return name in globals()", "is_there"), "me")(
+        from_main("def f():\n    import os\n    return os.getpid()"))
+
+    pids = client[:].apply_sync(os.getpid)
+    assert [balanced.apply(f) for _ in range(6)] == [pids[2]] * 6
+    assert balanced.map(pcluster.dependent(from_main("f = lambda x: x + 1"), f.df, "me"), range(5)) == [1, 2, 3, 4, 5]
+    error = raised(client[0].apply_sync, f)
+    assert error.ename == "UnmetDependency" and "f can't run here" in error.evalue
+
+
+def test_condition_that_nobody_meets(balanced):
+    f = pcluster.dependent(abs, by_value(lambda: False))
+    with pytest.raises(pcluster.ImpossibleDependency):
+        balanced.apply(f, 1)
+    assert raised(balanced.apply, pcluster.dependent(abs, by_value(lambda: 1 / 0)), 1).ename == "ZeroDivisionError"
+
+
+def test_require_modules_and_objects(view):
+    helper = from_main("def helper(x): return 2 * x", "helper")
+
+    f = from_main("def f(x): return colorsys.__name__, os.path.sep, json.dumps(helper(x) * scale)")
+    f = pcluster.require("colorsys", "os.path", json, helper, scale=3)(f)
+    assert view.apply(f, 2) == ("colorsys", "/", "12")
+    assert view.pull("scale") == 3
+
+
+def test_require_goes_where_the_module_is(client, balanced):  # noqa: F811
+    client[1].execute("import sys; sys.modules['only_there'] = sys", block=True)
+    f = pcluster.require("only_there")(from_main("def f(): return only_there.__name__"))
+    assert [balanced.apply(f) for _ in range(4)] == ["sys"] * 4
+    client[1].execute("del sys.modules['only_there']", block=True)
+    assert "can't import only_there" in raised(client[1].apply_sync, f).evalue
 
 
 # ---- decorators of views ----------------------------------------------------------------------------
