@@ -41,10 +41,11 @@ static void settle(struct more *more, bool is_follow, bool is_ok, uint32_t engin
         ids_add(&more->followed, engine_id);
 }
 
-bool deps_may_still_follow(const struct more *more)
+bool deps_place_is_open(const struct more *more)
 {
     const struct needs *follow = &more->follow;
-    return !(follow->rule & PC_NEED_ALL) && follow->met + follow->missed < follow->count;
+    return follow->met + follow->missed < follow->count &&
+           !(follow->rule & PC_NEED_ALL && more->followed.count);
 }
 
 /* Something that the task waits for has ended, or it was just submitted. */
@@ -60,6 +61,8 @@ void deps_advance(struct sched *s, struct task *task)
                   "the tasks that this one follows ran on several engines");
     else if (after == MET && follow == MET)
         place_task(s, task);
+    else
+        place_watch(s, task);
 }
 
 /* ---- submitting ------------------------------------------------------------------------- */

@@ -22,6 +22,11 @@ bool ids_has(const struct ids *ids, uint32_t id)
     return false;
 }
 
+bool more_was_tried(const struct more *more)
+{
+    return more && (more->last_error || more->unsuited.count);
+}
+
 struct more *more_of(struct task *task)
 {
     if (!task->more) {
@@ -39,6 +44,7 @@ void more_free(struct task *task)
     pc_msg_unref(more->last_error);
     free(more->targets.ids);
     free(more->avoided.ids);
+    free(more->unsuited.ids);
     free(more->followed.ids);
     free(more->tags);
     free(more->edges);

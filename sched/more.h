@@ -44,15 +44,20 @@ struct more {
     bool may_repeat;           /* also on an engine where it failed */
     bool is_told;              /* it was interrupted and has its grace time now */
     bool is_late;              /* ... because it ran too long */
-    bool is_unmet;             /* the last engine did not suit it */
-    struct pc_msg *last_error; /* of the attempt before */
-    struct ids targets, avoided, followed;
+    bool is_watched;           /* see place.c */
+    struct pc_msg *last_error; /* of the last attempt that was one; NULL: none was */
+    struct ids targets, followed;
+    struct ids avoided;  /* where it failed */
+    struct ids unsuited; /* where it found that they don't suit it */
+    struct more *watched_next, *watched_prev;
     char *tags; /* that its engine must have; NULL: none */
     struct needs after, follow;
     struct edge *edges;
     size_t edge_count;
 };
 
+/* Whether it was on an engine already. NULL is fine. */
+bool more_was_tried(const struct more *more);
 void ids_add(struct ids *ids, uint32_t id);
 bool ids_has(const struct ids *ids, uint32_t id);
 

@@ -198,7 +198,7 @@ static void fail_stranded(struct sched *s, struct group *group)
     HASH_ITER (hh, group->lanes, lane, next_lane)
         for (task = lane->tasks; task; task = next) {
             next = task->next;
-            if (!may_grow || (task->more && task->more->last_error)) {
+            if (!may_grow || more_was_tried(task->more)) {
                 queue_recall(task);
                 place_task(s, task);
             }
@@ -249,6 +249,7 @@ void queue_engine_gone(struct engine *engine)
         fail_stranded(s, group);
         group_put(group);
     }
+    place_engine_gone(s);
     /* The results that it delivered need no acknowledgement any more. */
     DL_FOREACH_SAFE (engine->delivered, task, next) {
         DL_DELETE(engine->delivered, task);

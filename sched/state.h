@@ -231,6 +231,7 @@ struct sched {
     struct group *groups;
     struct group *everybody; /* without restriction */
     struct tag_set *tag_sets;
+    struct more *watched; /* of WAITING tasks that may run on some engines only */
     const struct policy *policy;
     unsigned hwm;                        /* tasks outstanding per engine; 0: no limit */
     uint64_t window_count, window_bytes; /* of each client */
@@ -354,7 +355,8 @@ void ahead_engine_gone(struct engine *engine);
 void deps_submit(struct sched *sched, struct task *task, const struct pc_submit_body *body);
 /* Places a WAITING task if what it depends on is met, ends it if that can't be any more. */
 void deps_advance(struct sched *sched, struct task *task);
-bool deps_may_still_follow(const struct more *more);
+/* Whether what it follows may still add to the engines on which it may run. */
+bool deps_place_is_open(const struct more *more);
 /* It waits for nothing any more. */
 void deps_forget(struct task *task);
 /* Its dependents become due ... */
@@ -377,6 +379,12 @@ void tagsets_fini(struct sched *sched);
 /* ---- place.c: where a balanced task may run ---- */
 /* A WAITING task whose dependencies are met: gives it to an engine or queues it, or ends it. */
 void place_task(struct sched *sched, struct task *task);
+/* A WAITING task that still waits for others: ends it when it can't be placed afterwards, and
+ * watches over it until it is placed. */
+void place_watch(struct sched *sched, struct task *task);
+void place_unwatch(struct sched *sched, struct task *task);
+/* Ends those for which that one was the last. */
+void place_engine_gone(struct sched *sched);
 /* Whether it is tried again after an attempt that failed, or on an engine that does not suit it. */
 bool place_may(const struct task *task, bool is_unmet);
 /* Does so; `error` is the RESULT of the attempt. */

@@ -101,6 +101,7 @@ static void finish(struct sched *s, struct task *task, enum task_state state)
     past_add(s, task, state == TASK_DONE);
     deps_ended(s, task, state == TASK_DONE);
     deps_forget(task);
+    place_unwatch(s, task);
     more_free(task);
     window_give_back(task);
     pc_msg_unref(task->request);

@@ -41,9 +41,9 @@ class Task:
         self.targets = None if words[8] == "-" else {int(w) for w in words[8].split(",")}
         self.after, self.follow = self.needs(words[9]), self.needs(words[10])
         self.tags = tags(words[11])
-        self.avoided, self.ready_on = set(), set()
+        self.avoided, self.unsuited, self.ready_on = set(), set(), set()
         self.end = self.engine = self.error = self.deadline = self.ready_since = None
-        self.running = self.aborted = self.unmet = self.late = self.told = self.invalid = False
+        self.running = self.aborted = self.late = self.told = self.invalid = False
         self.step = step
 
     @staticmethod
@@ -94,25 +94,31 @@ class Model:
             return "ImpossibleDependency"
         if task.follow[0] & ALL and len(places) > 1:
             return "ImpossibleDependency"
-        if not (after and follow):
-            return "waits"
-        right = {engine for engine in self.engines if task.tags <= self.tags[engine]}
+        right = {engine for engine in self.engines if task.tags <= self.tags[engine]} - task.unsuited
         if task.targets is not None:
             right &= task.targets
-        if task.follow[1]:
+        # Do those that it follows already say where it must run?
+        open_place = any(self.tasks[key].end is None for key in task.follow[1])
+        if task.follow[0] & ALL and places:
+            open_place = False
+        pinned = task.targets is not None or (task.follow[1] and not open_place)
+        if task.follow[1] and not open_place:
             right &= places
-        if right - task.avoided:
+        if not (after and follow):
+            return "waits" if right or not pinned else "ImpossibleDependency"
+        if task.follow[1] and (right & places) - task.avoided:
+            return (right & places) - task.avoided
+        if not task.follow[1] and right - task.avoided:
             return right - task.avoided
-        if task.follow[1] and not task.follow[0] & ALL:
-            if any(self.tasks[key].end is None for key in task.follow[1]):
-                return "waits"
-        if task.unmet:
-            return "ImpossibleDependency"
+        if open_place and (right - task.avoided or not pinned):
+            return "waits"
         if task.avoided and task.repeat and right:
             task.avoided = set()
-            return right
+            return right & places if task.follow[1] else right
         if task.error:
             return task.error
+        if task.unsuited:
+            return "ImpossibleDependency"
         if task.targets is not None or task.follow[1]:
             return "ImpossibleDependency"
         if task.tags and not task.timeout and not any(task.tags <= had for had in self.tags.values()):
@@ -139,9 +145,13 @@ class Model:
         task.running, task.deadline = False, None
         if how == "ok" or task.aborted or not (unmet or task.retries):
             return how
-        task.retries -= not unmet
-        task.unmet, task.error, task.engine = unmet, how, None
-        task.avoided.add(engine)
+        task.engine = None
+        if unmet:
+            task.unsuited.add(engine)
+        else:
+            task.retries -= 1
+            task.error = how
+            task.avoided.add(engine)
         task.ready_since = None
         task.late = task.told = False
         return None
@@ -283,7 +293,7 @@ class Model:
         if other.priority > task.priority:
             raise Wrong(f"{other.key} has a higher priority than {task.key}")
         same = other.key[0] == task.key[0] and other.priority == task.priority
-        plain = all(t.targets is None and not (t.follow[1] or t.avoided or t.tags) for t in (task, other))
+        plain = all(t.targets is None and not (t.follow[1] or t.avoided or t.unsuited or t.tags) for t in (task, other))
         since = self.step if task.ready_since is None else task.ready_since
         if same and plain and other.ready_since < since:
             raise Wrong(f"{other.key} waits longer than {task.key}")

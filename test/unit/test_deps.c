@@ -184,6 +184,42 @@ static void aborting_ends_waiting_and_dependents(void **state)
     yard_close(&scene.yard);
 }
 
+/* What waits for others and can't run anywhere any more ends when that is certain, not later. */
+static void the_last_place_goes_while_it_waits(void **state)
+{
+    struct scene scene;
+    uint8_t memory[PC_ACK_SIZE], targets[8];
+    pc_store_u32(targets, 1);
+    pc_store_u32(targets + 4, 2);
+    set_up(&scene, 3);
+    submit(&scene, 1, 0, NULL, NULL); /* on 0, and stays there */
+    submit(&scene, 2, 0, NULL, NULL); /* on 1 */
+    yard_answer(&scene.yard, 1, PC_STATUS_OK);
+    submit(&scene, 3, ALL, (uint64_t[]){1, 0}, (uint64_t[]){2, 0});    /* only on 1 */
+    submit(&scene, 4, ANY, (uint64_t[]){1, 0}, (uint64_t[]){2, 1, 0}); /* on 1, or where 1 ran */
+    struct pc_submit_body body = {.kind = PC_KIND_EXECUTE,
+                                  .flags = PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS,
+                                  .targets = targets,
+                                  .target_count = 2,
+                                  .after = needs_of(memory, ALL, (uint64_t[]){1, 0})};
+    yard_submit(&scene.yard, scene.client, 5, &body); /* on 1 or 2 */
+    submit(&scene, 6, ALL, (uint64_t[]){3, 0}, NULL);
+    submit(&scene, 7, PC_NEED_ALL | PC_NEED_FAILURE, (uint64_t[]){3, 0}, NULL);
+    yard_lose(&scene.yard, 1, "gone");
+    assert_string_equal(outcome(&scene, 3), "ImpossibleDependency");
+    assert_string_equal(outcome(&scene, 6), "ImpossibleDependency");
+    assert_int_equal(yard_running(&scene.yard, 2), 7); /* it was waiting for that */
+    assert_null(outcome(&scene, 4));
+    assert_null(outcome(&scene, 5));
+    yard_lose(&scene.yard, 2, "gone, too");
+    assert_string_equal(outcome(&scene, 5), "ImpossibleDependency");
+    yard_submit(&scene.yard, scene.client, 8, &body); /* no better when it comes now */
+    assert_string_equal(outcome(&scene, 8), "ImpossibleDependency");
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_running(&scene.yard, 0), 4);
+    yard_close(&scene.yard);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +230,7 @@ int main(void)
         cmocka_unit_test(follow_any_takes_what_comes_later),
         cmocka_unit_test(a_chain_fails_as_a_whole),
         cmocka_unit_test(aborting_ends_waiting_and_dependents),
+        cmocka_unit_test(the_last_place_goes_while_it_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,6 +113,32 @@ static void an_engine_that_does_not_suit_costs_nothing(void **state)
     yard_close(&scene.yard);
 }
 
+/* An engine that does not suit hides no real error, and no engine where it may be repeated. */
+static void a_real_error_counts_more_than_unsuited_engines(void **state)
+{
+    struct scene scene;
+    struct pc_submit_body body = options;
+    body.retries = 1;
+    set_up(&scene, 2);
+    submit(&scene, 1, &body);
+    yard_answer(&scene.yard, where(&scene, 2), PC_STATUS_ERROR);
+    yard_answer(&scene.yard, where(&scene, 2), YARD_UNMET);
+    assert_string_equal(yard_outcome(scene.client, 1), "error");
+    body.flags |= PC_SUBMIT_RETRY_SAME;
+    submit(&scene, 2, &body);
+    uint32_t first = where(&scene, 2);
+    yard_answer(&scene.yard, first, PC_STATUS_ERROR);
+    yard_answer(&scene.yard, where(&scene, 2), YARD_UNMET);
+    assert_int_equal(where(&scene, 2), first);
+    yard_answer(&scene.yard, first, PC_STATUS_OK);
+    assert_string_equal(yard_outcome(scene.client, 2), "ok");
+    submit(&scene, 3, &body); /* nothing suits: to repeat it is of no use */
+    yard_answer(&scene.yard, where(&scene, 2), YARD_UNMET);
+    yard_answer(&scene.yard, where(&scene, 2), YARD_UNMET);
+    assert_string_equal(yard_outcome(scene.client, 3), "ImpossibleDependency");
+    yard_close(&scene.yard);
+}
+
 static void what_does_not_start_in_time_fails(void **state)
 {
     struct scene scene;
@@ -193,6 +219,7 @@ int main(void)
         cmocka_unit_test(it_may_be_allowed_to_repeat),
         cmocka_unit_test(a_lost_engine_counts_as_a_failure),
         cmocka_unit_test(an_engine_that_does_not_suit_costs_nothing),
+        cmocka_unit_test(a_real_error_counts_more_than_unsuited_engines),
         cmocka_unit_test(what_does_not_start_in_time_fails),
         cmocka_unit_test(what_runs_too_long_is_interrupted_then_killed),
         cmocka_unit_test(a_cancelled_one_has_a_grace_time),
