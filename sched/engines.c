@@ -355,6 +355,7 @@ void engines_beat(struct sched *s)
                      (long long)silent / 1000);
             if (!engine->is_killed)
                 engine_set_why(engine, text);
+            order_replacement(engine);
             engine_finish(engine);
         } else if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms) {
             /* It has been idle: its buffers are better off elsewhere. */

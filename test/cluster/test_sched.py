@@ -326,6 +326,8 @@ def test_an_engine_that_does_not_let_go_is_ended(start):
         assert result.cancel(interrupt=True)
         with pytest.raises(pcluster.TaskAborted, match="was ended"):
             result.get(60)
+        wait_until(lambda: c.ids == [1], "another engine to take its place")
+        assert c.load_balanced_view().apply_sync(abs, -1) == 1
 
 
 def test_unmet(start):
