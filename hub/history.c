@@ -2,18 +2,37 @@
 #include "hub/history.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/proto.h"
 
+static void drop_function(void *data)
+{
+    pc_msg_unref(data);
+}
+
+void hub_history_init(struct hub_history *history)
+{
+    *history = (struct hub_history){.nothing = pc_msg_new(PC_MSG_RESULT, 0, NULL, 0),
+                                    .functions.drop = drop_function};
+    if (!history->nothing)
+        pc_fatal(1, "out of memory");
+    history->store.limits = (struct hub_limits){HUB_STORE_TASKS, HUB_STORE_BYTES, 0};
+    hub_store_open(&history->store, &hub_store_memory, &history->tasks, NULL, NULL);
+}
+
 void hub_history_fini(struct hub_history *history)
 {
-    struct hub_task *task, *next;
-    HASH_ITER (hh, history->tasks, task, next) {
-        HASH_DEL(history->tasks, task);
-        free(task);
-    }
+    pc_known_fini(&history->functions);
+    hub_store_close(&history->store);
+    hub_tasks_fini(&history->tasks);
+    pc_msg_unref(history->last_request);
+    pc_msg_unref(history->nothing);
 }
+
+/* ---- counters of engines ---------------------------------------------------------------- */
 
 /* The engine a task waits for or runs on, while that engine is not down. */
 static struct hub_engine *engine_of(struct hub_engines *engines, uint32_t id)
@@ -32,26 +51,78 @@ static void leave_engine(struct hub_engines *engines, const struct hub_task *tas
         engine->running--;
 }
 
-/* The task of a record: known, or new in place of the oldest one. */
-static struct hub_task *task_of(struct hub_history *history, struct hub_engines *engines,
-                                const struct pc_record *record)
+static void set_engine(struct hub_task *task, struct hub_engines *engines, uint32_t id)
 {
-    struct hub_task_key key = {.session = record->session, .sequence = record->sequence};
-    struct hub_task *task;
-    HASH_FIND(hh, history->tasks, &key, sizeof(key), task);
-    if (task)
-        return task;
-    if (HASH_COUNT(history->tasks) >= HUB_TASKS_KEPT) {
-        struct hub_task *oldest = history->tasks;
-        leave_engine(engines, oldest);
-        HASH_DEL(history->tasks, oldest);
-        free(oldest);
+    const struct hub_engine *engine = id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, id);
+    if (id == PC_NO_ENGINE || (id == task->engine_id && task->has_engine_uuid))
+        return;
+    task->engine_id = id;
+    task->has_engine_uuid =
+        engine && pc_hex_decode(engine->uuid, task->engine_uuid, HUB_UUID_SIZE) == 0;
+}
+
+/* ---- parts ------------------------------------------------------------------------------ */
+
+static struct pc_msg *copy_parts(const struct pc_record *record)
+{
+    uint64_t few[16], *sizes = few;
+    const uint8_t *from = record->part_bytes;
+    if (record->part_count > sizeof(few) / sizeof(few[0]))
+        sizes = pc_xcalloc(record->part_count, sizeof(*sizes));
+    for (uint16_t i = 0; i < record->part_count; i++)
+        sizes[i] = pc_load_u32(record->part_sizes + 4 * (size_t)i);
+    struct pc_msg *msg = pc_msg_new(PC_MSG_RESULT, 0, sizes, record->part_count);
+    if (!msg)
+        pc_fatal(1, "out of memory");
+    for (uint16_t i = 0; i < record->part_count; i++) {
+        memcpy(msg->parts[i].data, from, sizes[i]);
+        from += sizes[i];
     }
-    task = pc_xcalloc(1, sizeof(*task));
-    task->key = key;
-    task->engine_id = PC_NO_ENGINE;
-    HASH_ADD(hh, history->tasks, key, sizeof(task->key), task);
-    return task;
+    if (sizes != few)
+        free(sizes);
+    return msg;
+}
+
+/* The parts that a record speaks of; NULL: they were left out. */
+static struct pc_msg *parts_of(struct hub_history *history, const struct pc_record *record,
+                               struct pc_msg *msg)
+{
+    if (record->flags & PC_RECORD_SAME)
+        return history->last_request ? pc_msg_ref(history->last_request) : NULL;
+    if (record->flags & PC_RECORD_OUTSIDE)
+        return pc_msg_sharing(PC_MSG_RESULT, NULL, 0, msg);
+    if (!(record->flags & PC_RECORD_INSIDE))
+        return NULL;
+    return record->part_count ? copy_parts(record) : pc_msg_ref(history->nothing);
+}
+
+/* ---- the steps -------------------------------------------------------------------------- */
+
+static void take_request(struct hub_history *history, struct hub_task *task,
+                         const struct pc_record *record, struct pc_msg *msg)
+{
+    struct pc_submit_body body;
+    task->request_bytes = record->bytes;
+    if (hub_task_set_body(task, record->body, record->body_size) == 0 &&
+        hub_task_body(task, &body) == 0) {
+        const struct pc_known_function *known =
+            body.function ? pc_known_use(&history->functions, body.function) : NULL;
+        hub_tasks_set_label(&history->tasks, task, body.label, body.label_size);
+        if (known)
+            hub_tasks_set_function(&history->tasks, task, known->data);
+    }
+    struct pc_msg *request = parts_of(history, record, msg);
+    if (!(record->flags & PC_RECORD_SAME)) {
+        pc_msg_unref(history->last_request);
+        history->last_request = request ? pc_msg_ref(request) : NULL;
+    }
+    if (request && history->pending_bytes + record->bytes > history->store.limits.bytes) {
+        pc_msg_unref(request);
+        request = NULL;
+    }
+    task->request = request;
+    if (request)
+        history->pending_bytes += record->bytes;
 }
 
 static void task_submitted(struct hub_history *history, struct hub_engines *engines,
@@ -59,7 +130,7 @@ static void task_submitted(struct hub_history *history, struct hub_engines *engi
 {
     history->submitted++;
     task->submitted_us = record->time_us;
-    task->engine_id = record->engine_id;
+    set_engine(task, engines, record->engine_id);
     struct hub_engine *engine = engine_of(engines, record->engine_id);
     if (engine)
         engine->queued++;
@@ -71,56 +142,110 @@ static void task_started(struct hub_history *history, struct hub_engines *engine
     history->started++;
     leave_engine(engines, task);
     task->started_us = record->time_us;
-    task->engine_id = record->engine_id;
+    set_engine(task, engines, record->engine_id);
     struct hub_engine *engine = engine_of(engines, record->engine_id);
     if (engine)
         engine->running++;
 }
 
-static void task_ended(struct hub_history *history, struct hub_engines *engines,
-                       struct hub_task *task, const struct pc_record *record)
+/* The engine's clock says when it began and completed; the record, when that was known here. */
+static void take_times(struct hub_task *task, const struct pc_record *record)
 {
-    leave_engine(engines, task);
-    task->ended_us = record->time_us;
-    task->status = record->status;
-    if (record->engine_id != PC_NO_ENGINE)
-        task->engine_id = record->engine_id;
-    struct hub_engine *engine =
-        task->engine_id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, task->engine_id);
-    if (record->status == PC_STATUS_OK) {
-        history->done++;
-        if (engine)
-            engine->tasks_done++;
-    } else {
-        history->failed++;
-        if (engine)
-            engine->tasks_failed++;
-    }
+    struct pc_result_body body;
+    struct pc_msg msg = {.head = {.type = PC_MSG_RESULT, .body_size = record->body_size},
+                         .body = (uint8_t *)(uintptr_t)record->body};
+    task->received_us = task->completed_us = record->time_us;
+    if (record->body_size != PC_RESULT_BODY_SIZE || pc_result_decode(&msg, &body, NULL))
+        return;
+    if (body.submitted_us)
+        task->submitted_us = body.submitted_us;
+    if (body.started_us)
+        task->started_us = body.started_us;
+    if (body.completed_us)
+        task->completed_us = body.completed_us;
 }
 
-void hub_history_record(struct hub_history *history, struct hub_engines *engines,
-                        const struct pc_record *record)
+static void task_ended(struct hub_history *history, struct hub_engines *engines,
+                       struct hub_task *task, const struct pc_record *record, struct pc_msg *msg)
 {
-    struct hub_task *task = task_of(history, engines, record);
-    if (task->event == PC_RECORD_ENDED)
-        return;
+    leave_engine(engines, task);
+    set_engine(task, engines, record->engine_id);
+    struct hub_engine *engine =
+        record->engine_id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, record->engine_id);
+    bool is_ok = record->status == PC_STATUS_OK;
+    *(is_ok ? &history->done : &history->failed) += 1;
+    if (engine)
+        *(is_ok ? &engine->tasks_done : &engine->tasks_failed) += 1;
+    take_times(task, record);
+    task->status = record->status;
+    task->has_gap = record->flags & PC_RECORD_GAP;
+    task->result_bytes = record->bytes;
+    task->result = parts_of(history, record, msg);
+    hub_task_close_output(task);
+    if (task->request)
+        history->pending_bytes -= task->request_bytes;
+}
+
+/* Known, or new. NULL: it has ended before. */
+static struct hub_task *task_of(struct hub_history *history, const struct pc_record *record)
+{
+    struct hub_task_key key = {.session = record->session, .sequence = record->sequence};
+    struct hub_task *task = hub_tasks_find(&history->tasks, &key);
+    if (!task && record->event != PC_RECORD_SUBMITTED)
+        task = hub_store_get(&history->store, &key);
+    if (task)
+        return hub_task_has_ended(task) ? NULL : task;
+    return hub_tasks_add(&history->tasks, &key);
+}
+
+struct hub_task *hub_history_record(struct hub_history *history, struct hub_engines *engines,
+                                    const struct pc_record *record, struct pc_msg *msg)
+{
+    struct hub_task *task = task_of(history, record);
+    if (!task)
+        return NULL;
     switch (record->event) {
     case PC_RECORD_SUBMITTED:
-        if (!task->event)
-            task_submitted(history, engines, task, record);
+        if (task->event)
+            return NULL;
+        task_submitted(history, engines, task, record);
+        take_request(history, task, record, msg);
         break;
     case PC_RECORD_STARTED:
         task_started(history, engines, task, record);
         break;
     case PC_RECORD_ENDED:
-        task_ended(history, engines, task, record);
+        task_ended(history, engines, task, record, msg);
         break;
-    default:
-        return;
     }
     task->kind = record->kind;
-    task->bytes = record->bytes;
     task->event = record->event;
+    return record->event == PC_RECORD_ENDED ? task : NULL;
+}
+
+int hub_history_function(struct hub_history *history, struct pc_msg *msg, struct pc_err *err)
+{
+    if (pc_function_decode(msg, &history->functions, err))
+        return -1;
+    if (!pc_known_add(&history->functions, msg->body, msg->parts_bytes, pc_msg_ref(msg)))
+        pc_fatal(1, "out of memory");
+    return 0;
+}
+
+void hub_history_keep(struct hub_history *history, struct hub_task *task)
+{
+    history->store.kind->ended(&history->store, task);
+}
+
+struct hub_task *hub_history_output(struct hub_history *history, const struct pc_msg *msg,
+                                    uint8_t stream)
+{
+    struct hub_task_key key = {.session = msg->head.session, .sequence = msg->head.sequence};
+    struct hub_task *task = hub_tasks_find(&history->tasks, &key);
+    if (!task || hub_task_has_ended(task))
+        return NULL;
+    hub_task_print(task, stream, msg->parts[0].data, msg->parts[0].size);
+    return task;
 }
 
 pc_json *hub_history_totals(const struct hub_history *history)
@@ -133,35 +258,4 @@ pc_json *hub_history_totals(const struct hub_history *history)
     pc_json_put_i64(totals, "pending",
                     history->submitted > ended ? (int64_t)(history->submitted - ended) : 0);
     return totals;
-}
-
-static pc_json *task_json(const struct hub_task *task)
-{
-    static const char *const states[] = {"unknown", "submitted", "started", "ended"};
-    pc_json *row = pc_json_object();
-    pc_json_put_u64(row, "session", task->key.session);
-    pc_json_put_i64(row, "sequence", (int64_t)task->key.sequence);
-    pc_json_put_str(row, "state", states[task->event <= PC_RECORD_ENDED ? task->event : 0]);
-    pc_json_put_i64(row, "kind", task->kind);
-    pc_json_put_i64(row, "status", task->status);
-    pc_json_put_i64(row, "engine_id",
-                    task->engine_id == PC_NO_ENGINE ? -1 : (int64_t)task->engine_id);
-    pc_json_put_i64(row, "submitted_us", task->submitted_us);
-    pc_json_put_i64(row, "started_us", task->started_us);
-    pc_json_put_i64(row, "ended_us", task->ended_us);
-    pc_json_put_i64(row, "bytes", (int64_t)task->bytes);
-    return row;
-}
-
-pc_json *hub_history_latest(const struct hub_history *history, uint32_t limit)
-{
-    pc_json *rows = pc_json_array();
-    if (!history->tasks)
-        return rows;
-    struct hub_task *task = ELMT_FROM_HH(history->tasks->hh.tbl, history->tasks->hh.tbl->tail);
-    for (; task && limit; limit--) {
-        pc_json_append(rows, task_json(task));
-        task = task->hh.prev;
-    }
-    return rows;
 }

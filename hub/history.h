@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What became of the tasks: counters for ever, and the latest tasks one by one.
+ * What became of the tasks: counters for ever, and the tasks one by one as long as the store's
+ * limits allow.
  *
  * One task goes submitted -> started -> ended; a step may be missing (a task that never reached an
  * engine is not started; one that was forgotten here because newer ones needed the place begins
@@ -9,45 +10,40 @@
 #ifndef PC_HUB_HISTORY_H
 #define PC_HUB_HISTORY_H
 
-#include <stdint.h>
-
 #include "hub/engines.h"
+#include "hub/store.h"
+#include "hub/tasks.h"
 #include "lib/json.h"
-#include "lib/proto_task.h"
-
-#include <uthash.h>
-
-/* Tasks that are remembered one by one: at most about 2 MB. */
-#define HUB_TASKS_KEPT 12000
-
-struct hub_task_key {
-    uint64_t session;
-    uint64_t sequence;
-};
-
-/* Owned by hub_history. */
-struct hub_task {
-    struct hub_task_key key;
-    int64_t submitted_us, started_us, ended_us; /* 0: not (or not known) */
-    uint64_t bytes;                             /* of the result; before, of the submission */
-    uint32_t engine_id;
-    uint8_t kind;
-    uint8_t status;
-    uint8_t event; /* the latest: enum pc_record_event */
-    UT_hash_handle hh;
-};
+#include "lib/proto_record.h"
 
 struct hub_history {
-    struct hub_task *tasks; /* iterates from the oldest to the newest */
+    struct hub_tasks tasks;
+    struct hub_store store;
     uint64_t submitted, started, done, failed;
+    uint64_t pending_bytes;      /* of requests of tasks that have not ended */
+    struct pc_known functions;   /* that the scheduler has sent; data: the message */
+    struct pc_msg *last_request; /* for the other tasks of the same submission */
+    struct pc_msg *nothing;      /* stands for no parts */
 };
 
+/* In memory; another store may be opened when CONFIG has come. */
+void hub_history_init(struct hub_history *history);
 void hub_history_fini(struct hub_history *history);
-void hub_history_record(struct hub_history *history, struct hub_engines *engines,
-                        const struct pc_record *record);
+
+/*
+ * Takes in a record; `msg` is what it came in. Returns the task when it has ended with this record:
+ * after telling who waits for it, give it to hub_history_keep, which passes it to the store.
+ */
+struct hub_task *hub_history_record(struct hub_history *history, struct hub_engines *engines,
+                                    const struct pc_record *record, struct pc_msg *msg);
+void hub_history_keep(struct hub_history *history, struct hub_task *task);
+/* A FUNCTION that records may name. -1: the scheduler broke the rules. */
+int hub_history_function(struct hub_history *history, struct pc_msg *msg, struct pc_err *err);
+/* Output of a task; the task, or NULL when it has ended or is not known. */
+struct hub_task *hub_history_output(struct hub_history *history, const struct pc_msg *msg,
+                                    uint8_t stream);
+
 /* {"submitted", "done", "failed", "pending"} */
 pc_json *hub_history_totals(const struct hub_history *history);
-/* The latest tasks, newest first, at most `limit`. */
-pc_json *hub_history_latest(const struct hub_history *history, uint32_t limit);
 
 #endif

@@ -3,13 +3,18 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "hub/query.h"
 #include "hub/state.h"
+#include "lib/clock.h"
 #include "lib/dispatch.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/spawn.h"
+
+#define ACKS_MAX 4000 /* in one message */
+#define TICK_MS  1000
 
 static void hub_stop(struct hub *hub, int exit_code)
 {
@@ -19,9 +24,46 @@ static void hub_stop(struct hub *hub, int exit_code)
     hub->exit_code = exit_code;
     pc_conn_close(&hub->scheduler);
     pc_conn_end(&hub->parent);
+    uv_close((uv_handle_t *)&hub->tick_timer, NULL);
 }
 
 /* ---- messages of the parent ------------------------------------------------------------- */
+
+static uint64_t limit_or(const pc_json *config, const char *name, int64_t fallback)
+{
+    int64_t limit = pc_json_i64_or(config, name, fallback);
+    return (uint64_t)(limit >= 0 ? limit : fallback);
+}
+
+/* A store that can't be used is no reason not to compute: memory takes its place. */
+static void open_store(struct hub *hub, const pc_json *config)
+{
+    struct hub_store *store = &hub->history.store;
+    const struct hub_store_kind *kind = hub_store_find(pc_json_str_or(config, "store", "memory"));
+    struct pc_err err;
+    store->limits = (struct hub_limits){
+        .count = limit_or(config, "store_tasks", HUB_STORE_TASKS),
+        .bytes = limit_or(config, "store_bytes", HUB_STORE_BYTES),
+        .age_us = (int64_t)limit_or(config, "store_age_s", 0) * 1000000,
+    };
+    if (kind && hub_store_open(store, kind, &hub->history.tasks,
+                               pc_json_str_or(config, "folder", "."), &err) == 0)
+        return;
+    if (kind) {
+        pc_warn("%s; tasks are kept in memory instead", err.text);
+        snprintf(store->trouble, sizeof(store->trouble), "%.240s; tasks are kept in memory instead",
+                 err.text);
+    }
+    hub_store_open(store, &hub_store_memory, &hub->history.tasks, NULL, NULL);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct hub *hub = timer->data;
+    struct hub_store *store = &hub->history.store;
+    if (store->kind->tick)
+        store->kind->tick(store, pc_wall_us());
+}
 
 static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
@@ -51,6 +93,8 @@ static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         hub->scheduler_pid = (uint32_t)pc_json_i64_or(config, "scheduler_pid", 0);
         if (level >= 0)
             pc_log_set_level((enum pc_log_level)level);
+        open_store(hub, config);
+        uv_timer_start(&hub->tick_timer, on_tick, TICK_MS, TICK_MS);
         pc_conn_send_body(&hub->parent, PC_MSG_READY, "{}", 2);
     }
     pc_json_free(config);
@@ -162,10 +206,29 @@ static int on_client_down(void *role, void *peer, struct pc_msg *msg, struct pc_
     if (!body)
         return -1;
     int status = pc_json_get_u64(body, "session", &session, err);
-    if (status == 0)
+    if (status == 0) {
         hub_clients_remove(&hub->clients, session);
+        hub_watches_drop(&hub->watches, session);
+    }
     pc_json_free(body);
     return status;
+}
+
+/* The scheduler may tell its engine to forget these results. */
+static void send_acks(struct hub *hub)
+{
+    if (!hub->acks.size)
+        return;
+    pc_conn_send_body(&hub->scheduler, PC_MSG_RESULT_ACK, hub->acks.data, hub->acks.size);
+    hub->acks.size = 0;
+}
+
+static void acknowledge(struct hub *hub, const struct pc_record *record)
+{
+    pc_buf_put_u64(&hub->acks, record->session);
+    pc_buf_put_u64(&hub->acks, record->sequence);
+    if (hub->acks.size >= ACKS_MAX * PC_ACK_SIZE)
+        send_acks(hub);
 }
 
 static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
@@ -177,8 +240,33 @@ static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err 
     while (reader.left) {
         if (pc_record_decode(&reader, &record) < 0)
             return pc_err_set(err, PC_E_PROTOCOL, "RECORDS with a broken record");
-        hub_history_record(&hub->history, &hub->engines, &record);
+        struct hub_task *task = hub_history_record(&hub->history, &hub->engines, &record, msg);
+        if (task) {
+            hub_watches_end(&hub->watches, &hub->history, task, &hub->scheduler);
+            hub_history_keep(&hub->history, task);
+        }
+        if (record.flags & PC_RECORD_KEEP)
+            acknowledge(hub, &record);
     }
+    send_acks(hub);
+    return 0;
+}
+
+static int on_function(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    return hub_history_function(&hub->history, msg, err);
+}
+
+static int on_stream(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    uint8_t stream;
+    if (pc_stream_decode(msg, &stream, err))
+        return -1;
+    struct hub_task *task = hub_history_output(&hub->history, msg, stream);
+    if (task)
+        hub_watches_print(task, &hub->scheduler, msg);
     return 0;
 }
 
@@ -186,8 +274,19 @@ static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err 
 static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     struct hub *hub = role;
-    struct pc_msg *reply =
-        pc_json_msg(PC_MSG_REPLY, hub_query_answer(hub, msg->body, msg->head.body_size));
+    struct pc_err why;
+    pc_json *answer = NULL;
+    pc_json *question = pc_json_parse(msg->body, msg->head.body_size, &why);
+    if (!question)
+        answer = hub_query_refusal(why.text);
+    else if (strcmp(pc_json_str_or(question, "query", ""), "fetch") != 0)
+        answer = hub_query_answer(hub, question);
+    else if (hub_fetch(&hub->history, &hub->watches, &hub->scheduler, &msg->head, question, &why))
+        answer = hub_query_refusal(why.text);
+    pc_json_free(question);
+    if (!answer)
+        return 0;
+    struct pc_msg *reply = pc_json_msg(PC_MSG_REPLY, answer);
     reply->head.session = msg->head.session;
     reply->head.sequence = msg->head.sequence;
     pc_conn_send(&hub->scheduler, reply);
@@ -204,6 +303,8 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_CLIENT_UP, PC_FROM_SCHED, on_client_up},
     {PC_MSG_CLIENT_DOWN, PC_FROM_SCHED, on_client_down},
     {PC_MSG_RECORDS, PC_FROM_SCHED, on_records},
+    {PC_MSG_FUNCTION, PC_FROM_SCHED, on_function},
+    {PC_MSG_STREAM, PC_FROM_SCHED, on_stream},
     {PC_MSG_QUERY, PC_FROM_SCHED, on_query},
     {0},
 };
@@ -257,9 +358,11 @@ static const struct pc_conn_events scheduler_events = {
 
 static void hub_fini(struct hub *hub)
 {
+    hub_watches_fini(&hub->watches);
     hub_history_fini(&hub->history);
     hub_clients_fini(&hub->clients);
     hub_engines_fini(&hub->engines);
+    pc_buf_fini(&hub->acks);
     free(hub->cluster_id);
     free(hub->profile);
     free(hub->instance);
@@ -273,7 +376,11 @@ int hub_main(void)
     pc_log_init("hub", PC_LOG_INFO);
     signal(SIGPIPE, SIG_IGN);
     hub_engines_init(&hub.engines);
+    hub_history_init(&hub.history);
+    pc_buf_init(&hub.acks, 0);
+    hub.tick_timer.data = &hub;
     if (uv_loop_init(&hub.loop) < 0 || pc_conns_init(&hub.conns, &hub.loop) < 0 ||
+        uv_timer_init(&hub.loop, &hub.tick_timer) < 0 ||
         pc_conn_init(&hub.parent, &hub.conns, PC_ROLE_FD, PC_FROM_PARENT, &parent_events, &hub) <
             0 ||
         pc_conn_init(&hub.scheduler, &hub.conns, PC_ROLE_FD_MORE, PC_FROM_SCHED, &scheduler_events,

@@ -4,9 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hub/find.h"
 #include "hub/state.h"
 
-static pc_json *refusal(const char *error)
+pc_json *hub_query_refusal(const char *error)
 {
     pc_json *reply = pc_json_object();
     pc_json_put_bool(reply, "ok", false);
@@ -23,7 +24,8 @@ static pc_json *pids(const struct hub *hub)
     return object;
 }
 
-static void answer_status(struct hub *hub, const pc_json *question, pc_json *reply)
+static void answer_status(struct hub *hub, const pc_json *question, pc_json *reply,
+                          struct pc_err *err)
 {
     bool with_memory = pc_json_bool_or(question, "memory", true);
     pc_json *engines = pc_json_array();
@@ -41,49 +43,49 @@ static void answer_status(struct hub *hub, const pc_json *question, pc_json *rep
     pc_json_put(reply, "engines", engines);
     pc_json_put_i64(reply, "clients", hub_clients_count(&hub->clients));
     pc_json_put(reply, "tasks", hub_history_totals(&hub->history));
+    pc_json_put(reply, "store", hub_store_json(&hub->history.store));
 }
 
-static void answer_tasks(struct hub *hub, const pc_json *question, pc_json *reply)
+static void answer_find(struct hub *hub, const pc_json *question, pc_json *reply,
+                        struct pc_err *err)
 {
-    int64_t limit = pc_json_i64_or(question, "limit", 100);
-    if (limit < 0 || limit > HUB_TASKS_KEPT)
-        limit = HUB_TASKS_KEPT;
-    pc_json_put(reply, "tasks", hub_history_latest(&hub->history, (uint32_t)limit));
+    hub_find(&hub->history, question, reply, err);
+}
+
+static void answer_purge(struct hub *hub, const pc_json *question, pc_json *reply,
+                         struct pc_err *err)
+{
+    hub_purge(&hub->history, question, reply, err);
 }
 
 static const struct {
     const char *name;
-    void (*answer)(struct hub *hub, const pc_json *question, pc_json *reply);
+    void (*answer)(struct hub *hub, const pc_json *question, pc_json *reply, struct pc_err *err);
 } queries[] = {
     {"status", answer_status},
-    {"tasks", answer_tasks},
+    {"find", answer_find},
+    {"purge", answer_purge},
 };
 
-pc_json *hub_query_answer(struct hub *hub, const void *text, size_t size)
+pc_json *hub_query_answer(struct hub *hub, const pc_json *question)
 {
-    struct pc_err err;
+    struct pc_err err = {.code = PC_OK};
     const char *name;
-    pc_json *reply = NULL;
-    pc_json *question = pc_json_parse(text, size, &err);
-    if (!question)
-        return refusal(err.text);
-    if (!pc_json_is_object(question)) {
-        reply = refusal("a query is a JSON object");
-    } else if (pc_json_get_str(question, "query", &name, &err) < 0) {
-        reply = refusal(err.text);
-    } else {
-        for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]) && !reply; i++) {
-            if (strcmp(queries[i].name, name) != 0)
-                continue;
-            reply = pc_json_object();
-            pc_json_put_bool(reply, "ok", true);
-            queries[i].answer(hub, question, reply);
-        }
-        if (!reply) {
-            pc_err_set(&err, PC_E_INVALID, "unknown query '%.100s'", name);
-            reply = refusal(err.text);
-        }
+    if (!pc_json_is_object(question))
+        return hub_query_refusal("a query is a JSON object");
+    if (pc_json_get_str(question, "query", &name, &err) < 0)
+        return hub_query_refusal(err.text);
+    for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
+        if (strcmp(queries[i].name, name) != 0)
+            continue;
+        pc_json *reply = pc_json_object();
+        pc_json_put_bool(reply, "ok", true);
+        queries[i].answer(hub, question, reply, &err);
+        if (err.code == PC_OK)
+            return reply;
+        pc_json_free(reply);
+        return hub_query_refusal(err.text);
     }
-    pc_json_free(question);
-    return reply;
+    pc_err_set(&err, PC_E_INVALID, "unknown query '%.100s'", name);
+    return hub_query_refusal(err.text);
 }

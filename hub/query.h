@@ -7,7 +7,9 @@
 
 struct hub;
 
-/* Never NULL: {"ok": true, ...} or {"ok": false, "error": text}. `text` is what a client wrote. */
-pc_json *hub_query_answer(struct hub *hub, const void *text, size_t size);
+/* Never NULL: {"ok": true, ...} or {"ok": false, "error": text}. `question` is what
+ * a client wrote. */
+pc_json *hub_query_answer(struct hub *hub, const pc_json *question);
+pc_json *hub_query_refusal(const char *error);
 
 #endif

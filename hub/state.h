@@ -8,6 +8,7 @@
 
 #include "hub/clients.h"
 #include "hub/engines.h"
+#include "hub/fetch.h"
 #include "hub/history.h"
 #include "lib/conn.h"
 
@@ -22,6 +23,9 @@ struct hub {
     struct hub_engines engines;
     struct hub_clients clients;
     struct hub_history history;
+    struct hub_watches watches;
+    struct pc_buf acks; /* of results that are stored, for the scheduler */
+    uv_timer_t tick_timer;
 
     /* from CONFIG */
     char *cluster_id, *profile, *instance, *url;

@@ -76,8 +76,8 @@ static struct pc_msg *abort_message(struct pc_client *client, struct pc_call *co
     pc_buf_init(&tasks, 0);
     pc_buf_init(&body, 0);
     for (size_t i = 0; i < count; i++) {
-        pc_buf_put_u64(&tasks, client->session);
-        pc_buf_put_u64(&tasks, calls[i]->sequence);
+        pc_buf_put_u64(&tasks, pc_call_session(calls[i]));
+        pc_buf_put_u64(&tasks, pc_call_sequence(calls[i]));
     }
     struct pc_abort_body fields = {
         .flags = (uint8_t)flags, .count = (uint32_t)count, .tasks = tasks.data};

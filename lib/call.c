@@ -109,12 +109,12 @@ static void mark_read(const struct pc_call *call)
 
 uint64_t pc_call_session(const struct pc_call *call)
 {
-    return call->client->session;
+    return call->is_fetched ? call->fetched.session : call->client->session;
 }
 
 uint64_t pc_call_sequence(const struct pc_call *call)
 {
-    return call->sequence;
+    return call->is_fetched ? call->fetched.sequence : call->sequence;
 }
 
 enum pc_kind pc_call_kind(const struct pc_call *call)

@@ -56,7 +56,8 @@ int pc_client_outstanding(struct pc_client *client, struct pc_call ***calls, siz
     list = malloc((client->pending + 1) * sizeof(struct pc_call *));
     if (list) {
         DL_FOREACH (client->pending_first, call)
-            list[n++] = pc_call_ref(call);
+            if (!call->is_fetched)
+                list[n++] = pc_call_ref(call);
     }
     pc_client_leave(client);
     if (!list)

@@ -13,6 +13,7 @@
 #include "lib/birthmark.h"
 #include "lib/buf.h"
 #include "lib/capture.h"
+#include "lib/failure.h"
 #include "lib/json.h"
 #include "lib/pcluster.h"
 #include "lib/proto_task.h"
@@ -29,6 +30,8 @@ struct pc_call {
     uint32_t engine_id;
     uint8_t kind, run_flags; /* of the request */
     bool is_announced;
+    bool is_fetched; /* it stands for this task of any client: */
+    struct pc_task_id fetched;
     bool is_kept, is_pinned; /* see keep.c; guarded by the lock */
     _Atomic bool is_read;    /* somebody has looked at the result */
     uint64_t bytes;          /* of the submission, counted in the window */
@@ -142,10 +145,10 @@ struct pc_call *pc_client_take_ended(struct pc_client *client);
 /* From WELCOME or WINDOW. */
 void pc_client_set_window(struct pc_client *client, const pc_json *json);
 int pc_client_send_all(struct pc_client *client);
+int pc_client_register_calls(struct pc_client *client, const struct pc_request *request,
+                             struct pc_call **calls, size_t count, uint64_t bytes,
+                             struct pc_err *err);
 int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count, bool never_waits,
                            struct pc_err *err);
-
-/* A RESULT of status FAILED with an error of this name and text. NULL: out of memory. */
-struct pc_msg *pc_failure_new(const char *ename, const char *text);
 
 #endif

@@ -265,6 +265,16 @@ bool pc_json_is_number(const pc_json *json)
     return cJSON_IsNumber(json) != 0;
 }
 
+bool pc_json_is_bool(const pc_json *json)
+{
+    return cJSON_IsBool(json) != 0;
+}
+
+bool pc_json_is_true(const pc_json *json)
+{
+    return cJSON_IsTrue(json) != 0;
+}
+
 size_t pc_json_count(const pc_json *array)
 {
     return array ? (size_t)cJSON_GetArraySize(array) : 0;

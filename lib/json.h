@@ -48,6 +48,8 @@ bool pc_json_is_array(const pc_json *json);
 bool pc_json_is_object(const pc_json *json);
 bool pc_json_is_null(const pc_json *json);
 bool pc_json_is_number(const pc_json *json);
+bool pc_json_is_bool(const pc_json *json);
+bool pc_json_is_true(const pc_json *json);
 size_t pc_json_count(const pc_json *array);
 const pc_json *pc_json_item(const pc_json *array, size_t index); /* O(index) */
 /* Iteration over an array or object: first child, then the next one; NULL at the end. */

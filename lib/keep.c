@@ -55,7 +55,7 @@ static bool keep(struct pc_client *client, struct pc_call *call)
 {
     uint64_t bytes = cost_of(call);
     bool is_read = atomic_load_explicit(&call->is_read, memory_order_relaxed);
-    if (!client->keeps_results || pc_call_status(call) == PC_STATUS_PENDING ||
+    if (!client->keeps_results || call->is_fetched || pc_call_status(call) == PC_STATUS_PENDING ||
         (is_read && !call->is_pinned) || bytes > KEEP_BYTES)
         return false;
     atomic_store_explicit(&call->refs, 1, memory_order_relaxed);
@@ -96,6 +96,8 @@ struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence, bool
     if (pc_client_enter(client, NULL))
         return NULL;
     HASH_FIND(hh, client->calls, &sequence, sizeof(uint64_t), call);
+    if (call && call->is_fetched)
+        call = NULL; /* it is another task */
     if (call && only_kept && !is_listed(call))
         call = NULL;
     if (call && !only_kept)

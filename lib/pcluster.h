@@ -375,6 +375,24 @@ PC_PUBLIC int pc_interrupt(struct pc_client *client, const uint32_t *engines, si
 PC_PUBLIC int pc_query(struct pc_client *client, const char *json, int timeout_ms, char **reply,
                        struct pc_err *err);
 
+/* ---- tasks that the hub remembers ------------------------------------------------------- */
+
+enum pc_fetch {
+    PC_FETCH_RESULT = 1,  /* the call ends as the task did or will, with its output before */
+    PC_FETCH_REQUEST = 2, /* the call ends at once; its parts are those of the request */
+    PC_FETCH_AGAIN = 3,   /* the task is run again, as a new one of this client */
+};
+
+/*
+ * Tasks of any client. calls[] receives one call for each, with one reference owned by the caller.
+ * With PC_FETCH_AGAIN they are new tasks; else they have the ids of the tasks they stand for, and
+ * neither pc_client_outstanding nor pc_client_pending's limits know them. A task or a result that
+ * the hub does not have makes its call end as PC_STATUS_FAILED, with the error NoSuchTask or
+ * ResultNotKept and a text that says why.
+ */
+PC_PUBLIC int pc_fetch(struct pc_client *client, enum pc_fetch what, const struct pc_task_id *tasks,
+                       size_t count, struct pc_call **calls, struct pc_err *err);
+
 #ifdef __cplusplus
 }
 #endif

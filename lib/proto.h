@@ -51,13 +51,13 @@ enum pc_sender {
     /* how much a client may have under way; a JSON body */                                        \
     X(13, WINDOW, PC_FROM_SCHED, 4 * PC_KIB, 0)                                                    \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
-    X(16, SUBMIT, PC_FROM_CLIENT, 1 * PC_MIB, PC_ANY_PARTS)                                        \
+    X(16, SUBMIT, PC_FROM_CLIENT | PC_FROM_HUB, 1 * PC_MIB, PC_ANY_PARTS)                          \
     X(17, RUN, PC_FROM_SCHED, 64, PC_ANY_PARTS)                                                    \
-    X(18, RESULT, PC_FROM_WORK | PC_FROM_SCHED, 64, PC_ANY_PARTS)                                  \
-    X(19, STREAM, PC_FROM_WORK | PC_FROM_SCHED, 16, 1)                                             \
-    X(20, RESULT_ACK, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                              \
+    X(18, RESULT, PC_FROM_WORK | PC_FROM_SCHED | PC_FROM_HUB, 64, PC_ANY_PARTS)                    \
+    X(19, STREAM, PC_FROM_WORK | PC_FROM_SCHED | PC_FROM_HUB, 16, 1)                               \
+    X(20, RESULT_ACK, PC_FROM_CLIENT | PC_FROM_SCHED | PC_FROM_HUB, 64 * PC_KIB, 0)                \
     X(21, OUTPUT_CREDIT, PC_FROM_SCHED, 8, 0)                                                      \
-    X(22, RECORDS, PC_FROM_SCHED, 1 * PC_MIB, 0)                                                   \
+    X(22, RECORDS, PC_FROM_SCHED, 1 * PC_MIB, PC_ANY_PARTS)                                        \
     X(23, ABORT, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                                   \
     X(26, RECALL, PC_FROM_SCHED | PC_FROM_CONTROL, 8, 0)                                           \
     /* questions; JSON bodies */                                                                   \

@@ -270,34 +270,3 @@ struct pc_msg *pc_credit_new(uint64_t bytes)
     pc_store_u64(body, bytes);
     return pc_msg_with_body(PC_MSG_OUTPUT_CREDIT, body, sizeof(body));
 }
-
-void pc_record_encode(uint8_t out[PC_RECORD_SIZE], const struct pc_record *record)
-{
-    out[0] = record->event;
-    out[1] = record->kind;
-    out[2] = record->status;
-    out[3] = 0;
-    pc_store_u32(out + 4, record->engine_id);
-    pc_store_u64(out + 8, record->session);
-    pc_store_u64(out + 16, record->sequence);
-    pc_store_u64(out + 24, (uint64_t)record->time_us);
-    pc_store_u64(out + 32, record->bytes);
-}
-
-int pc_record_decode(struct pc_reader *reader, struct pc_record *record)
-{
-    struct pc_record got = {0};
-    got.event = pc_get_u8(reader);
-    got.kind = pc_get_u8(reader);
-    got.status = pc_get_u8(reader);
-    uint8_t zero = pc_get_u8(reader);
-    got.engine_id = pc_get_u32(reader);
-    got.session = pc_get_u64(reader);
-    got.sequence = pc_get_u64(reader);
-    got.time_us = (int64_t)pc_get_u64(reader);
-    got.bytes = pc_get_u64(reader);
-    if (reader->failed || zero || got.event < PC_RECORD_SUBMITTED || got.event > PC_RECORD_ENDED)
-        return -1;
-    *record = got;
-    return 0;
-}

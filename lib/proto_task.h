@@ -128,23 +128,4 @@ struct pc_msg *pc_credit_new(uint64_t bytes);
 /* Bytes of results an engine keeps until they are acknowledged; beyond, it starts no task. */
 #define PC_RESULT_WINDOW (UINT64_C(64) << 20)
 
-/* RECORDS (scheduler to hub): a sequence of fixed records:
- * event u8 (enum pc_record_event), kind u8, status u8, zero u8, engine_id u32, session u64,
- * sequence u64, time_us i64, bytes u64. */
-#define PC_RECORD_SIZE 40
-enum pc_record_event { PC_RECORD_SUBMITTED = 1, PC_RECORD_STARTED = 2, PC_RECORD_ENDED = 3 };
-struct pc_record {
-    uint8_t event;
-    uint8_t kind;
-    uint8_t status;
-    uint32_t engine_id;
-    uint64_t session;
-    uint64_t sequence;
-    int64_t time_us;
-    uint64_t bytes;
-};
-
-void pc_record_encode(uint8_t out[PC_RECORD_SIZE], const struct pc_record *record);
-int pc_record_decode(struct pc_reader *reader, struct pc_record *record);
-
 #endif

@@ -186,8 +186,9 @@ static struct pc_call *call_for(struct pc_client *client, const struct pc_reques
 }
 
 /* Makes the calls and enters them in the table; all or nothing. */
-static int register_calls(struct pc_client *client, const struct pc_request *request,
-                          struct pc_call **calls, size_t count, uint64_t bytes, struct pc_err *err)
+int pc_client_register_calls(struct pc_client *client, const struct pc_request *request,
+                             struct pc_call **calls, size_t count, uint64_t bytes,
+                             struct pc_err *err)
 {
     for (size_t i = 0; i < count; i++) {
         /* The first call carries the bytes of all: the body is sent once. */
@@ -292,7 +293,7 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
         goto out;
     msg->head.session = client->session;
     msg->head.sequence = client->sequence;
-    if (register_calls(client, request, calls, count, bytes, err))
+    if (pc_client_register_calls(client, request, calls, count, bytes, err))
         goto out;
     pc_client_send_acks(client);
     client->is_sending = true;

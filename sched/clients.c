@@ -181,6 +181,40 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
     return 0;
 }
 
+/* ---- what the hub says ------------------------------------------------------------------- */
+
+int client_stored(struct sched *s, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_reader reader;
+    if (msg->head.body_size % PC_ACK_SIZE)
+        return pc_err_set(err, PC_E_PROTOCOL, "malformed body of RESULT_ACK");
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    while (reader.left) {
+        uint64_t session = pc_get_u64(&reader);
+        struct task *task = task_find(s, session, pc_get_u64(&reader));
+        if (!task || !task_is_over(task) || task->client->peer)
+            continue;
+        struct client *client = task->client;
+        task_free(s, task);
+        client_check(s, client);
+    }
+    return 0;
+}
+
+void client_resubmit(struct sched *s, struct pc_msg *msg)
+{
+    struct client *client;
+    struct pc_err err;
+    HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
+    if (!client || !client->peer || client_submit(s, client, msg, &err) == 0)
+        return;
+    /* The number came from the client: the fault is its own. */
+    struct peer *peer = client->peer;
+    pc_warn("dropped '%s': %s", peer->name, err.text);
+    pc_conn_close(&peer->conn);
+    peer_detach(peer, "was dropped");
+}
+
 /* ---- questions -------------------------------------------------------------------------- */
 
 /* Who answers: the parent, the hub, or we. */

@@ -50,7 +50,7 @@ static void assign(struct engine *engine, struct task *task)
     ahead_assigned(engine);
     world_acks(engine);
     world_run(engine, task);
-    records_add(engine->sched, PC_RECORD_STARTED, task, 0, 0);
+    records_started(engine->sched, task);
 }
 
 static void assign_waiting(struct engine *engine)

@@ -2,13 +2,24 @@
 /*
  * What happened to tasks, in batches, to the hub: never one message per task, never on the way of
  * a task. A batch goes when it is large or some milliseconds old.
+ *
+ * With it go the parts of requests and results: small ones inside, larger ones by reference. What
+ * is larger than the hub keeps is left out, and so is everything that can be when the hub is slow.
  */
+#include <string.h>
+
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "sched/state.h"
 
 #define BATCH_BYTES (64 * 1024)
 #define BATCH_MS    25
+/* A hub that has more than this to read gets no parts and no output until it has caught up. */
+#define BACKLOG_BYTES (64u * 1024 * 1024)
+/* A submission whose body is larger is recorded without the tasks it depends on; and without its
+ * targets, when there are more of those. */
+#define BODY_MAX    4096
+#define TARGETS_MAX 10000
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -31,26 +42,135 @@ void records_flush(struct sched *s)
     uv_timer_stop(&s->record_timer);
 }
 
-void records_add(struct sched *s, enum pc_record_event event, const struct task *task,
-                 uint8_t status, uint64_t bytes)
+static bool hub_is_slow(const struct sched *s)
 {
-    struct pc_record record = {
+    return pc_wire_queued(&s->hub.sock.wire) > BACKLOG_BYTES;
+}
+
+/* Alone in a message that refers to the parts of `origin`. */
+static void send_alone(struct sched *s, struct pc_record *record, struct pc_msg *origin)
+{
+    struct pc_buf body;
+    records_flush(s);
+    pc_buf_init(&body, 0);
+    record->flags |= PC_RECORD_OUTSIDE;
+    if (pc_record_encode(&body, record, NULL))
+        pc_fatal(1, "out of memory");
+    struct pc_msg *msg = pc_msg_sharing(PC_MSG_RECORDS, body.data, body.size, origin);
+    pc_buf_fini(&body);
+    if (!msg)
+        pc_fatal(1, "out of memory");
+    pc_conn_send(&s->hub, msg);
+}
+
+/* `origin`: whose parts belong to it, or NULL. */
+static void add(struct sched *s, struct pc_record *record, struct pc_msg *origin)
+{
+    const struct pc_part *parts = NULL;
+    record->time_us = pc_wall_us();
+    if (origin && origin->parts_bytes > PC_RECORD_INSIDE_MAX) {
+        bool is_kept = record->flags & PC_RECORD_KEEP;
+        if (is_kept || (origin->parts_bytes <= s->keep_bytes && !hub_is_slow(s))) {
+            send_alone(s, record, origin);
+            return;
+        }
+    } else if (origin) {
+        record->flags |= PC_RECORD_INSIDE;
+        record->part_count = origin->head.part_count;
+        parts = origin->parts;
+    }
+    if (!s->records.size)
+        uv_timer_start(&s->record_timer, on_timer, BATCH_MS, 0);
+    if (pc_record_encode(&s->records, record, parts))
+        pc_fatal(1, "out of memory");
+    if (s->records.size >= BATCH_BYTES)
+        records_flush(s);
+}
+
+static struct pc_record record_of(const struct task *task, enum pc_record_event event)
+{
+    return (struct pc_record){
         .event = (uint8_t)event,
         .kind = task->kind,
-        .status = status,
         .engine_id = task->engine ? task->engine->id : PC_NO_ENGINE,
         .session = task->key.session,
         .sequence = task->key.sequence,
-        .time_us = pc_wall_us(),
-        .bytes = bytes,
     };
-    uint8_t *place = pc_buf_reserve(&s->records, PC_RECORD_SIZE);
-    if (!place)
+}
+
+/* The function that the next record names, unless the hub has it. Both ends keep the same table, so
+ * what is recorded already goes first. */
+static void send_function(struct sched *s, const struct task *task, const uint8_t *name)
+{
+    const struct pc_known_function *function;
+    if (pc_known_use(&s->hub_functions, name) || hub_is_slow(s) ||
+        !(function = pc_known_find(&task->client->functions, name)))
+        return;
+    records_flush(s);
+    pc_conn_send(&s->hub, pc_msg_ref(function->data));
+    if (!pc_known_add(&s->hub_functions, name, function->size, NULL))
         pc_fatal(1, "out of memory");
-    pc_record_encode(place, &record);
-    s->records.size += PC_RECORD_SIZE;
-    if (s->records.size >= BATCH_BYTES)
-        records_flush(s);
-    else if (s->records.size == PC_RECORD_SIZE)
-        uv_timer_start(&s->record_timer, on_timer, BATCH_MS, 0);
+}
+
+void records_submitted(struct sched *s, const struct task *task, const struct pc_submit_body *body)
+{
+    struct pc_msg *request = task->request;
+    struct pc_record record = record_of(task, PC_RECORD_SUBMITTED);
+    struct pc_submit_body one = *body;
+    record.bytes = request->parts_bytes;
+    if (!(body->flags & PC_SUBMIT_BALANCED)) {
+        uint64_t index = task->key.sequence - request->head.sequence;
+        one.target_count = 1;
+        one.targets = body->targets + 4 * index;
+        record.engine_id = pc_load_u32(one.targets);
+        if (index) {
+            record.flags = PC_RECORD_SAME;
+            request = NULL;
+        }
+    } else if (task->request->head.body_size > BODY_MAX) {
+        one.after.count = one.follow.count = 0;
+        if (one.target_count > TARGETS_MAX)
+            one.target_count = 0;
+    }
+    if (body->function)
+        send_function(s, task, body->function);
+    struct pc_buf *out = &s->record_body;
+    out->size = 0;
+    if (pc_submit_encode(out, &one))
+        pc_fatal(1, "out of memory");
+    record.body = out->data;
+    record.body_size = (uint32_t)out->size;
+    add(s, &record, request);
+}
+
+void records_started(struct sched *s, const struct task *task)
+{
+    struct pc_record record = record_of(task, PC_RECORD_STARTED);
+    add(s, &record, NULL);
+}
+
+void records_ended(struct sched *s, const struct task *task, struct pc_msg *result, bool must_keep)
+{
+    struct pc_record record = record_of(task, PC_RECORD_ENDED);
+    record.status = result->body[0];
+    record.bytes = result->parts_bytes;
+    record.flags =
+        (uint8_t)((must_keep ? PC_RECORD_KEEP : 0) | (task->has_output_gap ? PC_RECORD_GAP : 0));
+    record.body = result->body;
+    record.body_size = result->head.body_size;
+    if (record.engine_id == PC_NO_ENGINE)
+        record.engine_id = result->head.engine_id;
+    add(s, &record, result);
+}
+
+void records_output(struct sched *s, struct pc_msg *output)
+{
+    if (!hub_is_slow(s)) {
+        records_flush(s); /* it must know the task */
+        pc_conn_send(&s->hub, pc_msg_ref(output));
+        return;
+    }
+    struct task *task = task_find(s, output->head.session, output->head.sequence);
+    if (task)
+        task->has_output_gap = true;
 }

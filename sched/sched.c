@@ -95,6 +95,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     snprintf(s->profile, sizeof(s->profile), "%s", pc_json_str_or(json, "profile", ""));
     s->controller_pid = pc_json_i64_or(json, "controller_pid", getppid());
     homes_init(s, json);
+    s->keep_bytes = (uint64_t)pc_json_i64_or(json, "keep_bytes", SCHED_KEEP_BYTES);
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
     if (settings_take(s, json, err))
         return -1;
@@ -163,6 +164,17 @@ static int on_reply(void *role, void *from, struct pc_msg *msg, struct pc_err *e
     return 0;
 }
 
+static int on_stored(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    return client_stored(role, msg, err);
+}
+
+static int on_resubmit(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    client_resubmit(role, msg);
+    return 0;
+}
+
 static const struct pc_handler handlers[] = {
     {PC_MSG_CONFIG, PC_FROM_PARENT, on_config},
     {PC_MSG_EXITED, PC_FROM_PARENT, on_exited},
@@ -170,6 +182,10 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_PING, PC_FROM_PARENT, on_ping},
     {PC_MSG_ENGINE_ID, PC_FROM_HUB, on_engine_id},
     {PC_MSG_REPLY, PC_FROM_HUB | PC_FROM_PARENT, on_reply},
+    {PC_MSG_RESULT, PC_FROM_HUB, on_reply}, /* of a task of another client, who asked for it */
+    {PC_MSG_STREAM, PC_FROM_HUB, on_reply},
+    {PC_MSG_RESULT_ACK, PC_FROM_HUB, on_stored},
+    {PC_MSG_SUBMIT, PC_FROM_HUB, on_resubmit},
     {0, 0, NULL},
 };
 
@@ -250,6 +266,8 @@ static void tear_down(struct sched *s)
     past_fini(s);
     tagsets_fini(s);
     pc_buf_fini(&s->records);
+    pc_buf_fini(&s->record_body);
+    pc_known_fini(&s->hub_functions);
     pc_wipe(s, sizeof(*s));
     free(s);
 }

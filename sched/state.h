@@ -22,6 +22,7 @@
 #include "lib/key.h"
 #include "lib/log.h"
 #include "lib/proto.h"
+#include "lib/proto_record.h"
 #include "lib/proto_task.h"
 #include "sched/group.h"
 #include "sched/more.h"
@@ -50,6 +51,8 @@
 #define SCHED_EXIT_WAIT_MS 50
 /* A task that was interrupted has that long until its engine is ended. */
 #define SCHED_INTERRUPT_GRACE_MS 5000
+/* Requests and results up to this size are sent to the hub, unless CONFIG says otherwise. */
+#define SCHED_KEEP_BYTES (64 * 1024)
 /* Beats without an answer before an engine counts as dead. */
 #define SCHED_BEATS_MISSED 4
 
@@ -119,6 +122,7 @@ struct task {
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
     bool is_balanced, is_aborted;
+    bool has_output_gap; /* the hub was not sent all of it */
 };
 
 /* What a client has submitted that has not ended, and the most that it was told it may. */
@@ -246,7 +250,9 @@ struct sched {
     bool is_settling;
     struct past_chunk *past, *past_last;
 
-    struct pc_buf records;
+    struct pc_buf records, record_body;
+    struct pc_known hub_functions; /* that were sent to the hub */
+    uint64_t keep_bytes;           /* larger requests and results are not sent to the hub */
 };
 
 /* ---- face.c: from an accepted descriptor to a peer ---- */
@@ -273,6 +279,10 @@ int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg
                   struct pc_err *err);
 int client_function(struct client *client, struct pc_msg *msg, struct pc_err *err);
 int client_ack(struct sched *sched, struct client *client, struct pc_msg *msg, struct pc_err *err);
+/* The hub has these results. */
+int client_stored(struct sched *sched, struct pc_msg *msg, struct pc_err *err);
+/* The hub submits for a client again what was submitted before. */
+void client_resubmit(struct sched *sched, struct pc_msg *msg);
 int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
 /* The query `abort`. */
@@ -425,6 +435,8 @@ pc_json *windows_json(const struct sched *sched);
 /* ---- world.c: what decisions do to others; tests of decisions have their own world ---- */
 void world_run(struct engine *engine, const struct task *task);
 void world_acks(struct engine *engine);
+/* False: nobody records what happens. */
+bool world_has_hub(const struct sched *sched);
 int64_t world_now_ms(struct sched *sched);
 /* timeouts_expire is called then. */
 void world_wake_at(struct sched *sched, int64_t at_ms);
@@ -469,8 +481,14 @@ void output_engine_gone(struct engine *engine);
 
 /* ---- records.c ---- */
 void records_init(struct sched *sched);
-void records_add(struct sched *sched, enum pc_record_event event, const struct task *task,
-                 uint8_t status, uint64_t bytes);
+void records_submitted(struct sched *sched, const struct task *task,
+                       const struct pc_submit_body *body);
+void records_started(struct sched *sched, const struct task *task);
+/* `must_keep`: the hub acknowledges the result, which nobody else has. */
+void records_ended(struct sched *sched, const struct task *task, struct pc_msg *result,
+                   bool must_keep);
+/* A STREAM message. */
+void records_output(struct sched *sched, struct pc_msg *output);
 void records_flush(struct sched *sched);
 
 #endif

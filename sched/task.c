@@ -62,7 +62,7 @@ struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
     task->state = TASK_WAITING;
     HASH_ADD(hh, s->tasks, key, sizeof(task->key), task);
     DL_APPEND2(client->tasks, task, client_prev, client_next);
-    records_add(s, PC_RECORD_SUBMITTED, task, 0, request->parts_bytes);
+    records_submitted(s, task, body);
     return task;
 }
 
@@ -136,15 +136,18 @@ void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
     struct client *client = task->client;
     finish(s, task, end_state(task, result->body[0]));
     task->result_bytes = result->parts_bytes;
-    records_add(s, PC_RECORD_ENDED, task, result->body[0], result->parts_bytes);
+    bool must_keep = !client->peer && world_has_hub(s); /* who else would have it? */
+    records_ended(s, task, result, must_keep);
     if (task->engine)
         DL_APPEND(task->engine->delivered, task);
     if (client->peer) {
         world_result(client, result);
     } else {
         pc_msg_unref(result);
-        task_free(s, task);
-        client_check(s, client);
+        if (!must_keep) {
+            task_free(s, task);
+            client_check(s, client);
+        }
     }
     deps_run(s);
 }

@@ -58,6 +58,11 @@ void world_check_ahead(struct sched *s, unsigned in_ms)
     uv_timer_start(&s->ahead_timer, on_ahead, in_ms, 0);
 }
 
+bool world_has_hub(const struct sched *s)
+{
+    return !s->hub.is_closing;
+}
+
 int64_t world_now_ms(struct sched *s)
 {
     return (int64_t)uv_now(&s->loop);

@@ -129,6 +129,16 @@ class ForkedClient(KernelError, RuntimeError):
     """The client belongs to the parent process; make a new one after a fork."""
 
 
+class NoSuchTask(KernelError, KeyError):
+    """The hub does not know the task."""
+
+    __str__ = Exception.__str__
+
+
+class ResultNotKept(KernelError):
+    """The hub knows the task but does not have what was asked for; the text says why."""
+
+
 class ControllerError(KernelError, RuntimeError):
     """The controller refused a request."""
 
@@ -341,6 +351,8 @@ _REAL: Dict[str, Type[Exception]] = {
         InvalidDependency,
         ConnectionLost,
         ClientClosed,
+        NoSuchTask,
+        ResultNotKept,
     )
 }
 

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from pcluster import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, AsyncHubResult, AsyncResult, error
+from pcluster import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, AsyncResult, error
 from pcluster.client import Metadata
 
 
@@ -320,8 +320,3 @@ def test_map_result_as_future(controller, client):
     threading.Timer(0.05, controller.release).start()
     assert concurrent.futures.wait([ar], 30).done == {ar}
     assert ar.result() == [0, 1, 2, 3]
-
-
-def test_results_of_others_are_not_there_yet():
-    with pytest.raises(NotImplementedError):
-        AsyncHubResult()

@@ -13,6 +13,7 @@
 #include "lib/connfile.h"
 #include "lib/key.h"
 #include "lib/proto.h"
+#include "lib/proto_record.h"
 #include "lib/proto_task.h"
 #include "lib/wire.h"
 
@@ -192,19 +193,40 @@ static void write_submit(struct pc_buf *all)
 
 static void write_records(struct pc_buf *all)
 {
-    uint8_t body[3 * PC_RECORD_SIZE];
-    for (uint8_t event = PC_RECORD_SUBMITTED; event <= PC_RECORD_ENDED; event++) {
-        struct pc_record record = {.event = event,
-                                   .kind = PC_KIND_APPLY,
-                                   .status = PC_STATUS_OK,
-                                   .engine_id = 3,
-                                   .session = 1,
-                                   .sequence = 2,
-                                   .time_us = 1763903571123456,
-                                   .bytes = 4096};
-        pc_record_encode(body + (event - PC_RECORD_SUBMITTED) * PC_RECORD_SIZE, &record);
-    }
-    write_task(all, PC_MSG_RECORDS, "records", body, sizeof(body), NULL, 0);
+    static uint8_t function[] = "pickled function", arguments[] = "pickled arguments";
+    const struct pc_part parts[] = {{function, 16}, {arguments, 17}};
+    struct pc_buf body, submit;
+    pc_buf_init(&body, 0);
+    pc_buf_init(&submit, 0);
+    struct pc_submit_body fields = {
+        .kind = PC_KIND_APPLY, .flags = PC_SUBMIT_BALANCED, .label_size = 5, .label = "label"};
+    pc_submit_encode(&submit, &fields);
+    struct pc_record record = {.event = PC_RECORD_SUBMITTED,
+                               .kind = PC_KIND_APPLY,
+                               .flags = PC_RECORD_INSIDE,
+                               .engine_id = 3,
+                               .session = 1,
+                               .sequence = 2,
+                               .time_us = 1763903571123456,
+                               .bytes = 33,
+                               .body = submit.data,
+                               .body_size = (uint32_t)submit.size,
+                               .part_count = 2};
+    pc_record_encode(&body, &record, parts);
+    record.flags = PC_RECORD_SAME;
+    record.part_count = 0;
+    pc_record_encode(&body, &record, NULL);
+    record.event = PC_RECORD_STARTED;
+    record.flags = 0;
+    record.body_size = 0;
+    pc_record_encode(&body, &record, NULL);
+    record.event = PC_RECORD_ENDED;
+    record.flags = PC_RECORD_OUTSIDE | PC_RECORD_KEEP | PC_RECORD_GAP;
+    record.status = PC_STATUS_OK;
+    pc_record_encode(&body, &record, NULL);
+    write_task(all, PC_MSG_RECORDS, "records", body.data, body.size, NULL, 0);
+    pc_buf_fini(&submit);
+    pc_buf_fini(&body);
 }
 
 static void write_abort(struct pc_buf *all)

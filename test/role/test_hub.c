@@ -11,6 +11,7 @@
 #include "hub/hub.h"
 #include "lib/json.h"
 #include "lib/proto.h"
+#include "lib/proto_record.h"
 #include "lib/proto_task.h"
 #include "lib/sock.h"
 #include "lib/spawn.h"
@@ -83,7 +84,7 @@ static int open_stage(void **state)
     send_text(&stage->parent, PC_MSG_CONFIG, 0,
               "{\"cluster_id\":\"c\",\"profile\":\"p\",\"instance\":\"i\",\"url\":\"tcp://x:1\","
               "\"unix\":null,\"log_level\":\"error\",\"controller_pid\":7,\"scheduler_pid\":8,"
-              "\"started_us\":9}");
+              "\"started_us\":9,\"store_tasks\":10000}");
     pc_msg_unref(await(&stage->parent, PC_MSG_READY));
     *state = stage;
     return 0;
@@ -158,11 +159,14 @@ static void engine_down(struct stage *stage, uint32_t id)
 
 static void send_records(struct stage *stage, const struct pc_record *records, size_t count)
 {
-    struct pc_msg *msg = pc_msg_new(PC_MSG_RECORDS, count * PC_RECORD_SIZE, NULL, 0);
+    struct pc_buf body;
+    pc_buf_init(&body, 0);
     for (size_t i = 0; i < count; i++)
-        pc_record_encode(msg->body + i * PC_RECORD_SIZE, &records[i]);
+        assert_int_equal(pc_record_encode(&body, &records[i], NULL), 0);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECORDS, body.data, body.size);
     assert_int_equal(pc_sock_send(&stage->scheduler, msg, NULL), 0);
     pc_msg_unref(msg);
+    pc_buf_fini(&body);
 }
 
 static void record(struct stage *stage, enum pc_record_event event, uint64_t sequence,
@@ -324,18 +328,22 @@ static void the_latest_tasks_come_first(void **state)
     record(stage, PC_RECORD_SUBMITTED, 1, PC_NO_ENGINE, 0);
     record(stage, PC_RECORD_SUBMITTED, 2, 3, 0);
     record(stage, PC_RECORD_STARTED, 2, 3, 0);
-    pc_json *reply = ask(stage, "{\"query\":\"tasks\",\"limit\":1}");
-    const pc_json *tasks = pc_json_member(reply, "tasks");
-    assert_int_equal(pc_json_count(tasks), 1);
-    const pc_json *task = pc_json_first(tasks);
-    assert_int_equal(pc_json_i64_or(task, "sequence", 0), 2);
-    assert_int_equal(pc_json_i64_or(task, "engine_id", 0), 3);
-    assert_string_equal(pc_json_str_or(task, "state", ""), "started");
+    pc_json *reply = ask(stage, "{\"query\":\"find\",\"newest\":true,\"limit\":1}");
+    const pc_json *rows = pc_json_member(reply, "rows");
+    assert_int_equal(pc_json_count(rows), 1);
+    const pc_json *row = pc_json_first(rows);
+    assert_string_equal(pc_json_str_or(row, "msg_id", ""), "0000000000000005_2");
+    assert_int_equal(pc_json_i64_or(row, "engine_id", 0), 3);
+    assert_string_equal(pc_json_str_or(row, "state", ""), "running");
+    assert_int_equal(pc_json_i64_or(reply, "next", 0), 2);
     pc_json_free(reply);
-    reply = ask(stage, "{\"query\":\"tasks\"}");
-    task = pc_json_item(pc_json_member(reply, "tasks"), 1);
-    assert_int_equal(pc_json_i64_or(task, "engine_id", 0), -1);
-    assert_string_equal(pc_json_str_or(task, "state", ""), "submitted");
+    reply = ask(stage, "{\"query\":\"find\",\"newest\":true,\"after\":2}");
+    rows = pc_json_member(reply, "rows");
+    assert_int_equal(pc_json_count(rows), 1);
+    row = pc_json_first(rows);
+    assert_true(pc_json_is_null(pc_json_member(row, "engine_id")));
+    assert_string_equal(pc_json_str_or(row, "state", ""), "waiting");
+    assert_true(pc_json_is_null(pc_json_member(reply, "next")));
     pc_json_free(reply);
     end(stage);
 }

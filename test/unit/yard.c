@@ -54,6 +54,11 @@ static struct yard *yard_of(struct sched *s)
     return (struct yard *)s; /* it is the first member */
 }
 
+bool world_has_hub(const struct sched *s)
+{
+    return false;
+}
+
 int64_t world_now_ms(struct sched *s)
 {
     return yard_of(s)->now_ms;
@@ -121,8 +126,19 @@ void records_flush(struct sched *s)
 {
 }
 
-void records_add(struct sched *s, enum pc_record_event event, const struct task *task,
-                 uint8_t status, uint64_t bytes)
+void records_submitted(struct sched *s, const struct task *task, const struct pc_submit_body *body)
+{
+}
+
+void records_started(struct sched *s, const struct task *task)
+{
+}
+
+void records_output(struct sched *s, struct pc_msg *output)
+{
+}
+
+void records_ended(struct sched *s, const struct task *task, struct pc_msg *result, bool must_keep)
 {
 }
 

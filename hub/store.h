@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where tasks are kept that have ended. Those that have not are in hub_tasks, whatever the store.
+ *
+ * A store decides what becomes of a task at its end: `memory` leaves it in hub_tasks and drops the
+ * oldest, `sqlite` moves it into a file, `none` forgets it. What it does not leave in hub_tasks it
+ * gives back on request; such a task is its own and valid until it is asked again.
+ */
+#ifndef PC_HUB_STORE_H
+#define PC_HUB_STORE_H
+
+#include "hub/tasks.h"
+#include "lib/err.h"
+#include "lib/json.h"
+
+struct hub_store;
+
+struct hub_store_kind {
+    const char *name;
+    int (*open)(struct hub_store *store, const char *folder, struct pc_err *err);
+    void (*close)(struct hub_store *store);
+    /* It has ended; takes it over: it may be gone when this returns. */
+    void (*ended)(struct hub_store *store, struct hub_task *task);
+    /* From here on: of those that are not in hub_tasks; NULL when there are never any. */
+    struct hub_task *(*find)(struct hub_store *store, const struct hub_task_key *key);
+    /* The first one with a larger number, of that label unless it is NULL; and the last with a
+     * smaller one. */
+    struct hub_task *(*after)(struct hub_store *store, uint64_t number, const char *label);
+    struct hub_task *(*before)(struct hub_store *store, uint64_t number);
+    /* Brings request, result and output of a task that is_elsewhere. */
+    void (*load)(struct hub_store *store, struct hub_task *task);
+    void (*forget)(struct hub_store *store, const struct hub_task_key *key);
+    /* It was submitted once more, as `task->resubmitted`. */
+    void (*resubmitted)(struct hub_store *store, const struct hub_task *task);
+    /* Every second: commits, and drops what is too old. */
+    void (*tick)(struct hub_store *store, int64_t now_us);
+};
+
+/* Unless CONFIG says otherwise. */
+#define HUB_STORE_TASKS 100000
+#define HUB_STORE_BYTES (INT64_C(256) << 20)
+
+struct hub_limits {
+    uint64_t count; /* of tasks that have ended */
+    uint64_t bytes; /* of everything they take */
+    int64_t age_us; /* since their end; 0: no limit */
+};
+
+/* Part of struct hub_history. */
+struct hub_store {
+    const struct hub_store_kind *kind;
+    struct hub_tasks *tasks;
+    struct hub_limits limits;
+    uint64_t count, bytes;                   /* kept now */
+    uint64_t dropped_tasks, dropped_results; /* to stay within the limits, so far */
+    struct hub_task *oldest;                 /* memory: in the order of ending */
+    struct hub_task *oldest_full;            /* ... the first whose payload is there */
+    void *more;                              /* of the kind */
+    char trouble[300];                       /* why it does not work (fully), "" */
+};
+
+extern const struct hub_store_kind hub_store_memory, hub_store_none, hub_store_sqlite;
+
+/* NULL: there is no such kind. */
+const struct hub_store_kind *hub_store_find(const char *name);
+
+int hub_store_open(struct hub_store *store, const struct hub_store_kind *kind,
+                   struct hub_tasks *tasks, const char *folder, struct pc_err *err);
+void hub_store_close(struct hub_store *store);
+
+/* ---- all tasks: those in memory and those in the store ---- */
+struct hub_task *hub_store_get(struct hub_store *store, const struct hub_task_key *key);
+struct hub_task *hub_store_after(struct hub_store *store, uint64_t number, const char *label);
+struct hub_task *hub_store_before(struct hub_store *store, uint64_t number);
+/* Before request, result or output are looked at. */
+void hub_store_load(struct hub_store *store, struct hub_task *task);
+/* A task that has ended. */
+void hub_store_forget(struct hub_store *store, struct hub_task *task);
+
+/* {"store", "count", "bytes", "limit_...", "dropped_...", "trouble"} */
+pc_json *hub_store_json(const struct hub_store *store);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Keeps tasks in memory, within limits. Too many bytes: requests, results and output of those that
+ * ended first go, then those tasks. Too many tasks, or too old: they go.
+ *
+ * The list is in the order of ending; everything before oldest_full has no payload any more.
+ */
+#include "hub/store.h"
+
+#include <utlist.h>
+
+static void take_out(struct hub_store *store, struct hub_task *task)
+{
+    if (store->oldest_full == task)
+        store->oldest_full = task->end_next;
+    DL_DELETE2(store->oldest, task, end_prev, end_next);
+    store->count--;
+    store->bytes -= hub_task_cost(task) + hub_task_payload(task);
+    hub_tasks_remove(store->tasks, task);
+}
+
+static void drop_oldest(struct hub_store *store)
+{
+    store->dropped_tasks++;
+    take_out(store, store->oldest);
+}
+
+static void drop_payload(struct hub_store *store)
+{
+    struct hub_task *task = store->oldest_full;
+    uint64_t bytes = hub_task_payload(task);
+    store->bytes -= bytes;
+    store->dropped_results += task->result != NULL;
+    task->was_kept = task->was_kept || task->result;
+    hub_task_drop_payload(task);
+    store->oldest_full = task->end_next;
+}
+
+static void trim(struct hub_store *store)
+{
+    while (store->count > store->limits.count)
+        drop_oldest(store);
+    while (store->bytes + store->tasks->function_bytes > store->limits.bytes && store->count) {
+        if (store->oldest_full)
+            drop_payload(store);
+        else
+            drop_oldest(store);
+    }
+}
+
+static void ended(struct hub_store *store, struct hub_task *task)
+{
+    DL_APPEND2(store->oldest, task, end_prev, end_next);
+    if (!store->oldest_full)
+        store->oldest_full = task;
+    store->count++;
+    store->bytes += hub_task_cost(task) + hub_task_payload(task);
+    trim(store);
+}
+
+static void forget(struct hub_store *store, const struct hub_task_key *key)
+{
+    struct hub_task *task = hub_tasks_find(store->tasks, key);
+    if (task)
+        take_out(store, task);
+}
+
+static void tick(struct hub_store *store, int64_t now_us)
+{
+    if (!store->limits.age_us)
+        return;
+    while (store->oldest && store->oldest->received_us < now_us - store->limits.age_us)
+        drop_oldest(store);
+}
+
+const struct hub_store_kind hub_store_memory = {
+    .name = "memory", .ended = ended, .forget = forget, .tick = tick};
