@@ -373,13 +373,13 @@ static PyObject *client_announce(PyObject *self, PyObject *arg)
         return NULL;
     }
     struct pc_call *handle = ((struct call_object *)arg)->handle;
-    PyObject *sequence = PyLong_FromUnsignedLongLong(pc_call_sequence(handle));
-    if (!sequence)
+    PyObject *key = PyLong_FromVoidPtr(handle);
+    if (!key)
         return NULL;
     int failed = enter(client);
-    if (!failed && !(failed = PyDict_SetItem(client->announced, sequence, arg)))
+    if (!failed && !(failed = PyDict_SetItem(client->announced, key, arg)))
         pc_call_announce(handle);
-    Py_DECREF(sequence);
+    Py_DECREF(key);
     if (failed)
         return NULL;
     leave(client);
@@ -389,14 +389,14 @@ static PyObject *client_announce(PyObject *self, PyObject *arg)
 /* The Call object that was announced for this handle; releases the reference to the handle. */
 static PyObject *take_announced(struct client_object *client, struct pc_call *handle)
 {
-    PyObject *sequence = PyLong_FromUnsignedLongLong(pc_call_sequence(handle));
-    PyObject *call = sequence ? PyDict_GetItemWithError(client->announced, sequence) : NULL;
+    PyObject *key = PyLong_FromVoidPtr(handle);
+    PyObject *call = key ? PyDict_GetItemWithError(client->announced, key) : NULL;
     Py_XINCREF(call);
-    if (call && PyDict_DelItem(client->announced, sequence) != 0)
+    if (call && PyDict_DelItem(client->announced, key) != 0)
         Py_CLEAR(call);
     else if (!call && !PyErr_Occurred())
         PyErr_SetString(PyExc_SystemError, "a call ended that was not announced");
-    Py_XDECREF(sequence);
+    Py_XDECREF(key);
     pc_call_unref(handle);
     return call;
 }
@@ -511,6 +511,37 @@ static PyObject *client_abort(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (handles != &single)
         PyMem_Free(handles);
     return answer;
+}
+
+/* fetch(what, ids): ids as pairs of 64-bit numbers in native order. */
+static PyObject *client_fetch(PyObject *self, PyObject *args)
+{
+    struct client_object *client = (struct client_object *)self;
+    struct pc_err err = {.code = PC_OK};
+    PyObject *calls = NULL;
+    const char *ids;
+    Py_ssize_t size;
+    int what, failed;
+    if (!PyArg_ParseTuple(args, "iy#", &what, &ids, &size))
+        return NULL;
+    size_t count = (size_t)size / sizeof(struct pc_task_id);
+    struct pc_task_id *tasks = PyMem_Malloc((size_t)size + 1);
+    struct pc_call **handles = PyMem_Malloc((count + 1) * sizeof(*handles));
+    if (!tasks || !handles) {
+        PyErr_NoMemory();
+    } else if (enter(client) == 0) {
+        memcpy(tasks, ids, (size_t)size);
+        do {
+            PyThreadState *thread = PyEval_SaveThread();
+            failed = pc_fetch(client->handle, (enum pc_fetch)what, tasks, count, handles, &err);
+            PyEval_RestoreThread(thread);
+        } while (failed && may_go_on(client, &err));
+        calls = failed ? fail(client, &err) : wrap_calls(ext_state(self), handles, count);
+        leave(client);
+    }
+    PyMem_Free(handles);
+    PyMem_Free(tasks);
+    return calls;
 }
 
 static PyObject *client_interrupt(PyObject *self, PyObject *arg)
@@ -711,6 +742,9 @@ static PyMethodDef client_methods[] = {
     {"query", client_query, METH_VARARGS, "query(json, seconds=None): the reply, as JSON text."},
     {"abort", (PyCFunction)(void (*)(void))client_abort, METH_FASTCALL,
      "abort(calls, flags): end calls early; ABORT_* say what becomes of those that run."},
+    {"fetch", client_fetch, METH_VARARGS,
+     "fetch(what, ids): a tuple of Calls for tasks that the hub remembers; FETCH_* say what is "
+     "fetched of them. The ids are pairs of 64-bit numbers, packed."},
     {"interrupt", client_interrupt, METH_O, "Interrupt what runs on this engine."},
     {"engines", client_engines, METH_NOARGS, "List of (id, pid, host, python, uuid, tags)."},
     {"check", client_check, METH_NOARGS, "Raise when the connection is lost."},

@@ -39,7 +39,7 @@ struct sender {
 struct client_object {
     PyObject ob_base;
     struct pc_client *handle;    /* NULL once closed */
-    PyObject *announced;         /* dict: sequence -> Call that next_ended will hand out */
+    PyObject *announced;         /* dict: handle -> Call that next_ended will hand out */
     int inside;                  /* threads that are using `handle` now */
     unsigned forks;              /* how often the process had been forked off when it was opened */
     struct client_object **link; /* what points to us in the list of open clients, or NULL ... */

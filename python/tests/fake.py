@@ -182,7 +182,7 @@ class Controller:
         for i in range(engines):
             self.add(i, (pythons or {}).get(i, PYTHON))
         self.window_count = window_count
-        self.answers = {}
+        self.answers = {"find": {"ok": True, "rows": [], "next": None}}  # it remembers nothing
         self.acknowledged = 0
         self.orders = []
         self.options = []

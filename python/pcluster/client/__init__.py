@@ -2,9 +2,10 @@
 """The client's parts: connection.py, engines.py, tasks.py, memory.py and questions.py make up the
 Client of client.py; view.py sends, asyncresult.py holds what comes back."""
 
-from .asyncresult import AsyncHubResult, AsyncMapResult, AsyncResult
+from .asyncresult import AsyncMapResult, AsyncResult
 from .client import Client, Engine
 from .executor import ViewExecutor
+from .hubresult import AsyncHubResult
 from .map import Map, RoundRobinMap
 from .metadata import Metadata
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote

@@ -232,6 +232,10 @@ class AsyncResult(LazyFuture):
 
     # ---- the value -------------------------------------------------------------------------------
 
+    def _load(self, index: int) -> Any:
+        """Value of one part that has ended, from what came; raises when it failed."""
+        return result_value(self._client, self._calls[index])
+
     def _part(self, index: int) -> Any:
         """Value of one part that has ended; an _Error when it failed."""
         if self._loaded is None:
@@ -239,7 +243,7 @@ class AsyncResult(LazyFuture):
         value = self._loaded[index]
         if value is _NOT_LOADED:
             try:
-                value = result_value(self._client, self._calls[index])
+                value = self._load(index)
             except Exception as exception:  # a remote error, or one of unpickling the value here
                 value = _Error(exception)
             self._loaded[index] = value
@@ -616,10 +620,3 @@ class AsyncMapResult(AsyncResult):
             yield from sorted(ended, key=lambda index: self._calls[index].result()[5])
             gone = set(ended)
             pending = [index for index in pending if index not in gone]
-
-
-class AsyncHubResult(AsyncResult):
-    """A result of a task that another client submitted. Not there yet."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("this version can't fetch results of other clients")

@@ -10,8 +10,7 @@ from ..serialize import FunctionCache
 from .asyncresult import AsyncResult
 from .connection import PYTHON, TRANSPORTS, open_connection, place_of
 from .engines import Engine, Targets
-from .memory import Memory
-from .questions import Questions
+from .hubqueries import HubQueries
 from .tasks import Job
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Engine", "Job", "Targets"]
 
 
-class Client(Memory, Questions):
+class Client(HubQueries):
     """A connection to a cluster.
 
     Thread-safe. After a fork the child needs a Client of its own.
