@@ -2,6 +2,7 @@
 """What an engine does with source text, names and errors. Calls of functions are in call.c."""
 
 import _ast
+import binascii
 import gc
 import linecache
 import sys
@@ -15,6 +16,11 @@ from pcluster_load import forget_carried, namespace
 _OWN_FRAMES = "<pcluster engine"
 _EVALUE_MAX = 64 * 1024
 _TRACEBACK_MAX = 256 * 1024
+
+_RICH = (
+    ("text/html", "_repr_html_"), ("text/markdown", "_repr_markdown_"), ("text/latex", "_repr_latex_"),
+    ("image/svg+xml", "_repr_svg_"), ("image/png", "_repr_png_"), ("image/jpeg", "_repr_jpeg_"),
+)
 
 _initial: dict = {}  # the namespace of a fresh engine
 _execution_count = 0
@@ -49,6 +55,22 @@ def _remember(source):
     return name
 
 
+def _representations(value):
+    """The value as text, and in the richer forms that it offers in the way of IPython."""
+    data = {"text/plain": repr(value)}
+    for kind, name in _RICH:
+        make = getattr(type(value), name, None)  # of the class: a module, say, may offer any name
+        try:
+            form = make(value) if make else None
+        except Exception:  # the text must do
+            continue
+        if isinstance(form, bytes):
+            form = binascii.b2a_base64(form, newline=False).decode()
+        if isinstance(form, str):
+            data[kind] = form
+    return data
+
+
 def execute(source, is_silent):
     """Runs source text in the namespace. Unless silent: its number, and its value as text."""
     global _execution_count
@@ -66,7 +88,7 @@ def execute(source, is_silent):
                      namespace)
         if value is not None:
             namespace["_"] = value
-            data["text/plain"] = repr(value)
+            data = _representations(value)
     return {"execution_count": _execution_count, "data": data}
 
 

@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/proto.h"
 
 /* ---- life of calls ---------------------------------------------------------------------- */
 
@@ -130,6 +131,15 @@ unsigned pc_call_flags(const struct pc_call *call)
 const char *pc_call_label(const struct pc_call *call)
 {
     return call->label;
+}
+
+uint32_t pc_call_engine(struct pc_call *call)
+{
+    if (pc_client_enter(call->client, NULL))
+        return PC_NO_ENGINE;
+    uint32_t engine_id = call->engine_id;
+    pc_client_leave(call->client);
+    return engine_id;
 }
 
 enum pc_status pc_call_status(const struct pc_call *call)

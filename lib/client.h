@@ -26,8 +26,8 @@ struct pc_call {
     struct pc_call *prev, *next; /* in client.pending_first, then perhaps in client.kept_first */
     struct pc_client *client;
     _Atomic uint32_t refs;
-    _Atomic int status; /* enum pc_status; everything below is final when it is not PENDING */
-    uint32_t engine_id;
+    _Atomic int status;      /* enum pc_status; everything below is final when it is not PENDING */
+    uint32_t engine_id;      /* also before the end, when it is known; then guarded by the lock */
     uint8_t kind, run_flags; /* of the request */
     bool is_announced;
     bool is_fetched; /* it stands for this task of any client: */

@@ -102,6 +102,7 @@ static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_e
     struct pc_call *call = pending_call(client, msg);
     if (!call)
         return 0; /* printed after its task had ended */
+    call->engine_id = msg->head.engine_id;
     if (!call->output[stream]) {
         call->output[stream] = malloc(sizeof(struct pc_capture));
         if (!call->output[stream])

@@ -252,6 +252,10 @@ PC_PUBLIC enum pc_kind pc_call_kind(const struct pc_call *call);
 PC_PUBLIC unsigned pc_call_flags(const struct pc_call *call);
 PC_PUBLIC const char *pc_call_label(const struct pc_call *call);
 
+/* The engine that it was sent to, as far as is known: of a balanced call when output has come, or
+ * it has ended; UINT32_MAX before. */
+PC_PUBLIC uint32_t pc_call_engine(struct pc_call *call);
+
 PC_PUBLIC enum pc_status pc_call_status(const struct pc_call *call);
 
 /*

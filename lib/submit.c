@@ -171,11 +171,13 @@ static int check_request(const struct pc_request *request, struct pc_err *err)
 }
 
 static struct pc_call *call_for(struct pc_client *client, const struct pc_request *request,
-                                uint64_t sequence, uint64_t bytes)
+                                size_t index, uint64_t bytes)
 {
-    struct pc_call *call = pc_call_new(client, sequence, bytes);
+    /* The first call carries the bytes of all: the body is sent once. */
+    struct pc_call *call = pc_call_new(client, client->sequence + index, index == 0 ? bytes : 0);
     if (!call)
         return NULL;
+    call->engine_id = request->is_balanced ? PC_NO_ENGINE : request->targets[index];
     call->kind = (uint8_t)request->kind;
     call->run_flags = request->flags;
     if (request->label && !(call->label = strdup(request->label))) {
@@ -191,8 +193,7 @@ int pc_client_register_calls(struct pc_client *client, const struct pc_request *
                              struct pc_err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        /* The first call carries the bytes of all: the body is sent once. */
-        calls[i] = call_for(client, request, client->sequence + i, i == 0 ? bytes : 0);
+        calls[i] = call_for(client, request, i, bytes);
         if (!calls[i]) {
             while (i-- > 0)
                 pc_call_free(calls[i]);

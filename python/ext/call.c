@@ -126,13 +126,17 @@ static int result_of(struct call_object *call, struct pc_result *result)
     return -1;
 }
 
+static PyObject *engine_or_none(uint32_t id)
+{
+    return id == UINT32_MAX ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(id);
+}
+
 static PyObject *call_result(PyObject *self, PyObject *unused)
 {
     struct pc_result result;
     if (result_of((struct call_object *)self, &result) != 0)
         return NULL;
-    PyObject *engine = result.engine_id == UINT32_MAX ? Py_NewRef(Py_None)
-                                                      : PyLong_FromUnsignedLong(result.engine_id);
+    PyObject *engine = engine_or_none(result.engine_id);
     if (!engine)
         return NULL;
     return Py_BuildValue("(iNLLLL)", (int)result.status, engine, (long long)result.submitted_us,
@@ -277,6 +281,11 @@ static PyObject *call_get_sequence(PyObject *self, void *unused)
     return PyLong_FromUnsignedLongLong(pc_call_sequence(((struct call_object *)self)->handle));
 }
 
+static PyObject *call_get_engine(PyObject *self, void *unused)
+{
+    return engine_or_none(pc_call_engine(((struct call_object *)self)->handle));
+}
+
 static PyObject *call_get_kind(PyObject *self, void *unused)
 {
     return PyLong_FromLong(pc_call_kind(((struct call_object *)self)->handle));
@@ -339,6 +348,7 @@ static PyGetSetDef call_getset[] = {
     {"status", call_get_status, NULL, "One of STATUS_*.", NULL},
     {"session", call_get_session, NULL, "Id of the client's session.", NULL},
     {"sequence", call_get_sequence, NULL, "Number of the call in its session.", NULL},
+    {"engine", call_get_engine, NULL, "Id of the engine that has it, or None.", NULL},
     {"kind", call_get_kind, NULL, "One of KIND_*.", NULL},
     {"flags", call_get_flags, NULL, "RUN_* of the request.", NULL},
     {"label", call_get_label, NULL, "Label of the request, or None.", NULL},

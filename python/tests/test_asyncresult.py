@@ -186,33 +186,6 @@ def test_timedelta(client):
     assert ar.timedelta(ar.submitted, ar.received) == ar.wall_time
 
 
-def test_display_outputs(client, capsys):
-    ar = client[:2].apply_async(print, "a\nb")
-    ar.get()
-    expected = "[stdout:0]\na\nb\n[stdout:1]\na\nb\n"
-    for groupby in ("type", "engine", "order"):
-        ar.display_outputs(groupby)
-        assert capsys.readouterr().out == expected
-    ar.display_outputs(result_only=True)
-    assert capsys.readouterr().out == ""
-    with pytest.raises(ValueError):
-        ar.display_outputs("colour")
-
-
-def test_display_outputs_of_pending(held):
-    with pytest.raises(TimeoutError):
-        held[0].display_outputs()
-
-
-def test_wait_interactive(controller, client, capsys):
-    ar = client.load_balanced_view().map_async(abs, range(10), chunksize=3)
-    ar.wait_interactive()
-    assert "abs: 10/10 in " in capsys.readouterr().err
-    controller.hold()
-    client[0].apply_async(int).wait_interactive(timeout=0.01, interval=0.005)
-    assert "int: 0/1 in " in capsys.readouterr().err
-
-
 # ---- as a Future ------------------------------------------------------------------------------
 
 

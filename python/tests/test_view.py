@@ -299,13 +299,13 @@ def test_execute_with_reply(client, capsys):
     reply = client[1].execute("a = 1; print('x')", silent=False).get()
     assert repr(reply) == "<ExecuteReply[1]: 42>" and str(reply) == "42"
     assert (reply.execution_count, reply.source, reply.stdout) == (1, 1, "x\n")
-    assert reply._repr_mimebundle_() == {"text/plain": "42"} and reply._repr_html_() is None
+    assert reply._repr_mimebundle_() == ({"text/plain": "42"}, {}) and reply._repr_html_() is None
     with pytest.raises(AttributeError):
         reply.nothing
     reply.display()
     assert capsys.readouterr().out == "Out[1:1]: 42\n"
     reply.data["text/plain"] = "y" * 100
-    assert repr(reply) == f"<ExecuteReply[1]: {'y' * 26}...>"
+    assert repr(reply) == f"<ExecuteReply[1]: {'y' * 29}...>"
 
 
 @pytest.mark.parametrize("dist", ["b", "r"])

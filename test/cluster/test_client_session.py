@@ -431,3 +431,30 @@ def test_census(shared):
     assert done.returncode == 1 and "no .py files" in done.stderr
     done = run_python(example, "--profile", "nobody's", folder)
     assert done.returncode == 1 and "Traceback" not in done.stderr
+
+
+def test_output_streams(client):
+    """What a task prints is shown here while it runs; values of executions, too."""
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as screen:
+        ar = client[:2].execute("print('one')\n6 * 7", silent=False)
+        with ar.stream_output():
+            ar.get()
+    lines = screen.getvalue().splitlines()
+    assert sorted(line for line in lines if line.startswith("[")) == ["[stdout:0] one", "[stdout:1] one"]
+    assert [line[-4:] for line in lines if line.startswith("Out[")] == [": 42"] * 2
+
+
+def test_rich_values(client):
+    client[0].execute("""
+class Shape:
+    def _repr_html_(self): return "<b>shape</b>"
+    def _repr_png_(self): return b"\\0png"
+    def _repr_svg_(self): raise ValueError
+    def __repr__(self): return "shape"
+""", block=True)
+    reply = client[0].execute("Shape()", silent=False).get()
+    assert reply._repr_html_() == "<b>shape</b>" and reply._repr_png_() == b"\0png"
+    assert set(reply.data) == {"text/plain", "text/html", "image/png"} and str(reply) == "shape"

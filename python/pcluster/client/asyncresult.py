@@ -9,16 +9,31 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
 import time
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, TextIO, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    TextIO,
+    Tuple,
+    Union,
+)
 
 from .. import _client, error
+from .display import display_outputs, stream_output
 from .executereply import ExecuteReply
 from .futures import LazyFuture
 from .map import Map
-from .metadata import KEYS, Metadata, metadata_of, msg_id, seconds_between
+from .metadata import KEYS, Metadata, gives_reply, load_error, metadata_of, msg_id, seconds_between
+from .progress import Progress
 
 if TYPE_CHECKING:
     from .client import Client
@@ -29,15 +44,6 @@ _FAILED = _client.STATUS_FAILED
 
 When = Union[datetime.datetime, Sequence[datetime.datetime]]
 DoneAndPending = Tuple[Set["AsyncResult"], Set["AsyncResult"]]
-
-
-def load_error(call: _client.Call) -> error.RemoteError:
-    """The exception that a call ended with."""
-    try:
-        content = json.loads(bytes(call.parts()[0]))
-    except (IndexError, ValueError):
-        content = {"ename": "EngineError", "evalue": "the task failed without saying why"}
-    return error.unwrap_exception(content, failed=call.status == _FAILED)
 
 
 def _was_aborted(call: _client.Call) -> bool:
@@ -54,9 +60,7 @@ def load_value(call: _client.Call) -> Any:
 def result_value(client: "Client", call: _client.Call) -> Any:
     """load_value(), as users get it: an ExecuteReply for an execution that is not silent."""
     value = load_value(call)
-    if call.kind != _client.KIND_EXECUTE or call.flags & _client.RUN_SILENT:
-        return value
-    return ExecuteReply(value or {}, metadata_of(client, call))
+    return ExecuteReply(value or {}, metadata_of(client, call)) if gives_reply(call) else value
 
 
 def _limit(timeout: Optional[float]) -> Optional[float]:
@@ -207,28 +211,32 @@ class AsyncResult(LazyFuture):
         *,
         file: Optional[TextIO] = None,
     ) -> None:
-        """Wait and show the progress in one line of text.
+        """Wait and show the progress: a bar of tqdm where that is installed, else a line of text.
+        With PCLUSTER_NONINTERACTIVE=1 in the environment nothing is shown.
 
         Args:
             interval: seconds between two looks
             timeout: seconds; negative: no limit
-            widget: ignored
+            widget: see Progress
             return_when: as for wait()
-            file: where to write; default stderr
+            file: where to write, as text; default stderr
         """
-        stream = file or sys.stderr
         start = time.monotonic()
-        total, limit = len(self), _limit(timeout)
-        while True:
-            left = interval if limit is None else min(interval, start + limit - time.monotonic())
-            self._wait_when(max(left, 0), return_when)
-            spent = time.monotonic() - start
-            stream.write(f"\r{self._fname}: {self.progress}/{total} in {spent:.1f} s ")
-            stream.flush()
-            is_over = self._all_ended() or (return_when != ALL_COMPLETED and self.progress > 0)
-            if is_over or (limit is not None and spent >= limit):
-                stream.write("\n")
-                return
+        limit = _limit(timeout)
+        with Progress(self._fname, len(self), "items", file, widget) as progress:
+            while True:
+                spent = time.monotonic() - start
+                left = interval if limit is None else min(interval, limit - spent)
+                self._wait_when(max(left, 0), return_when)
+                progress.show(self.progress)
+                is_over = self._all_ended() or (return_when != ALL_COMPLETED and self._may_return(return_when))
+                if is_over or (limit is not None and time.monotonic() - start >= limit):
+                    return
+
+    def _may_return(self, return_when: str) -> bool:
+        """Whether a wait for FIRST_COMPLETED or FIRST_EXCEPTION is over."""
+        wanted = (_PENDING, _OK) if return_when == FIRST_EXCEPTION else (_PENDING,)
+        return any(call.status not in wanted for call in self._calls)
 
     # ---- the value -------------------------------------------------------------------------------
 
@@ -506,34 +514,27 @@ class AsyncResult(LazyFuture):
 
     # ---- output ------------------------------------------------------------------------------------
 
+    def stream_output(self) -> ContextManager[None]:
+        """A `with` block in which everything that the tasks write is printed as it arrives.
+
+        It begins with what has come already; replies to executions that are not silent are shown
+        when they come. Of a line that is not complete nothing is shown before the end of the task.
+        """
+        return stream_output(self)
+
     def display_outputs(self, groupby: str = "type", result_only: bool = False) -> None:
-        """Print what the tasks printed, each after a line like `[stdout:0]`.
+        """Print what the tasks wrote and displayed, and the values of executions that are not
+        silent. Of several engines each begins with a prefix like `[stdout:0]`.
 
         Args:
             groupby: 'type', 'engine' or 'order'
-            result_only: don't print stdout and stderr
+            result_only: only the values
 
         Raises:
             TimeoutError: it is not ready
             ValueError: unknown groupby
         """
-        if groupby not in ("type", "engine", "order"):
-            raise ValueError(f"groupby must be 'type', 'engine' or 'order', not {groupby!r}")
-        if not self.ready():
-            raise TimeoutError(f"{self._fname} is not ready")
-        rows = self._metadata_list()
-        if groupby == "engine":
-            rows.sort(key=lambda row: -1 if row.engine_id is None else row.engine_id)
-        names = ("stdout", "stderr")
-        if groupby == "type":
-            wanted = [(name, row) for name in names for row in rows]
-        else:
-            wanted = [(name, row) for row in rows for name in names]
-        for name, row in wanted:
-            if row[name] and not result_only:
-                stream = sys.stdout if name == "stdout" else sys.stderr
-                text = row[name] if row[name].endswith("\n") else row[name] + "\n"
-                stream.write(f"[{name}:{row.engine_id}]\n{text}")
+        display_outputs(self, groupby, result_only)
 
 
 class _Error:

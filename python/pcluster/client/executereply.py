@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+import base64
+import sys
+from typing import Any, Dict, Optional, Tuple
 
 from .metadata import Metadata
 
+_TEXT_MAX = 32
+
 
 class ExecuteReply:
-    """What an engine sends for a numbered execution.
+    """What an engine sends for a numbered execution. IPython shows it as it would show the value.
 
     Attributes:
         execution_count: number of the execution on that engine
-        data: representations of the last expression's value by MIME type; empty when it was None
-        metadata: Metadata of the task, whose items are attributes of this, too (stdout, ...)
+        data: representations of the last expression's value by MIME type; empty when it was None.
+            Bytes (of images) are in base64
+        metadata: Metadata of the task, whose items are items and attributes of this, too (stdout, ...)
         source: the engine's id
     """
 
@@ -29,22 +34,57 @@ class ExecuteReply:
             raise AttributeError(name)
         return self.metadata[name]
 
+    def __getitem__(self, key: str) -> Any:
+        return self.metadata[key]
+
     def __repr__(self) -> str:
-        text = self.data.get("text/plain", "")
-        if len(text) > 29:
-            text = text[:26] + "..."
+        text = str(self.data.get("text/plain", ""))
+        if len(text) > _TEXT_MAX:
+            text = text[: _TEXT_MAX - 3] + "..."
         return f"<ExecuteReply[{self.execution_count}]: {text}>"
 
     def __str__(self) -> str:
         return str(self.data.get("text/plain", ""))
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Dict[str, Any]:
-        return self.data
+    def display(self) -> None:
+        """Show it as an interactive session would; nothing when the value was None."""
+        if not self.data:
+            return
+        ipython: Any = sys.modules.get("IPython")
+        if ipython is not None and ipython.get_ipython() is not None:
+            ipython.display.display(self)
+        else:
+            print(f"Out[{self.source}:{self.execution_count}]: {self}", flush=True)
 
-    def _repr_html_(self) -> Optional[str]:
+    # ---- what IPython looks for --------------------------------------------------------------------
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+        return self.data, {}
+
+    def _bytes(self, kind: str) -> Optional[bytes]:
+        text = self.data.get(kind)
+        return None if text is None else base64.b64decode(text)
+
+    def _repr_html_(self) -> Any:
         return self.data.get("text/html")
 
-    def display(self) -> None:
-        """Print it as an interactive session would."""
-        if self.data:
-            print(f"Out[{self.source}:{self.execution_count}]: {self}")
+    def _repr_markdown_(self) -> Any:
+        return self.data.get("text/markdown")
+
+    def _repr_latex_(self) -> Any:
+        return self.data.get("text/latex")
+
+    def _repr_svg_(self) -> Any:
+        return self.data.get("image/svg+xml")
+
+    def _repr_json_(self) -> Any:
+        return self.data.get("application/json")
+
+    def _repr_javascript_(self) -> Any:
+        return self.data.get("application/javascript")
+
+    def _repr_png_(self) -> Optional[bytes]:
+        return self._bytes("image/png")
+
+    def _repr_jpeg_(self) -> Optional[bytes]:
+        return self._bytes("image/jpeg")

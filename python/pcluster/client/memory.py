@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List,
 
 from .. import _client
 from ..dependency import numbers_of
-from .asyncresult import AsyncResult, load_error, result_value
-from .metadata import Metadata, metadata_of, msg_id
+from .asyncresult import AsyncResult, result_value
+from .metadata import Metadata, load_error, metadata_of, msg_id
 from .tasks import Job, Tasks, as_list
 
 if TYPE_CHECKING:

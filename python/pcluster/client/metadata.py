@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
-from .. import _client
+from .. import _client, error
 from ..util import from_microseconds
 
 if TYPE_CHECKING:
@@ -82,20 +83,45 @@ def msg_id(call: _client.Call) -> str:
     return f"{call.session:016x}_{call.sequence}"
 
 
+def load_error(call: _client.Call) -> error.RemoteError:
+    """The exception that a call ended with."""
+    try:
+        content = json.loads(bytes(call.parts()[0]))
+    except (IndexError, ValueError):
+        content = {"ename": "EngineError", "evalue": "the task failed without saying why"}
+    return error.unwrap_exception(content, failed=call.status == _client.STATUS_FAILED)
+
+
+def gives_reply(call: _client.Call) -> bool:
+    """Whether it is an execution that is not silent."""
+    return call.kind == _client.KIND_EXECUTE and not call.flags & _client.RUN_SILENT
+
+
+def _fill_outcome(found: Metadata, call: _client.Call) -> None:
+    """What is known once it has ended."""
+    status, _, submitted, started, completed, received = call.result()
+    found["submitted"] = from_microseconds(submitted)
+    found["started"] = from_microseconds(started)
+    found["completed"] = from_microseconds(completed)
+    found["received"] = from_microseconds(received)
+    if status != _client.STATUS_OK:
+        found["error"] = load_error(call)
+    elif gives_reply(call):
+        reply = call.load() or {}
+        if reply.get("data"):
+            found["execute_result"] = {**reply, "metadata": {}, "source": found["engine_id"]}
+
+
 def metadata_of(client: "Engines", call: _client.Call) -> Metadata:
     """Everything that is known about a call, pending or not."""
     found = Metadata(msg_id=msg_id(call), label=call.label)
     found["stdout"] = call.output(_client.STREAM_STDOUT)
     found["stderr"] = call.output(_client.STREAM_STDERR)
     found["status"] = _STATUS[call.status]
+    found["engine_id"] = call.engine
+    found["engine_uuid"] = client._engine_uuid(call.engine)
     if call.status != _client.STATUS_PENDING:
-        _, engine_id, submitted, started, completed, received = call.result()
-        found["engine_id"] = engine_id
-        found["engine_uuid"] = client._engine_uuid(engine_id)
-        found["submitted"] = from_microseconds(submitted)
-        found["started"] = from_microseconds(started)
-        found["completed"] = from_microseconds(completed)
-        found["received"] = from_microseconds(received)
+        _fill_outcome(found, call)
     return found
 
 
