@@ -27,6 +27,7 @@ int cmd_controller(int argc, char **argv);
 int cmd_engine(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_list(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_abort(int argc, char **argv);
 int cmd_sched(int argc, char **argv);
 int cmd_exec(int argc, char **argv);

@@ -17,6 +17,7 @@ const struct cmd cmd_table[] = {
     {"sched", cmd_sched, "show and change how tasks are given to engines"},
     {"controller", cmd_controller, "start a controller without engines"},
     {"engine", cmd_engine, "start engines for a controller that runs already, anywhere"},
+    {"bench", cmd_bench, "measure the scheduler without Python"},
     {"config", cmd_config, "show the settings in force and where each came from"},
     {"version", cmd_version, "show the versions of pcluster and of what it is made with"},
     {0},
