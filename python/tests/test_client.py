@@ -228,7 +228,41 @@ def test_wait_for_engines(controller, client, capsys):
     controller.arrive(4)
     assert future.result(30) is None
     client.wait_for_engines(5, interactive=True)
-    assert "5/5 engines" in capsys.readouterr().err
+    assert "5/5" in capsys.readouterr().err
+
+
+def test_wait_interactive(controller, client, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    controller.hold()
+    ar = client[:].apply_async(int)
+    assert client.wait_interactive(interval=0.01, timeout=0.03) is False
+    assert "tasks: 0/4 in " in capsys.readouterr().err
+    controller.release()
+    assert client.wait_interactive([ar, *ar.msg_ids], interval=0.01) is True
+    assert "tasks: 5/5 in " in capsys.readouterr().err
+    assert client.wait_interactive() is True
+
+
+def test_former_names(client):
+    for call in (client.spin, client.spin_thread, client.stop_spin_thread):
+        with pytest.warns(DeprecationWarning):
+            call()
+    ar = client.send_apply_request(None, pow, [2, 3], metadata={"label": "low"})
+    assert ar.get() == 8 and ar.label == "low"
+    assert client.send_apply_request(None, dict, kwargs={"a": 1}, ident=client._build_targets(2)[0][0]).engine_id == 2
+    assert client.send_execute_request(None, "1", silent=False, ident=1).get().source == 1
+    with pytest.raises(IndexError):
+        client.send_apply_request(None, int, ident=99)
+    with pytest.raises(TypeError, match="ident"):
+        client.send_execute_request(None, "1")
+
+
+def test_outstanding_by_engine(controller, client):
+    controller.hold()
+    ar = client[1].apply_async(int)
+    balanced = client.load_balanced_view().apply_async(int)
+    uuid = client._build_targets(1)[0][0]
+    assert client._outstanding_dict == {uuid: set(ar.msg_ids), "": set(balanced.msg_ids)}
 
 
 def test_wait_for_everything(controller, client):
@@ -475,8 +509,14 @@ def test_status_and_queue_status(controller, client):
     assert everything[3] == {"queue": 3, "completed": 6, "tasks": 0}
     assert everything["unassigned"] == 2
     assert set(client[1:3].queue_status()) == {1, 2, "unassigned"}
-    with pytest.raises(NotImplementedError):
-        client.queue_status(verbose=True)
+    controller.answers["find"] = {"ok": True, "next": None, "rows": [
+        {"msg_id": "a", "engine_id": 0, "state": "running"}, {"msg_id": "b", "engine_id": 0, "state": "waiting"},
+        {"msg_id": "c", "engine_id": 9, "state": "done"}, {"msg_id": "d", "engine_id": 1, "state": "failed"},
+        {"msg_id": "e", "engine_id": None, "state": "waiting"},
+    ]}
+    assert client.queue_status(0, verbose=True) == {"queue": ["b"], "completed": [], "tasks": ["a"]}
+    assert client.queue_status([1], verbose=True) == {
+        1: {"queue": [], "completed": ["d"], "tasks": []}, "unassigned": ["e"]}
 
 
 def test_refused_query(client):

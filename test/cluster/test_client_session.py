@@ -458,3 +458,12 @@ class Shape:
     reply = client[0].execute("Shape()", silent=False).get()
     assert reply._repr_html_() == "<b>shape</b>" and reply._repr_png_() == b"\0png"
     assert set(reply.data) == {"text/plain", "text/html", "image/png"} and str(reply) == "shape"
+
+
+def test_queue_lists(client):
+    ar = client[1].apply_async(int)
+    ar.get()
+    wait_until(lambda: ar.msg_ids[0] in client.queue_status(1, verbose=True)["completed"], "the hub to know")
+    everything = client.queue_status(verbose=True)
+    assert set(everything) == {*range(ENGINES), "unassigned"} and everything["unassigned"] == []
+    assert ar.msg_ids[0] not in everything[0]["completed"]

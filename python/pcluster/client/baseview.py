@@ -321,6 +321,12 @@ class View:
         """Client.queue_status() for this view's engines."""
         return self.client.queue_status(self._or_own(targets), verbose)
 
+    def purge_results(self, jobs: Any = (), targets: "Targets" = None) -> None:
+        """Client.purge_results(); targets: default this view's engines, when no jobs are given."""
+        if targets is None:
+            targets = () if jobs else self._or_own(None)
+        self.client.purge_results(jobs, targets)
+
     def _or_own(self, targets: Any) -> Any:
         if targets is not None:
             return targets

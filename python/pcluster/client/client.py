@@ -10,6 +10,7 @@ from ..serialize import FunctionCache
 from .asyncresult import AsyncResult
 from .connection import PYTHON, TRANSPORTS, open_connection, place_of
 from .engines import Engine, Targets
+from .formernames import FormerNames
 from .hubqueries import HubQueries
 from .tasks import Job
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Engine", "Job", "Targets"]
 
 
-class Client(HubQueries):
+class Client(HubQueries, FormerNames):
     """A connection to a cluster.
 
     Thread-safe. After a fork the child needs a Client of its own.

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import collections
-import sys
 import threading
 from concurrent.futures import Future
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
 
 from .. import _client, error
 from .connection import PYTHON, Connection
+from .display import in_ipython
+from .progress import Progress
 
 Targets = Union[None, int, str, slice, Sequence[int]]
 
@@ -161,8 +163,8 @@ class Engines(Connection):
             n: how many; default: what `cluster` says
             timeout: seconds; negative: no limit
             block: False returns a Future instead of waiting
-            interactive: show progress on stderr
-            widget: ignored
+            interactive: show progress on stderr; default: in IPython
+            widget: see Progress
 
         Raises:
             TypeError: n is not known
@@ -174,21 +176,23 @@ class Engines(Connection):
             raise TypeError("n is needed: how many engines to wait for")
         if not block:
             return _in_thread(self.wait_for_engines, n, timeout=timeout)
+        shows = in_ipython() if interactive is None else interactive
         wanted = n
-        shown = -1
+        screen: ContextManager[Optional[Progress]] = nullcontext()
+        if shows:
+            screen = Progress("engines", wanted, "engine", widget=widget)
+        with screen as progress:
+            shown = -1
 
-        def is_over() -> bool:
-            nonlocal shown
-            count = len(self)
-            if interactive and count != shown:
-                shown = count
-                sys.stderr.write(f"\r{count}/{wanted} engines ")
-                sys.stderr.flush()
-            return count >= wanted
+            def is_over() -> bool:
+                nonlocal shown
+                count = len(self)
+                if progress is not None and count != shown:
+                    shown = count
+                    progress.show(min(count, wanted))
+                return count >= wanted
 
-        in_time = self._wait_until(is_over, None if timeout is None or timeout < 0 else timeout)
-        if interactive:
-            sys.stderr.write("\n")
+            in_time = self._wait_until(is_over, None if timeout is None or timeout < 0 else timeout)
         if not in_time:
             raise TimeoutError(f"{len(self)} of {n} engines were there after {timeout} s")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import struct
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from .. import _client, error
 from ..dependency import numbers_of
@@ -108,6 +108,19 @@ class HubQueries(Memory, Questions):
             if name not in found:
                 raise error.NoSuchTask(f"no such task: {name}; neither this client nor the hub knows it")
         return found
+
+    def _queue_lists(self, chosen: Union[int, Tuple[int, ...]]) -> Dict[Any, Any]:
+        """What queue_status() tells, with msg_ids instead of numbers."""
+        places = {"waiting": "queue", "running": "tasks", "done": "completed", "failed": "completed"}
+        wanted = (chosen,) if isinstance(chosen, int) else chosen
+        lists: Dict[Any, Any] = {number: {"queue": [], "completed": [], "tasks": []} for number in wanted}
+        lists["unassigned"] = []
+        for row in self._find({}, ["msg_id", "engine_id", "state"]):
+            if row["engine_id"] in lists:
+                lists[row["engine_id"]][places[row["state"]]].append(row["msg_id"])
+            elif row["engine_id"] is None and row["state"] == "waiting":
+                lists["unassigned"].append(row["msg_id"])
+        return lists[chosen] if isinstance(chosen, int) else lists
 
     def hub_history(self) -> List[str]:
         """The msg_ids of all tasks that the hub remembers, of all clients, in the order of submission."""

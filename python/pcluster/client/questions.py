@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Tuple, Union
 
 from .engines import Engines, Targets
 
 
 class Questions(Engines):
     """The part of a Client that asks the hub."""
+
+    def _queue_lists(self, chosen: Union[int, Tuple[int, ...]]) -> Dict[Any, Any]:
+        """queue_status() with msg_ids: see HubQueries."""
+        raise AssertionError("a Client is a HubQueries, too")
 
     def status(self) -> Dict[str, Any]:
         """What the hub knows about the cluster: its processes, engines and tasks, as a dict."""
@@ -20,15 +24,15 @@ class Questions(Engines):
 
         Args:
             targets: which engines
-            verbose: not there yet
+            verbose: lists of msg_ids instead of numbers
 
         Returns:
             {engine id: {'queue': tasks waiting, 'completed': tasks ended, 'tasks': tasks running},
             ..., 'unassigned': tasks without an engine}; for an int the inner dict only.
         """
-        if verbose:
-            raise NotImplementedError("this version has no lists of msg_ids per engine")
         chosen = self._choose(targets)
+        if verbose:
+            return self._queue_lists(chosen)
         status = self.status()
         rows = {
             row["id"]: {

@@ -13,6 +13,7 @@ from ..dependency import numbers_of
 from .asyncresult import AsyncResult
 from .engines import Engines, Targets
 from .metadata import msg_id
+from .progress import Progress
 
 Job = Union[int, str, "Future[Any]"]
 
@@ -99,6 +100,31 @@ class Tasks(Engines):
         if jobs is None:
             return self._raw.wait(self._raw.outstanding(), limit)
         return self._wait_for(as_list(jobs), limit, self._log_ids)
+
+    def wait_interactive(
+        self,
+        jobs: Union[None, Job, Iterable[Job]] = None,
+        interval: float = 1.0,
+        timeout: Optional[float] = -1.0,
+    ) -> bool:
+        """wait(), and show how many are done.
+
+        Args:
+            jobs: as for wait()
+            interval: seconds between two looks
+            timeout: seconds; None or negative: no limit
+        """
+        pending: List[Any] = as_list(jobs) if jobs is not None else sorted(self.outstanding)
+        end = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        total = len(pending)
+        with Progress("tasks", total, "task") as progress:
+            while True:
+                pending = [job for job in pending if not self.wait(job, 0)]
+                progress.show(total - len(pending))
+                left = interval if end is None else min(interval, end - time.monotonic())
+                if not pending or left <= 0:
+                    return not pending
+                self.wait(pending, left)
 
     def _wait_for(self, jobs: List[Job], limit: Optional[float], history: Callable[[], List[str]]) -> bool:
         end = None if limit is None else time.monotonic() + limit
