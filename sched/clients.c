@@ -84,7 +84,7 @@ int client_function(struct client *client, struct pc_msg *msg, struct pc_err *er
 }
 
 static int submit_direct(struct sched *s, struct client *client, struct pc_msg *msg,
-                         const struct pc_submit_body *body, struct pc_msg *function)
+                         const struct pc_submit_body *body, struct pc_msg *function, bool is_again)
 {
     char text[96];
     for (uint32_t i = 0; i < body->target_count; i++) {
@@ -93,6 +93,7 @@ static int submit_direct(struct sched *s, struct client *client, struct pc_msg *
         struct task *task = task_new(s, client, msg->head.sequence + i, msg, body);
         if (!task)
             return -1;
+        task->is_again = is_again;
         task_set_function(task, function);
         if (engine && engine->state == ENGINE_UP) {
             task_set_state(task, TASK_READY);
@@ -137,7 +138,8 @@ static int submit_balanced(struct sched *s, struct task *task, const struct pc_s
     return 0;
 }
 
-int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+static int take_in(struct sched *s, struct client *client, struct pc_msg *msg, bool is_again,
+                   struct pc_err *err)
 {
     struct pc_submit_body body;
     if (pc_submit_decode(msg, &body, err))
@@ -149,18 +151,24 @@ int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, st
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT names a function that was not sent");
     struct pc_msg *function = known ? known->data : NULL;
     bool is_balanced = body.flags & PC_SUBMIT_BALANCED;
-    if (window_take(client, msg, is_balanced ? 1 : body.target_count, err))
+    if (window_take(client, msg, is_balanced ? 1 : body.target_count, is_again, err))
         return -1;
     if (!is_balanced) {
-        if (submit_direct(s, client, msg, &body, function))
+        if (submit_direct(s, client, msg, &body, function, is_again))
             return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
         return 0;
     }
     struct task *task = task_new(s, client, msg->head.sequence, msg, &body);
     if (!task)
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
+    task->is_again = is_again;
     task_set_function(task, function);
     return submit_balanced(s, task, &body);
+}
+
+int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
+{
+    return take_in(s, client, msg, false, err);
 }
 
 int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
@@ -206,7 +214,7 @@ void client_resubmit(struct sched *s, struct pc_msg *msg)
     struct client *client;
     struct pc_err err;
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
-    if (!client || !client->peer || client_submit(s, client, msg, &err) == 0)
+    if (!client || !client->peer || take_in(s, client, msg, true, &err) == 0)
         return;
     /* The number came from the client: the fault is its own. */
     struct peer *peer = client->peer;

@@ -242,6 +242,8 @@ static void tear_down(struct sched *s)
         if (client->peer) {
             pc_conn_close(&client->peer->conn);
             peer_detach(client->peer, "the cluster was stopped");
+        } else {
+            client_check(s, client); /* its tasks waited for the hub */
         }
     }
     DL_FOREACH (s->hosts, peer) {

@@ -122,6 +122,7 @@ struct task {
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
     bool is_balanced, is_aborted;
+    bool is_again;       /* the hub submitted it, on behalf of its client */
     bool has_output_gap; /* the hub was not sent all of it */
 };
 
@@ -420,7 +421,7 @@ pc_json *settings_answer(struct sched *sched, const pc_json *query);
 
 /* ---- window.c: how much a client may have under way ---- */
 /* A SUBMIT of so many tasks came. -1: it may not. */
-int window_take(struct client *client, const struct pc_msg *submit, uint32_t count,
+int window_take(struct client *client, const struct pc_msg *submit, uint32_t count, bool is_again,
                 struct pc_err *err);
 /* A task has ended; it still has its request. */
 void window_give_back(const struct task *task);

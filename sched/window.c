@@ -20,10 +20,14 @@ static uint64_t bytes_of(const struct pc_msg *submit)
     return submit->parts_bytes + submit->head.body_size;
 }
 
-int window_take(struct client *client, const struct pc_msg *submit, uint32_t count,
+int window_take(struct client *client, const struct pc_msg *submit, uint32_t count, bool is_again,
                 struct pc_err *err)
 {
     struct window *window = &client->window;
+    if (is_again) { /* the client has room for it, but does not know its bytes */
+        window->count += count;
+        return 0;
+    }
     uint64_t bytes = bytes_of(submit);
     /* One submission may always be under way, however large it is. */
     if (window->count &&
@@ -40,7 +44,8 @@ void window_give_back(const struct task *task)
 {
     struct window *window = &task->client->window;
     window->count--;
-    if (task->key.sequence == task->request->head.sequence) /* the first one carries the bytes */
+    /* The first one carries the bytes. */
+    if (task->key.sequence == task->request->head.sequence && !task->is_again)
         window->bytes -= bytes_of(task->request);
 }
 
