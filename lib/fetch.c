@@ -46,7 +46,7 @@ static struct pc_msg *question(const char *what, const struct pc_task_id *tasks,
 static int fetch_some(struct pc_client *client, enum pc_fetch what, const struct pc_task_id *tasks,
                       size_t count, struct pc_call **calls, struct pc_err *err)
 {
-    static const struct pc_request nothing; /* what they ask for is not known here */
+    static const struct pc_request nothing = {.is_balanced = true}; /* as far as is known here */
     int failed = -1;
     struct pc_msg *msg = question(word_of(what), tasks, count);
     if (!msg)
