@@ -33,8 +33,9 @@ static struct {
     uint64_t window;           /* bytes that may still be sent ... */
     _Atomic uint64_t credited; /* ... and what came since; needs no lock */
     uint64_t session, sequence;
-    bool has_task; /* those two are set */
-    bool is_armed; /* the timer runs */
+    _Atomic uint64_t task_number; /* tasks so far; needs no lock */
+    bool has_task;                /* those two are set */
+    bool is_armed;                /* the timer runs */
 } out;
 
 void eng_out_init(struct eng_lane *lane, struct eng_tail *tail, const int pipes[2])
@@ -242,6 +243,29 @@ bool eng_out_flush(int stream)
     }
 }
 
+bool eng_out_publish(const char *data, size_t size)
+{
+    for (;;) {
+        pthread_mutex_lock(&out.lane->lock);
+        bool is_done = !out.has_task || out.lane->is_broken;
+        if (!is_done && look_at_window() >= size) {
+            queue_piece(PC_STREAM_DATA, data, size);
+            eng_lane_flush(out.lane, true);
+            is_done = true;
+        }
+        pthread_mutex_unlock(&out.lane->lock);
+        if (is_done)
+            return true;
+        if (!wait_credit())
+            return false;
+    }
+}
+
+uint64_t eng_out_task_number(void)
+{
+    return atomic_load(&out.task_number);
+}
+
 /* ---- tasks ------------------------------------------------------------------------------ */
 
 void eng_out_begin(uint64_t session, uint64_t sequence)
@@ -254,6 +278,7 @@ void eng_out_begin(uint64_t session, uint64_t sequence)
     out.session = session;
     out.sequence = sequence;
     out.has_task = true;
+    atomic_fetch_add(&out.task_number, 1);
     pthread_mutex_unlock(&out.lane->lock);
 }
 

@@ -38,6 +38,12 @@ bool eng_out_write(int stream, const char *data, size_t size, size_t *done);
 /* Without the GIL: sends what is in the buffer. False: as above. */
 bool eng_out_flush(int stream);
 
+/* Without the GIL: sends at most PC_DATA_MAX bytes as what the task has published. False: a signal
+ * came before it was sent. */
+bool eng_out_publish(const char *data, size_t size);
+/* Grows with every task. */
+uint64_t eng_out_task_number(void);
+
 /* ---- main thread, without the GIL --- */
 
 /* From now on output belongs to this task. */

@@ -11,6 +11,7 @@
 #include "engine/outio.h"
 #include "lib/log.h"
 #include "lib/pcluster.h"
+#include "lib/proto_task.h"
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
@@ -112,6 +113,32 @@ static PyObject *flush(PyObject *module, PyObject *descriptor)
     Py_RETURN_NONE;
 }
 
+static PyObject *publish(PyObject *module, PyObject *args)
+{
+    Py_buffer view;
+    if (!PyArg_ParseTuple(args, "y*:publish", &view))
+        return NULL;
+    bool is_done = eng_forkfix_is_child(), is_large = view.len > PC_DATA_MAX;
+    while (!is_done && !is_large) {
+        Py_BEGIN_ALLOW_THREADS is_done = eng_out_publish(view.buf, (size_t)view.len);
+        Py_END_ALLOW_THREADS if (!is_done && PyErr_CheckSignals() < 0) break;
+    }
+    if (is_large)
+        PyErr_Format(PyExc_ValueError,
+                     "what this task has published makes %zd bytes, and at most %d are possible; "
+                     "assign large values to a global name and pull() it",
+                     view.len, PC_DATA_MAX);
+    PyBuffer_Release(&view);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *task_number(PyObject *module, PyObject *unused)
+{
+    return PyLong_FromUnsignedLongLong(eng_out_task_number());
+}
+
 /* ---- the module ------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
@@ -119,6 +146,9 @@ static PyMethodDef methods[] = {
     {"write_bytes", write_bytes, METH_VARARGS,
      "write_bytes(descriptor, data)\n--\n\nPuts bytes out there."},
     {"flush", flush, METH_O, "flush(descriptor)\n--\n\nSends what was put out there."},
+    {"publish", publish, METH_VARARGS,
+     "publish(pickle)\n--\n\nReplaces what the task has published. See pcluster.datapub."},
+    {"task_number", task_number, METH_NOARGS, "task_number()\n--\n\nGrows with every task."},
     {0},
 };
 

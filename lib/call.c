@@ -3,6 +3,7 @@
 #include "lib/client.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "lib/clock.h"
@@ -32,6 +33,7 @@ struct pc_call *pc_call_ref(struct pc_call *call)
 void pc_call_free(struct pc_call *call)
 {
     pc_msg_unref(call->result);
+    pc_msg_unref(call->published);
     for (int i = 0; i < 2; i++) {
         if (call->output[i])
             pc_capture_fini(call->output[i]);
@@ -210,6 +212,26 @@ int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data
 {
     uint64_t since = 0;
     return read_output(call, stream, &since, true, data, size);
+}
+
+int pc_call_published(struct pc_call *call, void **data, size_t *size)
+{
+    int result = 0;
+    *data = NULL;
+    *size = 0;
+    if (pc_client_enter(call->client, NULL))
+        return -1;
+    if (call->published) {
+        const struct pc_part *part = &call->published->parts[0];
+        *size = (size_t)part->size;
+        *data = malloc(*size + 1);
+        if (*data)
+            memcpy(*data, part->data, *size);
+        else
+            result = -1;
+    }
+    pc_client_leave(call->client);
+    return result;
 }
 
 /* ---- announcing ------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ struct pc_call {
     char *label; /* of the request, or NULL */
     struct pc_msg *result;
     struct pc_capture *output[2]; /* made when the first output comes; guarded by the lock */
+    struct pc_msg *published;     /* the last STREAM of kind DATA; guarded by the lock */
     struct pc_call *next_ended;   /* in client.ended_first */
 };
 

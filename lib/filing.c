@@ -103,6 +103,11 @@ static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_e
     if (!call)
         return 0; /* printed after its task had ended */
     call->engine_id = msg->head.engine_id;
+    if (stream == PC_STREAM_DATA) {
+        pc_msg_unref(call->published);
+        call->published = pc_msg_ref(msg);
+        return 0;
+    }
     if (!call->output[stream]) {
         call->output[stream] = malloc(sizeof(struct pc_capture));
         if (!call->output[stream])

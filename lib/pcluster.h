@@ -297,6 +297,10 @@ PC_PUBLIC int pc_call_output_since(struct pc_call *call, enum pc_stream stream, 
 PC_PUBLIC int pc_call_take_output(struct pc_call *call, enum pc_stream stream, char **data,
                                   size_t *size);
 
+/* What the task has published so far, a pickled dict, as a copy for the caller to free(). *data is
+ * NULL when it has published nothing. -1: no memory, or in a forked child. */
+PC_PUBLIC int pc_call_published(struct pc_call *call, void **data, size_t *size);
+
 /* Marks a call (pending or ended) to be handed out once by pc_next_ended; takes a reference that
  * pc_next_ended passes on. */
 PC_PUBLIC void pc_call_announce(struct pc_call *call);

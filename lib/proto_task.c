@@ -236,8 +236,9 @@ int pc_recall_decode(const struct pc_msg *msg, struct pc_recall_body *body, stru
 int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err)
 {
     if (msg->head.body_size != PC_STREAM_BODY_SIZE || msg->head.part_count != 1 ||
-        msg->body[0] > PC_STREAM_STDERR || pc_load_u32(msg->body + 4) != 0 ||
-        (pc_load_u32(msg->body) >> 8) != 0)
+        msg->body[0] > PC_STREAM_DATA || pc_load_u32(msg->body + 4) != 0 ||
+        (pc_load_u32(msg->body) >> 8) != 0 ||
+        (msg->body[0] == PC_STREAM_DATA && msg->parts_bytes > PC_DATA_MAX))
         return malformed(msg, err);
     *stream = msg->body[0];
     return 0;

@@ -59,7 +59,8 @@ int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err
     if (engine->owed > 2 * PC_OUTPUT_WINDOW)
         return pc_err_set(err, PC_E_PROTOCOL, "it sends more output than its window allows");
     msg->head.engine_id = engine->id;
-    records_output(s, msg);
+    if (stream != PC_STREAM_DATA)
+        records_output(s, msg);
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
     if (client && client->peer) {
         pc_conn_send(&client->peer->conn, pc_msg_ref(msg));

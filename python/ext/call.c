@@ -254,6 +254,17 @@ static PyObject *call_output_since(PyObject *self, PyObject *args)
     return answer;
 }
 
+static PyObject *call_published(PyObject *self, PyObject *unused)
+{
+    void *data;
+    size_t size;
+    if (pc_call_published(((struct call_object *)self)->handle, &data, &size) != 0)
+        return PyErr_NoMemory();
+    PyObject *bytes = data ? PyBytes_FromStringAndSize(data, (Py_ssize_t)size) : Py_NewRef(Py_None);
+    free(data);
+    return bytes;
+}
+
 static PyObject *call_pin(PyObject *self, PyObject *unused)
 {
     pc_call_pin(((struct call_object *)self)->handle);
@@ -339,6 +350,7 @@ static PyMethodDef call_methods[] = {
     {"take_output", call_take_output, METH_O, "Like output(), and remove it."},
     {"output_since", call_output_since, METH_VARARGS,
      "output_since(stream, n): (what was written after the first n bytes, how many that makes)."},
+    {"published", call_published, METH_NOARGS, "The pickle that the task has published, or None."},
     {"pin", call_pin, METH_NOARGS, "Keep the result findable although somebody looks at it."},
     {"forget", call_forget, METH_NOARGS, "Don't keep the result findable."},
     {NULL, NULL, 0, NULL},

@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import pickle
 import sys
 import threading
 import types
@@ -10,8 +11,9 @@ import types
 import pytest
 
 from fake import STREAM
-from pcluster import FIRST_COMPLETED
+from pcluster import FIRST_COMPLETED, error
 from pcluster.client.progress import Progress
+from pcluster.datapub import publish_data
 
 
 class Screen(io.StringIO):
@@ -218,3 +220,52 @@ def test_noninteractive(client, tqdm, monkeypatch, capsys):
     with Progress("x", 3, "things", file=sys.stderr) as progress:
         progress.show(3)
     assert Bar.made == [] and capsys.readouterr().err == ""
+
+
+# ---- what tasks publish -----------------------------------------------------------------------
+
+
+def publish(controller, call, value):
+    content = value if isinstance(value, bytes) else pickle.dumps(value)
+    write(controller, call, content, stream=2, engine=call.engine)
+
+
+def test_published_data(controller, client):
+    controller.hold()
+    one, two = client[0].apply_async(int), client[:2].apply_async(int)
+    assert one.data == {} and two.data == [{}, {}]
+    publish(controller, one._calls[0], {"done": 1})
+    publish(controller, one._calls[0], {"done": 2, "of": 10})
+    publish(controller, two._calls[1], {"a": b"x" * 60_000})
+    client._wait_until(lambda: two.data[1] and one.data["done"] == 2, 30)
+    assert one.data == one["data"] == one.metadata.data == {"done": 2, "of": 10} and two.data[0] == {}
+    assert client.metadata[one.msg_ids[0]].data["done"] == 2 and one.stdout == "" and not one.ready()
+    controller.release()
+    assert one.get() == 0 and one.data == {"done": 2, "of": 10}
+
+
+def test_published_nonsense(controller, client):
+    """It harms nobody before somebody asks for it, and then only who asks."""
+    controller.hold()
+    ar = client[0].apply_async(lambda: 5)
+    publish(controller, ar._calls[0], b"no pickle")
+    client._wait_until(lambda: ar._calls[0].published(), 30)
+    controller.release()
+    assert ar.get() == 5 and ar.metadata.data == {}
+    with pytest.raises(pickle.UnpicklingError):
+        ar.data
+
+
+def test_too_much_is_a_broken_protocol(controller, client):
+    controller.hold()
+    ar = client[0].apply_async(int)
+    publish(controller, ar._calls[0], b"x" * (64 * 1024 + 1))
+    with pytest.raises(error.ConnectionLost):
+        ar.get(30)
+
+
+def test_publishing_is_for_engines():
+    with pytest.raises(TypeError, match="dict"):
+        publish_data([1])
+    with pytest.raises(RuntimeError, match="engine"):
+        publish_data({})

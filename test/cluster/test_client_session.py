@@ -467,3 +467,25 @@ def test_queue_lists(client):
     everything = client.queue_status(verbose=True)
     assert set(everything) == {*range(ENGINES), "unassigned"} and everything["unassigned"] == []
     assert ar.msg_ids[0] not in everything[0]["completed"]
+
+
+def test_published_data(client):
+    """It arrives while the task runs, and belongs to that task alone."""
+    client[:].execute("from pcluster.datapub import publish_data", block=True)
+    ar = client[0].execute("""
+publish_data({"done": 1})
+for done in range(1, 2000): publish_data({"done": done, "text": "x" * 10000})
+publish_data({"last": True})
+while True: pass
+""")
+    wait_until(lambda: ar.data.get("last"), "the last publication")
+    assert ar.data["done"] == 1999 and len(ar.data["text"]) == 10_000 and not ar.ready()
+    client.interrupt(0)
+    with pytest.raises(error.RemoteError, match="KeyboardInterrupt"):
+        ar.get(60)
+    assert ar.data["last"] and ar.metadata.data["done"] == 1999
+    later = client[:2].execute("publish_data({'own': 1})", block=True)
+    assert later.data == [{"own": 1}] * 2
+    with pytest.raises(error.RemoteError, match="ValueError: .* 65536"):
+        client[0].execute("publish_data({'large': 'x' * 100000})", block=True)
+    assert client[0].execute("pass", block=True).data == {}

@@ -274,6 +274,8 @@ static void write_binary_messages(struct pc_buf *all)
                                                       .started_us = 1763903571123556,
                                                       .completed_us = -1});
     write_task(all, PC_MSG_RESULT, "result", result, sizeof(result), value, 2);
+    static const uint8_t published[PC_STREAM_BODY_SIZE] = {PC_STREAM_DATA};
+    write_task(all, PC_MSG_STREAM, "stream_data", published, sizeof(published), output, 1);
     write_task(all, PC_MSG_STREAM, "stream", stream, sizeof(stream), output, 1);
     pc_store_u64(numbers, 1);
     pc_store_u64(numbers + 8, 2);

@@ -32,7 +32,7 @@ from .display import display_outputs, stream_output
 from .executereply import ExecuteReply
 from .futures import LazyFuture
 from .map import Map
-from .metadata import KEYS, Metadata, gives_reply, load_error, metadata_of, msg_id, seconds_between
+from .metadata import KEYS, Metadata, gives_reply, load_data, load_error, metadata_of, msg_id, seconds_between
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -406,6 +406,12 @@ class AsyncResult(LazyFuture):
     def stderr(self) -> Any:
         """What the task wrote to stderr, or a list of that."""
         found = [call.output(_client.STREAM_STDERR) for call in self._calls]
+        return found[0] if self._single else found
+
+    @property
+    def data(self) -> Any:
+        """What the task has published so far with publish_data(), or a list of that."""
+        found = [load_data(call) for call in self._calls]
         return found[0] if self._single else found
 
     @property

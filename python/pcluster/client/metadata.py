@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
+import pickle
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
 from .. import _client, error
@@ -112,12 +114,20 @@ def _fill_outcome(found: Metadata, call: _client.Call) -> None:
             found["execute_result"] = {**reply, "metadata": {}, "source": found["engine_id"]}
 
 
+def load_data(call: _client.Call) -> Dict[Any, Any]:
+    """What a task has published. Raises what unpickling it raises."""
+    content = call.published()
+    return {} if content is None else dict(pickle.loads(content))
+
+
 def metadata_of(client: "Engines", call: _client.Call) -> Metadata:
     """Everything that is known about a call, pending or not."""
     found = Metadata(msg_id=msg_id(call), label=call.label)
     found["stdout"] = call.output(_client.STREAM_STDOUT)
     found["stderr"] = call.output(_client.STREAM_STDERR)
     found["status"] = _STATUS[call.status]
+    with contextlib.suppress(Exception):  # AsyncResult.data says what is wrong with it
+        found["data"] = load_data(call)
     found["engine_id"] = call.engine
     found["engine_uuid"] = client._engine_uuid(call.engine)
     if call.status != _client.STATUS_PENDING:
