@@ -24,6 +24,25 @@ static int64_t count_up(const pc_json *engines)
     return count;
 }
 
+/* Those that some engine has, each once. */
+static pc_json *tags_of(const pc_json *engines)
+{
+    pc_json *list = pc_json_array();
+    for (const pc_json *row = pc_json_first(engines); row; row = pc_json_next(row)) {
+        if (strcmp(pc_json_str_or(row, "state", ""), "down") == 0)
+            continue;
+        const pc_json *tag = pc_json_first(pc_json_member(row, "tags"));
+        for (; tag; tag = pc_json_next(tag)) {
+            const pc_json *same = pc_json_first(list);
+            while (same && strcmp(pc_json_text(same), pc_json_text(tag)) != 0)
+                same = pc_json_next(same);
+            if (!same)
+                pc_json_append_str(list, pc_json_text(tag));
+        }
+    }
+    return list;
+}
+
 static int add_cluster(const struct pc_profile *profile, const char *cluster_id, const char *path,
                        void *arg)
 {
@@ -45,6 +64,7 @@ static int add_cluster(const struct pc_profile *profile, const char *cluster_id,
         pc_json_put_str(row, "state", "running");
         pc_json_put_str(row, "url", pc_json_str_or(status, "url", ""));
         pc_json_put_i64(row, "engines", count_up(pc_json_member(status, "engines")));
+        pc_json_put(row, "tags", tags_of(pc_json_member(status, "engines")));
         pc_json_put_i64(row, "clients", pc_json_i64_or(status, "clients", 0));
         pc_json_put_i64(row, "started_us", pc_json_i64_or(status, "started_us", 0));
         pc_json_put(row, "pids", pc_json_copy(pc_json_member(status, "pids")));

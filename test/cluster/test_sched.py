@@ -101,6 +101,7 @@ def test_tags(start, home):
         rows = cluster.status()["engines"]
         assert [row["tags"] for row in rows] == [["big", "gpu"], ["gpu", "lab"]]
         assert "  big,gpu\n" in home.run("status").stdout
+        assert [row["tags"] for row in home.json("list")] == [["big", "gpu", "lab"]]
         more.end()
         wait_until(lambda: c.ids == [0], "the engine to leave")
         view.tags = "lab"

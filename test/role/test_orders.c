@@ -70,13 +70,19 @@ static void expect_uuid(const pc_json *order, const struct fake_engine *engine)
     assert_string_equal(pc_json_text(pc_json_first(uuids)), engine->uuid);
 }
 
-static void expect_end(struct pc_sock *home, const struct fake_engine *engine, bool replace)
+static void expect_end_in(struct pc_sock *home, const struct fake_engine *engine, bool replace,
+                          int64_t grace_ms)
 {
     pc_json *order = await_json(home, PC_MSG_END);
     expect_uuid(order, engine);
     assert_int_equal(pc_json_bool_or(order, "replace", !replace), replace);
-    assert_int_equal(pc_json_i64_or(order, "grace_ms", -1), 700);
+    assert_int_equal(pc_json_i64_or(order, "grace_ms", -1), grace_ms);
     pc_json_free(order);
+}
+
+static void expect_end(struct pc_sock *home, const struct fake_engine *engine, bool replace)
+{
+    expect_end_in(home, engine, replace, 700);
 }
 
 static void expect_shutdown(struct fake_engine *engine)
@@ -128,6 +134,27 @@ static void a_stopped_engine_finishes_its_task(void **state)
     pc_call_unref(ahead);
     pc_call_unref(late);
     pc_client_close(client);
+    pc_sock_close(&asker.sock);
+    stage_close(&stage);
+}
+
+/* One that does not answer is ended and replaced, but not one that a client had stopped. */
+static void a_stalled_engine_is_replaced(void **state)
+{
+    struct stage stage;
+    struct fake_engine stopped, stalled;
+    struct asker asker;
+    stage_open(&stage, 50);
+    stage_engine(&stage, &stopped, PC_TRANSPORT_UNIX);
+    asker_open(&stage, &asker);
+    ask(&asker, "{\"query\":\"stop_engines\",\"ids\":[0],\"grace_ms\":700}");
+    expect_end(&stage.parent, &stopped, false);
+    stage_await_end(&stopped.work);
+    stage_engine(&stage, &stalled, PC_TRANSPORT_UNIX);
+    expect_end_in(&stage.parent, &stalled, true, 0);
+    stage_await_end(&stalled.work);
+    fake_engine_close(&stopped);
+    fake_engine_close(&stalled);
     pc_sock_close(&asker.sock);
     stage_close(&stage);
 }
@@ -283,6 +310,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stopped_engine_finishes_its_task),
+        cmocka_unit_test(a_stalled_engine_is_replaced),
         cmocka_unit_test(each_home_hears_of_its_own),
         cmocka_unit_test(homes_are_listed_while_they_are_there),
         cmocka_unit_test(engines_are_started_where_they_are_wanted),
