@@ -96,8 +96,10 @@ void pc_client_end_call(struct pc_client *client, struct pc_call *call, struct p
     call->times = *body;
     call->received_us = pc_wall_us();
     atomic_store_explicit(&call->status, body->status, memory_order_release);
-    if (call->is_announced)
+    if (call->is_announced) {
+        client->awaited--;
         pc_client_announce(client, call);
+    }
     forget(client, call);
 }
 
@@ -244,10 +246,12 @@ void pc_call_announce(struct pc_call *call)
     if (!call->is_announced) {
         call->is_announced = true;
         pc_call_ref(call);
-        if (pc_call_status(call) != PC_STATUS_PENDING)
+        if (pc_call_status(call) != PC_STATUS_PENDING) {
             pc_client_announce(client, call);
-        else if (client->background_sleeps)
-            pthread_cond_signal(&client->ended);
+        } else {
+            client->awaited++;
+            pthread_cond_signal(&client->ended); /* somebody has to read, and soon */
+        }
     }
     pc_client_leave(client);
 }

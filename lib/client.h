@@ -71,6 +71,7 @@ struct pc_client {
     int waiting;          /* threads waiting on `filed` */
     int wants_reading;    /* of those, the ones the background thread makes room for */
     int64_t read_ms;      /* when a thread that waits for its call last read */
+    int64_t took_ms;      /* when any thread did */
     uint64_t filed_count; /* messages so far */
 
     uint64_t session, sequence;    /* the next call's number */
@@ -78,6 +79,7 @@ struct pc_client {
     struct pc_call *pending_first; /* in the order of submission; owns a reference to each */
     struct pc_call *kept_first;    /* likewise; the oldest first */
     size_t pending, kept_count;
+    size_t awaited; /* pending calls that are announced */
     uint64_t kept_bytes;
     bool keeps_results;
     uint64_t pending_bytes, window_bytes;

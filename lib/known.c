@@ -4,11 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/buf.h"
+
 struct pc_known_function *pc_known_find(const struct pc_known *known, const uint8_t *name)
 {
-    for (size_t i = known->count; i-- > 0;)
-        if (memcmp(known->functions[i].name, name, PC_FUNCTION_NAME_SIZE) == 0)
-            return &known->functions[i];
+    uint64_t start = pc_load_u64(name); /* names are random: one look tells nearly all apart */
+    for (size_t i = known->count; i-- > 0;) {
+        struct pc_known_function *function = &known->functions[i];
+        if (pc_load_u64(function->name) == start &&
+            memcmp(function->name, name, PC_FUNCTION_NAME_SIZE) == 0)
+            return function;
+    }
     return NULL;
 }
 

@@ -229,7 +229,7 @@ struct pc_request {
  * PC_E_INTERRUPTED is possible only there, and then nothing was sent. (A signal that comes later,
  * in the middle of a large part, makes it copy what is left and return.)
  *
- * With `may_linger` a small request that comes within 100 us of the last write is copied and waits
+ * With `may_linger` a small request that comes within 250 us of the last write is copied and waits
  * for company: it is written with a later submission, by whatever waits for something, by
  * pc_client_flush or pc_client_close. A thousand submissions in a row then take a few writes.
  */

@@ -11,7 +11,7 @@
 #include "lib/clock.h"
 #include "lib/proto.h"
 
-#define LINGER_US    100         /* since the last write: so close it may wait for company ... */
+#define LINGER_US    250         /* since the last write: so close it may wait for company ... */
 #define LINGER_BYTES (32 * 1024) /* ... until so much has come together */
 #define LINGER_ONE   4096        /* larger requests don't wait */
 #define SEND_SLICE_MS                                                                              \

@@ -18,6 +18,7 @@
 #define WAIT_SLICE_MS 100 /* a waiting thread looks for signals this often */
 #define RUSH          64  /* so many calls under way are a rush ... */
 #define REST_US       50  /* ... in which a waiting thread rests so long between two reads */
+#define IDLE_MS       3   /* how often pc_next_ended reads while nobody waits for anything */
 #define TAKE_OVER_MS  5   /* nobody has read for so long: pc_next_ended does */
 
 /* ---- waiting ---------------------------------------------------------------------------- */
@@ -93,8 +94,9 @@ int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc
         if (client->lost.code == PC_OK && pc_wire_queued(&client->sock.wire))
             pc_client_write_out(client); /* acknowledgements */
     }
+    client->took_ms = pc_clock_ms();
     if (!client->background_reads)
-        client->read_ms = pc_clock_ms();
+        client->read_ms = client->took_ms;
     return 0;
 }
 
@@ -144,7 +146,7 @@ int64_t pc_deadline_after(int timeout_ms)
  * and still waits lets some come together. Without the lock. -1: a signal came. */
 static int rest(struct pc_client *client, struct pc_err *err)
 {
-    if (client->pending < RUSH || client->lingers || pc_clock_ms() - client->read_ms > 1)
+    if (client->pending < RUSH || pc_clock_ms() - client->took_ms > 1)
         return 0;
     pthread_mutex_unlock(&client->lock);
     int failed = nanosleep(&(struct timespec){.tv_nsec = REST_US * 1000}, NULL);
@@ -168,7 +170,8 @@ int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count
             first++;
         if (first == count)
             break;
-        if ((timeout_ms && rest(client, err)) || pc_client_wait_turn(client, deadline, err)) {
+        if ((timeout_ms && !client->lingers && rest(client, err)) ||
+            pc_client_wait_turn(client, deadline, err)) {
             /* What came last may have been filed by the turn that timed out. */
             if (err->code == PC_E_TIMEOUT && pc_call_status(calls[first]) != PC_STATUS_PENDING)
                 continue;
@@ -233,7 +236,7 @@ static void wait_ended(struct pc_client *client, int64_t deadline_ms, int slice_
 static int background_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err)
 {
     int64_t now = pc_clock_ms();
-    if (client->lingers && pc_client_write_out(client) < 0)
+    if (client->lingers && client->awaited && pc_client_write_out(client) < 0)
         return 0;
     if (!client->pending) {
         wait_ended(client, deadline_ms, -1);
@@ -241,6 +244,8 @@ static int background_turn(struct pc_client *client, int64_t deadline_ms, struct
         wait_ended(client, deadline_ms, WAIT_SLICE_MS / 2);
     } else if (now - client->read_ms < TAKE_OVER_MS) {
         wait_ended(client, deadline_ms, TAKE_OVER_MS);
+    } else if (!client->awaited && now - client->took_ms < IDLE_MS) {
+        wait_ended(client, deadline_ms, IDLE_MS); /* nobody waits: no hurry */
     } else {
         client->background_reads = true;
         int failed = pc_client_read_turn(client, deadline_ms, err);
