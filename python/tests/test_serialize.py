@@ -3,6 +3,7 @@
 
 import builtins
 import functools
+import inspect
 import json
 import math
 import pickle
@@ -13,7 +14,15 @@ import types
 import pytest
 
 from pcluster import CannotPickle, PrePickled, Reference
-from pcluster.serialize import FunctionCache, arguments, dumps, functions, pack_arguments, pack_namespace
+from pcluster.serialize import (
+    FunctionCache,
+    arguments,
+    dumps,
+    functions,
+    pack_arguments,
+    pack_namespace,
+    picklers,
+)
 from pcluster.serialize.reference import MAP, Expression
 
 
@@ -84,6 +93,7 @@ def test_what_can_not_be_pickled_is_named():
 
 
 def test_missing_cloudpickle_is_said(monkeypatch):
+    monkeypatch.setattr(picklers, "_cloud", None)  # not loaded yet
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     with pytest.raises(CannotPickle, match="needs cloudpickle.*install python3-cloudpickle"):
         dumps(lambda: 1)
@@ -214,6 +224,24 @@ def test_prepickled():
     (value,), _ = load_arguments(pack_arguments((PrePickled({"a": 1}),), {})[0])
     assert value == {"a": 1}
     assert repr(f) == "<PrePickled: <lambda>>"
+
+
+# ---- global names -----------------------------------------------------------------------------
+
+
+def test_global_names_are_cloudpickles(monkeypatch):
+    cloudpickle = pytest.importorskip("cloudpickle.cloudpickle")
+    monkeypatch.setattr(picklers, "_cloud_names", None)
+
+    def check(code):
+        cloudpickle._extract_code_globals_cache.pop(code, None)
+        assert list(cloudpickle._extract_code_globals(code)) == list(picklers.global_names(code)), code
+        return 1 + sum(check(const) for const in code.co_consts if isinstance(const, types.CodeType))
+
+    many = "".join(f"a{i} = b{i}\n" for i in range(400))  # more than one byte has
+    nested = "def f():\n    global x, y\n    x = 1\n    del y\n    return lambda: [len(z.x) for z in w]"
+    sources = [many, nested, *(inspect.getsource(module) for module in (json, functools, pickle, threading))]
+    assert sum(check(compile(source, "test", "exec")) for source in sources) > 300
 
 
 # ---- the cache --------------------------------------------------------------------------------

@@ -13,12 +13,14 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
+from collections import OrderedDict
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
 
 from .. import _client
 from . import picklers
 from .arguments import dumps, dumps_by_value
+from .picklers import global_names
 from .reference import PrePickled, Reference, call_reference
 
 #: Entries and bytes of pickles that a cache keeps.
@@ -84,16 +86,6 @@ def is_importable(obj: Any) -> bool:
     return found is obj
 
 
-def _names(code: CodeType) -> List[str]:
-    """Every global name that the code may use, also within nested functions, and a few that are
-    attributes only: watching too many is harmless."""
-    names = list(code.co_names)
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            names += _names(const)
-    return names
-
-
 def _cell_value(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -112,7 +104,7 @@ class _Watch:
         self.kwdefaults = tuple((f.__kwdefaults__ or {}).items())
         self.cells = tuple(map(_cell_value, f.__closure__ or ()))
         self.globals = known = f.__globals__
-        self.names = [(name, known.get(name, _MISSING)) for name in set(_names(f.__code__))]
+        self.names = [(name, known.get(name, _MISSING)) for name in global_names(f.__code__)]
         self.qualname = f.__qualname__
 
     def values(self) -> List[Any]:
@@ -195,8 +187,8 @@ class FunctionCache:
     """Pickles of callables. May be used by several threads."""
 
     def __init__(self) -> None:
-        self._by_code: Dict[int, List[_Entry]] = {}
-        self._by_identity: Dict[int, Tuple[Any, Pickled]] = {}
+        self._by_code: "OrderedDict[int, List[_Entry]]" = OrderedDict()
+        self._by_identity: "OrderedDict[int, Tuple[Any, Pickled]]" = OrderedDict()
         self._bytes = 0
         self._generation = picklers.generation
         self._lock = threading.Lock()
@@ -257,16 +249,16 @@ class FunctionCache:
         """Drop the oldest until one more pickle fits."""
         self._bytes += size
         while self._by_code and (len(self._by_code) >= ENTRIES_MAX or self._bytes > BYTES_MAX):
-            for entry in self._by_code.pop(next(iter(self._by_code))):
+            for entry in self._by_code.popitem(last=False)[1]:
                 self._bytes -= len(entry.pickled.data)
         while self._by_identity and (len(self._by_identity) >= ENTRIES_MAX or self._bytes > BYTES_MAX):
-            _, old = self._by_identity.pop(next(iter(self._by_identity)))
+            _, (_, old) = self._by_identity.popitem(last=False)
             self._bytes -= len(old.data)
 
     def _forget(self) -> None:
         """Another pickler was chosen."""
         with self._lock:
-            self._by_code, self._by_identity, self._bytes = {}, {}, 0
+            self._by_code, self._by_identity, self._bytes = OrderedDict(), OrderedDict(), 0
             self._generation = picklers.generation
 
     def __len__(self) -> int:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
+from opcode import opmap
+from types import CodeType, FunctionType
 from typing import Any, Callable, Dict, List, Optional, Union
 
 from .. import _client
@@ -85,11 +88,76 @@ def by_value(obj: Any, callback: Callback) -> bytes:
         import dill
 
         return dill.dumps(obj, PROTOCOL, buffer_callback=callback)  # type: ignore[no-any-return]
+    cloud = _cloud or _load_cloudpickle()
+    if can_map:
+        return _dump_with(type("_CloudCanning", (_Canning, cloud.CloudPickler), {}), obj, callback)
+    if type(obj) is FunctionType and _cloud_names is not None:
+        global_names(obj.__code__)
+    return cloud.dumps(obj, PROTOCOL, buffer_callback=callback)  # type: ignore[no-any-return]
+
+
+# ---- global names -------------------------------------------------------------------------------
+
+_cloud: Any = None
+#: cloudpickle's own cache of the same: {code: {name: None}}.
+_cloud_names: Any = None
+
+_LOAD, _WIDE = opmap["LOAD_GLOBAL"], opmap["EXTENDED_ARG"]
+_GLOBAL_OPS = [bytes([opmap[name]]) for name in ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL")]
+#: From 3.11 on the lowest bit of LOAD_GLOBAL's argument says something else.
+_LOAD_SHIFT = 1 if sys.version_info >= (3, 11) else 0
+
+
+def _load_cloudpickle() -> Any:
+    global _cloud, _cloud_names
     import cloudpickle
 
-    if can_map:
-        return _dump_with(type("_CloudCanning", (_Canning, cloudpickle.CloudPickler), {}), obj, callback)
-    return cloudpickle.dumps(obj, PROTOCOL, buffer_callback=callback)  # type: ignore[no-any-return]
+    try:
+        from cloudpickle.cloudpickle import _extract_code_globals_cache as names
+
+        # What we put there must be what it would have put there itself.
+        probe = compile("def f(): return lambda: a.b + c", "", "exec").co_consts[0]
+        cloudpickle.dumps(FunctionType(probe, {}))
+        if names.pop(probe) == global_names(probe):
+            _cloud_names = names
+    except Exception:  # another version, without it or with something else there
+        _cloud_names = None
+    _cloud = cloudpickle
+    return cloudpickle
+
+
+def global_names(code: CodeType) -> Dict[str, None]:
+    """The global names that some code and the functions within it use, in a dict.
+
+    cloudpickle needs the same, and takes longer for it than for all the rest.
+    """
+    if _cloud_names is not None:
+        known = _cloud_names.get(code)
+        if known is not None:
+            return known  # type: ignore[no-any-return]
+    found: Dict[str, None] = _own_names(code) if code.co_names else {}
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            found.update(global_names(const))
+    if _cloud_names is not None:
+        _cloud_names[code] = found
+    return found
+
+
+def _own_names(code: CodeType) -> Dict[str, None]:
+    raw = code.co_code
+    ops, arguments = raw[::2], raw[1::2]
+    found: Dict[int, str] = {}
+    for op in _GLOBAL_OPS:
+        at = ops.find(op)
+        while at >= 0:
+            number, before, shift = arguments[at], at - 1, 8
+            while before >= 0 and ops[before] == _WIDE:
+                number |= arguments[before] << shift
+                before, shift = before - 1, shift + 8
+            found[at] = code.co_names[number >> _LOAD_SHIFT if op[0] == _LOAD else number]
+            at = ops.find(op, at + 1)
+    return {found[at]: None for at in sorted(found)}
 
 
 def chosen() -> str:
