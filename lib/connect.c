@@ -101,6 +101,7 @@ static int read_welcome(struct pc_client *client, const struct pc_connfile *file
     snprintf(url, sizeof(url), "tcp://%s%s%s:%u", is_v6 ? "[" : "", file->host, is_v6 ? "]" : "",
              file->port);
     pc_json_put_str(info, "url", url);
+    pc_json_put_str(info, "location", file->location);
     client->info = pc_json_print(info);
     pc_json_free(info);
     pc_json_free(json);

@@ -110,7 +110,7 @@ PC_PUBLIC void pc_client_shutdown(struct pc_client *client);
 PC_PUBLIC void pc_client_forked(struct pc_client *client);
 
 /* JSON text about the connection: cluster_id, instance, profile, url, address, session,
- * controller_pid, file. Valid until the client is closed. */
+ * controller_pid, file, location. Valid until the client is closed. */
 PC_PUBLIC const char *pc_client_info(const struct pc_client *client);
 
 /* 0 while connected; else -1 and why not. */

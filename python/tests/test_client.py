@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 import pcluster
 from fake import PYTHON
 from pcluster import error
+from pcluster.client.connection import warn_of_other_host
 
 
 def run_python(*args, **env):
@@ -52,6 +54,25 @@ def test_connects_by_profile_dir(controller, folder):
 def test_accepts_what_means_nothing_here(controller):
     with pcluster.Client(controller.path, context=object(), ipython_dir="x", key=b"k", packer="json") as c:
         assert len(c) == 4
+
+
+def test_localhost_of_another_host():
+    """The address works, but is hardly the one that was meant."""
+    import socket
+
+    here = {"address": "tcp://127.0.0.1:5", "location": socket.gethostname()}
+    for harmless in (here, {**here, "location": ""}, {"address": "unix:/s", "location": "elsewhere"},
+                     {"address": "tcp://10.0.0.7:5", "location": "elsewhere"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warn_of_other_host(harmless)
+    with pytest.warns(RuntimeWarning, match="host elsewhere"):
+        warn_of_other_host({**here, "location": "elsewhere"})
+
+
+def test_activate_says_what_is_missing(client):
+    with pytest.raises(NotImplementedError, match="magics"):
+        client.activate()
 
 
 def test_url_is_refused():
@@ -327,6 +348,25 @@ def test_threads_share_a_client(client):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         sums = list(pool.map(lambda n: view.apply_sync(lambda x: x + 1, n), range(200)))
     assert sums == [[n + 1] * 4 for n in range(200)]
+
+
+def test_threads_share_everything(client):
+    """Views of each kind, and what the client remembers, under one client."""
+    views = [client[:], client.load_balanced_view(), client.broadcast_view(), client[1]]
+
+    def use(n):
+        ar = views[n % 4].apply_async(lambda x: x, n)
+        again = client.get_result(ar.msg_ids)
+        client[n % 4].push({f"name{n}": n}, block=True)
+        assert again.get() == [n] * len(again) and set(ar.msg_ids) <= set(client.history)
+        assert client.metadata[ar.msg_ids[0]].status == "ok"
+        views[n % 4].apply_async(int)  # and nobody looks
+        return ar.get() if n % 2 == 0 and n % 4 else n
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert len(list(pool.map(use, range(300)))) == 300
+    assert client.wait(timeout=60) and client.outstanding == set()
+    assert len(client.results) == 75 * (4 + 1 + 4 + 1)
 
 
 def test_close_while_other_threads_wait(controller, client):

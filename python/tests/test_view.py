@@ -336,6 +336,32 @@ def test_gather_arrays(client):
     assert (client[:].gather("x", block=True) == array).all()
 
 
+@pytest.mark.parametrize("shape", [(0,), (1,), (7,), (9, 3)])
+@pytest.mark.parametrize("dist", ["b", "r"])
+def test_arrays_come_back_in_order(client, dist, shape):
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(int(numpy.prod(shape)), dtype="i4").reshape(shape)
+    client[:].scatter("x", array, dist=dist, block=True)
+    for view in (client[:], client.broadcast_view()):
+        back = view.gather("x", dist=dist, block=True)
+        assert back.shape == shape and back.dtype == array.dtype and (back == array).all()
+    flat = client[:].gather("x", dist=dist).get()
+    assert (flat == array).all()
+
+
+@pytest.mark.parametrize("dist", ["b", "r"])
+def test_gather_of_other_things(client, dist):
+    """What is no sequence can't be joined: one part for each engine."""
+    client[:].scatter("x", "abcdef", dist=dist, flatten=True, block=True)
+    client[:]["y"] = 5
+    assert client[:].gather("y", dist=dist, block=True) == [5] * 4
+    assert len(client[:].gather("x", dist=dist, block=True)) == 4
+    with pytest.raises(error.CompositeError):
+        client[:].gather("nothing", dist=dist, block=True)
+    with pytest.raises(ValueError, match="distribution"):
+        client[:].gather("x", dist="z")
+
+
 def test_reference(client, controller):
     import __main__
 

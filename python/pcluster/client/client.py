@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Union
 
 from ..serialize import FunctionCache
 from .asyncresult import AsyncResult
-from .connection import PYTHON, TRANSPORTS, open_connection, place_of
+from .connection import PYTHON, TRANSPORTS, open_connection, place_of, warn_of_other_host
 from .engines import Engine, Targets
 from .formernames import FormerNames
 from .hubqueries import HubQueries
@@ -46,6 +46,10 @@ class Client(HubQueries, FormerNames):
         VersionMismatch, WrongCluster: could not connect (all are ConnectFailed)
         TimeoutError: no answer in the time given
         ValueError: a URL was given instead of a file
+
+    Warns:
+        RuntimeWarning: the controller listens on localhost, but of another host: a tunnel leads
+            there, or this is not the cluster that was meant
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Client(HubQueries, FormerNames):
             python=PYTHON,
         )
         super().__init__(open_connection(how, timeout))
+        warn_of_other_host(self.info)
         self.cluster = cluster
         self.debug = debug
         self._functions = FunctionCache()
@@ -151,6 +156,16 @@ class Client(HubQueries, FormerNames):
     def executor(self, targets: Targets = None) -> "ViewExecutor":
         """A concurrent.futures.Executor over a load-balanced view of the targets."""
         return self.load_balanced_view(targets).executor
+
+    def activate(self, targets: Targets = "all", suffix: str = "") -> "DirectView":
+        """Not there yet: registers magics in IPython.
+
+        Raises:
+            NotImplementedError: always
+        """
+        view = self.direct_view(targets)
+        view.activate(suffix)
+        return view
 
     # ---- engines -------------------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import socket
 import sys
 import threading
 import time
+import warnings
 import weakref
-from typing import Any, Callable, Dict, Optional, TypeVar, Union
+from typing import Any, Callable, Dict, Mapping, Optional, TypeVar, Union
 
 from .. import _client, error
 
@@ -144,6 +146,20 @@ def place_of(given: Union[None, str, "os.PathLike[str]", Dict[str, Any]]) -> Dic
     if "://" in path:
         raise ValueError(f"{path} is a URL; a Client needs a connection file, for its key")
     return {"file": os.path.expanduser(path)}
+
+
+def warn_of_other_host(info: Mapping[str, Any]) -> None:
+    """Say so when the connection goes over localhost to a cluster of another host."""
+    location, here = str(info.get("location") or ""), socket.gethostname()
+    address = str(info.get("address", ""))
+    is_local = address.startswith(("tcp://127.", "tcp://[::1]", "tcp://localhost"))
+    if is_local and location and location.partition(".")[0] != here.partition(".")[0]:
+        warnings.warn(
+            f"the controller listens on localhost, at {address}, but its connection file is of the host "
+            f"{location} and this is {here}. Unless a tunnel leads there, start it with --ip",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def open_connection(where: Dict[str, Any], timeout: float) -> _client.Client:
