@@ -8,7 +8,7 @@
 int cmd_engine(int argc, char **argv)
 {
     struct parent_options options = {.command = "engine", .use_nursery = true};
-    long count = 1;
+    long count = 1, end_with = 0;
     char tags[PC_TAGS_MAX + 1] = "";
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: 1)", .min = 1,
@@ -16,6 +16,8 @@ int cmd_engine(int argc, char **argv)
         {0, "file", OPTION_TEXT, &options.engine_file, "PATH",
          "connection file (default: pcluster-engine.json of the profile)"},
         {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},
+        {0, "profile-dir", OPTION_TEXT, &options.profile_dir, "PATH",
+         "folder of the profile, when it is elsewhere"},
         {0, "cluster-id", OPTION_TEXT, &options.cluster_id, "ID",
          "name of the cluster, when a profile has several"},
         {0, "daemonize", OPTION_SET, &options.daemonize, NULL,
@@ -30,9 +32,14 @@ int cmd_engine(int argc, char **argv)
          "Python whose packages engines see (default: that of VIRTUAL_ENV)"},
         {0, "transport", OPTION_CHOICE, &options.transport, "WAY",
          "how to connect: any, unix, tcp (default: any)", .choices = "any unix tcp"},
+        {0, "log-file", OPTION_TEXT, &options.log_file, "PATH",
+         "with --daemonize: log to this file instead of one of the profile"},
         {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
          "error, warn, info, debug (default: warn; info with --daemonize)",
          .choices = "error warn info debug"},
+        {0, "end-with", OPTION_NUMBER, &end_with, "PID", "stop when that process ends", .min = 1,
+         .max = INT32_MAX},
+        {0, "json", OPTION_SET, &options.as_json, NULL, "say in JSON what is ready"},
         {0},
     };
     const struct option_page page = {
@@ -47,6 +54,7 @@ int cmd_engine(int argc, char **argv)
     if (options_read(&page, argc, argv, &exit_code) < 0)
         return exit_code;
     options.tags = tags;
+    options.end_with = end_with;
     options.engine_count = (uint32_t)count;
     return parent_main(&options);
 }

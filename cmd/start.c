@@ -23,13 +23,15 @@ int cmd_start(int argc, char **argv)
     struct parent_options options = {
         .command = "start", .with_controller = true, .use_nursery = true};
     long count = default_count();
-    long port = 0, hwm = 1, heartbeat_ms = 3000;
+    long port = 0, hwm = 1, heartbeat_ms = 3000, end_with = 0;
     long max_tasks = 1000000, max_bytes = 1L << 30;
     char tags[PC_TAGS_MAX + 1] = "";
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N", "number of engines (default: processors)",
          .min = 1, .max = PARENT_ENGINES_MAX},
         {0, "profile", OPTION_TEXT, &options.profile, "NAME", "profile (default: default)"},
+        {0, "profile-dir", OPTION_TEXT, &options.profile_dir, "PATH",
+         "folder of the profile, when it is elsewhere"},
         {0, "cluster-id", OPTION_TEXT, &options.cluster_id, "ID",
          "name of this cluster, to have several in one profile"},
         {0, "daemonize", OPTION_SET, &options.daemonize, NULL,
@@ -62,9 +64,14 @@ int cmd_start(int argc, char **argv)
         {0, "heartbeat", OPTION_NUMBER, &heartbeat_ms, "MS",
          "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
          .max = 3600000},
+        {0, "log-file", OPTION_TEXT, &options.log_file, "PATH",
+         "with --daemonize: log to this file instead of one of the profile"},
         {0, "log-level", OPTION_CHOICE, &options.log_level, "LEVEL",
          "error, warn, info, debug (default: warn; info with --daemonize)",
          .choices = "error warn info debug"},
+        {0, "end-with", OPTION_NUMBER, &end_with, "PID", "stop when that process ends", .min = 1,
+         .max = INT32_MAX},
+        {0, "json", OPTION_SET, &options.as_json, NULL, "say in JSON what is ready"},
         {0},
     };
     const struct option_page page = {
@@ -78,6 +85,7 @@ int cmd_start(int argc, char **argv)
     if (options_read(&page, argc, argv, &exit_code) < 0)
         return exit_code;
     options.tags = tags;
+    options.end_with = end_with;
     options.engine_count = (uint32_t)count;
     options.port = (uint16_t)port;
     options.hwm = (uint32_t)hwm;

@@ -15,16 +15,16 @@
 /* How long an old address may take to answer before we say that it does not. */
 #define ASK_LIMIT_MS 3000
 
-int parent_files_init(struct parent_files *files, const char *profile, const char *cluster_id,
-                      struct pc_err *err)
+int parent_files_init(struct parent_files *files, const char *profile, const char *dir,
+                      const char *cluster_id, struct pc_err *err)
 {
-    *files = (struct parent_files){.lock_fd = -1};
+    *files = (struct parent_files){.lock_fd = -1, .is_elsewhere = dir != NULL};
     if (!pc_cluster_id_is_valid(cluster_id) || strlen(cluster_id) >= sizeof(files->cluster_id))
         return pc_err_set(err, PC_E_INVALID,
                           "'%s' is no cluster id: letters, digits, '_', '-' and '.' are allowed",
                           cluster_id);
     strcpy(files->cluster_id, cluster_id);
-    if (pc_profile_resolve(&files->profile, profile, NULL, err) < 0 ||
+    if (pc_profile_resolve(&files->profile, profile, dir, err) < 0 ||
         pc_profile_connfile(&files->profile, cluster_id, "client", files->client_path,
                             sizeof(files->client_path), err) < 0 ||
         pc_profile_connfile(&files->profile, cluster_id, "engine", files->engine_path,
@@ -66,6 +66,10 @@ static int take_lock(struct parent_files *files, struct pc_err *err)
 static void stop_command(const struct parent_files *files, char *text, size_t size)
 {
     bool is_default = strcmp(files->profile.name, "default") == 0;
+    if (files->is_elsewhere) {
+        snprintf(text, size, "pcluster stop --file %s", files->client_path);
+        return;
+    }
     snprintf(text, size, "pcluster stop%s%s%s%s", is_default ? "" : " --profile ",
              is_default ? "" : files->profile.name, files->cluster_id[0] ? " --cluster-id " : "",
              files->cluster_id);
@@ -73,7 +77,7 @@ static void stop_command(const struct parent_files *files, char *text, size_t si
 
 static int running_error(const struct parent_files *files, const char *address, struct pc_err *err)
 {
-    char command[400];
+    char command[1200];
     stop_command(files, command, sizeof(command));
     return pc_err_set(err, PC_E_INVALID,
                       "a cluster%s%s is already running in profile '%s' (%s); stop it with '%s'",

@@ -15,6 +15,7 @@
 struct parent_files {
     struct pc_profile profile;
     char cluster_id[128];
+    bool is_elsewhere; /* not where --profile would find it */
     char client_path[1024], engine_path[1024];
     char socket_path[512];
     char lock_path[1024];
@@ -25,8 +26,8 @@ struct parent_files {
 };
 
 /* Finds the names. */
-int parent_files_init(struct parent_files *files, const char *profile, const char *cluster_id,
-                      struct pc_err *err);
+int parent_files_init(struct parent_files *files, const char *profile, const char *dir,
+                      const char *cluster_id, struct pc_err *err);
 /* Makes the profile's folders, and makes sure that this is the only parent of that cluster and
  * that no cluster answers at the address of files left from before. */
 int parent_files_claim(struct parent_files *files, struct pc_err *err);

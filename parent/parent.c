@@ -48,6 +48,26 @@ void parent_fail(struct parent *parent, const char *format, ...)
     }
 }
 
+/* The same for programs. */
+static char *describe(const struct parent *parent, const char *address)
+{
+    const struct parent_files *files = &parent->files;
+    bool has_controller = parent->options->with_controller;
+    pc_json *json = pc_json_object();
+    pc_json_put_i64(json, "pid", getpid());
+    pc_json_put_str(json, "uuid", parent->home);
+    pc_json_put_i64(json, "engines", parent->engines.wanted_count);
+    pc_json_put_str(json, "profile", files->profile.name);
+    pc_json_put_str(json, "profile_dir", files->profile.dir);
+    pc_json_put_str(json, "cluster_id", files->cluster_id);
+    pc_json_put_str(json, "address", address);
+    pc_json_put_str(json, "file", has_controller ? files->client_path : NULL);
+    pc_json_put_str(json, "log", parent->log_path[0] ? parent->log_path : NULL);
+    char *text = pc_json_print(json);
+    pc_json_free(json);
+    return text;
+}
+
 static void say_ready(struct parent *parent)
 {
     const struct parent_options *options = parent->options;
@@ -68,8 +88,10 @@ static void say_ready(struct parent *parent)
     }
     snprintf(text, sizeof(text), "%s at %s in %.2f s", what, where, seconds);
     pc_info("ready: %s", text);
-    if (parent_tell_ready(&parent->tell, text) < 0)
+    char *json = options->as_json ? describe(parent, where) : NULL;
+    if (parent_tell_ready(&parent->tell, json ? json : text) < 0)
         parent_fail(parent, "the command that started this cluster was ended meanwhile");
+    free(json);
 }
 
 static void show_progress(struct parent *parent)
@@ -190,6 +212,8 @@ static void parent_fini(struct parent *parent)
     }
     if (parent->tcp_fd >= 0)
         close(parent->tcp_fd);
+    if (parent->end_with_fd >= 0)
+        close(parent->end_with_fd);
     parent_engines_fini(&parent->engines);
     free(parent->scheduler.failure);
     free(parent->hub.failure);
@@ -212,7 +236,7 @@ static void run(struct parent *parent)
     bool has_controller = parent->options->with_controller;
     if (has_controller)
         watch_stop_signals(parent);
-    if (parent_start(parent, &err) < 0)
+    if (parent_lifetime_watch(parent, &err) < 0 || parent_start(parent, &err) < 0)
         parent_fail(parent, "%s", err.text);
     if (!has_controller)
         watch_stop_signals(parent);
@@ -226,13 +250,16 @@ static void run(struct parent *parent)
 static int go_to_background(struct parent *parent, int *exit_code, struct pc_err *err)
 {
     const struct parent_files *files = &parent->files;
-    char log_path[1200];
+    const char *given = parent->options->log_file;
     if (pc_profile_create(&files->profile, err) < 0)
         return -1;
-    snprintf(log_path, sizeof(log_path), "%s/log/pcluster%s%s%s.log", files->profile.dir,
-             files->cluster_id[0] ? "-" : "", files->cluster_id,
-             parent->options->with_controller ? "" : "-engine");
-    return parent_daemonize(&parent->tell, log_path, exit_code, err);
+    if (given)
+        snprintf(parent->log_path, sizeof(parent->log_path), "%s", given);
+    else
+        snprintf(parent->log_path, sizeof(parent->log_path), "%s/log/pcluster%s%s%s.log",
+                 files->profile.dir, files->cluster_id[0] ? "-" : "", files->cluster_id,
+                 parent->options->with_controller ? "" : "-engine");
+    return parent_daemonize(&parent->tell, parent->log_path, exit_code, err);
 }
 
 static int check(struct parent *parent, struct pc_err *err)
@@ -240,7 +267,8 @@ static int check(struct parent *parent, struct pc_err *err)
     const struct parent_options *options = parent->options;
     if (pc_noise_init() < 0)
         return pc_err_set(err, PC_E_SYSTEM, "libsodium can't be used: no source of randomness");
-    if (parent_raise_limits(options->engine_count, &parent->open_files, err) < 0 ||
+    if (parent_lifetime_find(parent, err) < 0 ||
+        parent_raise_limits(options->engine_count, &parent->open_files, err) < 0 ||
         parent_choose_python(options->python, parent->python, sizeof(parent->python), err) < 0)
         return -1;
     return options->with_controller ? parent_files_claim(&parent->files, err) : 0;
@@ -263,14 +291,15 @@ int parent_main(const struct parent_options *options)
     parent->options = options;
     parent->begun_us = pc_clock_us();
     parent->begun_wall_us = pc_wall_us();
-    parent->tcp_fd = parent->unix_fd = -1;
+    parent->tcp_fd = parent->unix_fd = parent->end_with_fd = -1;
     parent->log_level = options->log_level   ? options->log_level
                         : options->daemonize ? "info"
                                              : "warn";
     pc_log_init("parent", (enum pc_log_level)pc_log_level_parse(parent->log_level));
     parent_tell_init(&parent->tell, options->command);
+    parent->tell.is_json = options->as_json;
 
-    int status = parent_files_init(&parent->files, options->profile,
+    int status = parent_files_init(&parent->files, options->profile, options->profile_dir,
                                    options->cluster_id ? options->cluster_id : "", &err);
     if (status == 0 && options->daemonize)
         status = go_to_background(parent, &exit_code, &err);

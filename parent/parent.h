@@ -18,10 +18,12 @@
 struct parent_options {
     const char *command;     /* "start", "controller", "engine": begins error lines */
     const char *profile;     /* "default" */
+    const char *profile_dir; /* wins over profile */
     const char *cluster_id;  /* "" */
     const char *ip;          /* "127.0.0.1" */
     const char *preload;     /* modules separated by commas, "" */
     const char *python;      /* the interpreter engines take their packages from; see python.h */
+    const char *log_file;    /* in the background; NULL: in the profile's log/ */
     const char *log_level;   /* "info" when the log is a file, else "warn" */
     const char *transport;   /* how engines connect: "any", "unix", "tcp" */
     const char *tags;        /* of the engines, as in tags.h; "" */
@@ -32,10 +34,12 @@ struct parent_options {
     int64_t max_bytes;       /* of them */
     uint32_t heartbeat_ms;   /* how often the scheduler asks engines whether they are there */
     uint32_t engine_count;   /* up to PARENT_ENGINES_MAX */
+    int64_t end_with;        /* pid: stop when that process ends; 0: of none */
     uint16_t port;           /* 0: any that is free */
     bool with_controller;
     bool use_nursery;
     bool daemonize; /* go to the background; return when ready or failed */
+    bool as_json;   /* what is said when it is ready */
 };
 
 /* Returns the exit code of the command. */

@@ -60,14 +60,17 @@ struct parent {
     char home[33]; /* uuid of this parent: the home of its engines */
     const char *log_level;
     char python[1024];
-    int64_t open_files; /* the user's soft limit, before it was raised for the roles */
-    char address[1100]; /* without a controller: where ours is */
+    char log_path[1200]; /* in the background */
+    int64_t open_files;  /* the user's soft limit, before it was raised for the roles */
+    char address[1100];  /* without a controller: where ours is */
     int64_t begun_us;
     int64_t begun_wall_us;
 
     uv_loop_t loop;
     struct pc_conns conns;
     uv_signal_t on_sigint, on_sigterm, on_sighup, on_sigchld;
+    uv_poll_t on_end_with;
+    int end_with_fd; /* pidfd of options->end_with; -1: none */
     uv_timer_t stop_timer, respawn_timer, start_timer, end_timer;
     struct parent_role scheduler, hub, nursery;
     int tcp_fd, unix_fd;
@@ -94,6 +97,12 @@ void parent_check_ready(struct parent *parent);
 /* Listeners and roles, or the connection to a controller elsewhere. */
 int parent_start(struct parent *parent, struct pc_err *err);
 int parent_start_nursery(struct parent *parent, struct pc_err *err);
+
+/* ---- lifetime.c ------------------------------------------------------------------------- */
+
+/* Finds the process that the cluster is to end with; call before it can have ended unnoticed. */
+int parent_lifetime_find(struct parent *parent, struct pc_err *err);
+int parent_lifetime_watch(struct parent *parent, struct pc_err *err);
 
 /* ---- roles.c ---------------------------------------------------------------------------- */
 

@@ -40,7 +40,7 @@ static void show(struct parent_tell *tell, enum kind kind, const char *text)
     } else {
         end_progress(tell);
         if (kind == KIND_READY)
-            printf("ready: %s\n", text);
+            printf("%s%s\n", tell->is_json ? "" : "ready: ", text);
         else
             fprintf(stderr, "pcluster %s: %s\n", tell->command, text);
     }

@@ -15,6 +15,7 @@ struct parent_tell {
     const char *command; /* "start" */
     int pipe_fd;         /* to the process in the foreground; -1: this is it */
     bool is_terminal;
+    bool is_json;        /* what is said when ready is JSON */
     bool shows_progress; /* an unfinished line is on the terminal */
 };
 

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * --end-with: a program that starts a cluster for itself may be killed before it can stop it. A
+ * descriptor of its process says when that has happened, whatever it forked and left open.
+ */
+#include <errno.h>
+#include <sys/pidfd.h>
+
+#include "parent/state.h"
+
+int parent_lifetime_find(struct parent *parent, struct pc_err *err)
+{
+    int64_t pid = parent->options->end_with;
+    if (pid == 0)
+        return 0;
+    parent->end_with_fd = pidfd_open((pid_t)pid, 0);
+    if (parent->end_with_fd < 0 && errno == ESRCH)
+        return pc_err_set(err, PC_E_INVALID,
+                          "the process %lld, which this was to end with, is not there",
+                          (long long)pid);
+    if (parent->end_with_fd < 0)
+        return pc_err_sys(err, "can't watch the process %lld", (long long)pid);
+    return 0;
+}
+
+static void on_ended(uv_poll_t *poll, int status, int events)
+{
+    struct parent *parent = poll->data;
+    char reason[64];
+    snprintf(reason, sizeof(reason), "process %lld has ended",
+             (long long)parent->options->end_with);
+    uv_poll_stop(poll);
+    if (parent->state == PARENT_STARTING)
+        parent_fail(parent, "%s", reason);
+    else
+        parent_stop(parent, reason);
+}
+
+int parent_lifetime_watch(struct parent *parent, struct pc_err *err)
+{
+    if (parent->end_with_fd < 0)
+        return 0;
+    if (uv_poll_init(&parent->loop, &parent->on_end_with, parent->end_with_fd) < 0)
+        return pc_err_set(err, PC_E_SYSTEM, "can't watch the process %lld",
+                          (long long)parent->options->end_with);
+    parent->on_end_with.data = parent;
+    uv_poll_start(&parent->on_end_with, UV_READABLE, on_ended);
+    return 0;
+}
