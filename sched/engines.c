@@ -353,11 +353,10 @@ void engines_beat(struct sched *s)
         if (!was_away && silent > limit) {
             snprintf(text, sizeof(text), "has not answered for %lld s: stopped, or cut off",
                      (long long)silent / 1000);
-            if (!engine->is_killed)
-                if (!engine->is_killed) { /* else it is known already what becomes of it */
-                    engine_set_why(engine, text);
-                    order_replacement(engine);
-                }
+            if (!engine->is_killed) { /* else it is known already what becomes of it */
+                engine_set_why(engine, text);
+                order_replacement(engine);
+            }
             engine_finish(engine);
         } else if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms) {
             /* It has been idle: its buffers are better off elsewhere. */
