@@ -114,6 +114,41 @@ def test_code_that_ends_its_engine(client, harm, words):
     assert balanced.map_sync(abs, range(50)) == list(range(50))
 
 
+@by_value
+def end_engine_once(x, mark):
+    """The engine that gets item 50 first ends; whoever tries it again does not."""
+    if x == 50 and not os.path.exists(mark):
+        with open(mark, "w", encoding="utf-8"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return x * x
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("options", [{}, {"chunksize": 7}, {"ordered": False}])
+def test_engine_dies_in_a_map(client, tmp_path, retries, options):
+    """Its item fails, or is tried again; nothing else is lost, and order is kept."""
+    mark = str(tmp_path / "mark")
+    view = client.load_balanced_view(retries=retries)
+    ar = view.map_async(end_engine_once, range(100), [mark] * 100, return_exceptions=True, **options)
+    items = ar.get(60)
+    failed = [item for item in items if isinstance(item, error.EngineError)]
+    numbers = [item for item in items if not isinstance(item, Exception)]
+    lost = 0 if retries else options.get("chunksize", 1)
+    assert len(failed) == (0 if retries else 1) and len(numbers) == 100 - lost and numbers == sorted(numbers)
+    assert sorted(map(str, ar)) == sorted(map(str, items)) and len(client.ids) == 1
+
+
+def test_engine_dies_in_a_direct_map(client, tmp_path):
+    """The part of the dead engine is one exception, the other part is whole."""
+    mark = str(tmp_path / "mark")
+    ar = client[:].map_async(end_engine_once, range(100), [mark] * 100, return_exceptions=True)
+    items = ar.get(60)
+    assert items[:50] == [x * x for x in range(50)] and len(items) == 51
+    assert isinstance(items[50], error.EngineError) and isinstance(items[50], error.RemoteError)
+    with pytest.raises(error.EngineError, match="SIGKILL"):
+        ar.get(return_exceptions=False)
+
+
 def test_last_words(client):
     """What a dying engine wrote to stderr is in the error."""
 
