@@ -223,6 +223,10 @@ class FunctionCache:
             made = pickled(f)
             self._keep_identity(f, made)
             return made
+        if not (f.__defaults__ or f.__kwdefaults__ or f.__closure__ or f.__dict__ or global_names(f.__code__)):
+            entry = _Entry(_pickled_function(f), _Watch(f), [])  # it refers to nothing
+            self._keep(f, entry)
+            return entry.pickled
         others: Dict[int, Tuple[FunctionType, _Watch]] = {}
         can_watch = _can_watch(f, others)  # before pickling: a change meanwhile shows afterwards
         made = _pickled_function(f)
@@ -239,7 +243,10 @@ class FunctionCache:
     def _keep(self, f: FunctionType, entry: _Entry) -> None:
         with self._lock:
             self._make_room(len(entry.pickled.data))
-            entries = self._by_code.get(id(f.__code__), [])
+            entries = self._by_code.get(id(f.__code__))
+            if entries is None:
+                self._by_code[id(f.__code__)] = [entry]
+                return
             for old in entries[VARIANTS_MAX - 1 :]:
                 self._bytes -= len(old.pickled.data)
             # A new list: other threads may be looking through the old one.
