@@ -26,10 +26,18 @@ def order(client, query, **fields):
     return client._ask({"query": query, **fields})
 
 
+@by_value
+def note_and_sleep(path):
+    open(path, "w", encoding="utf-8").close()
+    time.sleep(60)
+
+
 def sleep(client, engine):
     """A call that is running, and would for a minute."""
-    call = client[engine].apply_async(time.sleep, 60)
-    wait_until(lambda: client.status()["engines"][engine]["state"] == "busy", "the call to run")
+    path = os.path.join(os.environ["PCLUSTER_DIR"], "running")
+    call = client[engine].apply_async(note_and_sleep, path)
+    wait_until(lambda: os.path.exists(path), "the call to run")
+    os.unlink(path)
     return call
 
 
@@ -109,8 +117,6 @@ def test_signal(cluster):
         order(c, "signal_engines", ids=[0], signal=signal.SIGINT)
         with pytest.raises(error.RemoteError, match="KeyboardInterrupt"):
             call.get(30)
-        # One that is idle ignores it.
-        order(c, "signal_engines", ids=[0, 1], signal=signal.SIGINT)
         assert c[:].apply_sync(lambda: 3) == [3, 3]
         call = sleep(c, 1)
         order(c, "signal_engines", ids=[1], signal=signal.SIGKILL)
@@ -179,3 +185,33 @@ def test_orders_while_starting(home, start):
     process.send_signal(signal.SIGINT)
     process.communicate()
     assert process.returncode == 0
+
+
+def test_client_methods(cluster):
+    """What the orders above are in the interface."""
+    with pcluster.Client() as c:
+        c.start_engines(1, block=True)
+        assert c.ids == [0, 1, 2]
+        call = sleep(c, 0)
+        c.send_signal("SIGINT", 0)
+        with pytest.raises(error.RemoteError, match="KeyboardInterrupt"):
+            call.get(30)
+        with pytest.raises(ValueError, match="no signal 'SIGNONE'"):
+            c.send_signal("SIGNONE")
+        with pytest.raises(ValueError, match="no signal 0"):
+            c.send_signal(0)
+        with pytest.raises(IndexError):
+            c.send_signal("INT", 9)
+        call = sleep(c, 1)
+        c.shutdown([1], block=True, grace=0)
+        with pytest.raises(error.EngineError, match="was stopped"):
+            call.get(30)
+        assert c.ids == [0, 2]
+        c[2].shutdown(restart=True, block=True)
+        assert c.ids == [0, 3]
+        c.shutdown(block=True)
+        assert c.ids == []
+        with pytest.raises(error.NoEnginesRegistered):
+            c.shutdown()
+        c.shutdown(hub=True, block=True)
+    assert cluster.wait()[0] == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Union
 from ..serialize import FunctionCache
 from .asyncresult import AsyncResult
 from .connection import PYTHON, TRANSPORTS, open_connection, place_of, warn_of_other_host
+from .control import Control
 from .engines import Engine, Targets
 from .formernames import FormerNames
 from .hubqueries import HubQueries
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Engine", "Job", "Targets"]
 
 
-class Client(HubQueries, FormerNames):
+class Client(HubQueries, Control, FormerNames):
     """A connection to a cluster.
 
     Thread-safe. After a fork the child needs a Client of its own.
@@ -179,25 +180,3 @@ class Client(HubQueries, FormerNames):
         return self.direct_view("all" if targets is None else targets).clear(
             block=self.block if block is None else block
         )
-
-    def shutdown(
-        self,
-        targets: Targets = "all",
-        restart: bool = False,
-        hub: bool = False,
-        block: Optional[bool] = None,
-    ) -> None:
-        """Stop the cluster.
-
-        Args:
-            targets: must be 'all'
-            restart: not there yet
-            hub: must be True: engines alone can't be stopped from here yet
-            block: accepted; the request has been taken when this returns
-
-        Raises:
-            NotImplementedError: for what is not there yet
-        """
-        if restart or not hub or not (targets is None or targets == "all"):
-            raise NotImplementedError("this version can only stop everything: shutdown(hub=True)")
-        self._ask({"query": "shutdown"})
