@@ -34,17 +34,22 @@ static void unwatch(struct engine *engine)
     DL_DELETE2(engine->sched->ahead, engine, ahead_prev, ahead_next);
 }
 
-void ahead_assigned(struct engine *engine)
+static void watch(struct engine *engine)
 {
     struct sched *s = engine->sched;
-    if (engine->load.tasks == 1)
-        engine->progress_ms = world_now_ms(s);
     if (engine->is_ahead || !has_too_many(engine))
         return;
     if (!s->ahead)
         world_check_ahead(s, SCHED_AHEAD_RECALL_MS);
     engine->is_ahead = true;
     DL_APPEND2(s->ahead, engine, ahead_prev, ahead_next);
+}
+
+void ahead_assigned(struct engine *engine)
+{
+    if (engine->load.tasks == 1)
+        engine->progress_ms = world_now_ms(engine->sched);
+    watch(engine);
 }
 
 void ahead_measure(struct engine *engine, const struct pc_result_body *body)
@@ -112,6 +117,7 @@ int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err
            body.first != engine->runs + 1)
         queue_take_back(last);
     engine->is_recalling = false;
+    watch(engine); /* when some had begun, or it could not say yet */
     queue_advance(engine);
     queue_spread(engine);
     return 0;

@@ -143,6 +143,10 @@ static void all_may_have_begun(void **state)
     submit(&scene, 3, NULL);
     yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
     yard_recalled(&scene.yard, 0, 2);
+    assert_false(engine_at(&scene, 0)->is_recalling);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS); /* it is asked again */
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_recalled(&scene.yard, 0, 2);
     for (int i = 0; i < 3; i++)
         yard_answer(&scene.yard, 0, PC_STATUS_OK);
     expect_ok(&scene, 1, scene.submitted);
