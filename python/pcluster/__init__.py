@@ -26,6 +26,7 @@ from .client import (
     parallel,
     remote,
 )
+from .cluster import Cluster
 from .conditions import depend, dependent, require
 from .dependency import Dependency
 from .error import (
@@ -34,6 +35,7 @@ from .error import (
     BadConnectionFile,
     CannotPickle,
     ClientClosed,
+    ClusterError,
     CompositeError,
     ConnectFailed,
     ConnectionFileNotFound,
@@ -102,6 +104,8 @@ __all__ = [
     "CannotPickle",
     "Client",
     "ClientClosed",
+    "Cluster",
+    "ClusterError",
     "CompositeError",
     "ConnectFailed",
     "ConnectRefused",

@@ -38,6 +38,10 @@ class EngineError(KernelError):
     """An engine was lost, or could not do what it was asked."""
 
 
+class ClusterError(KernelError, RuntimeError):
+    """A cluster, or engines, could not be started; the text is that of the executable."""
+
+
 class NoEnginesRegistered(KernelError):
     """There is no engine to send the call to."""
 
