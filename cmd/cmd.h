@@ -33,6 +33,7 @@ int cmd_sched(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_task(int argc, char **argv);
+int cmd_install_service(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Hidden: a child of the parent, `pcluster --role NAME`. */

@@ -2,6 +2,7 @@
 /* pcluster controller: hub and scheduler without engines. */
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/reload.h"
 #include "parent/parent.h"
 
 int cmd_controller(int argc, char **argv)
@@ -63,5 +64,8 @@ int cmd_controller(int argc, char **argv)
     options.max_tasks = max_tasks;
     options.max_bytes = max_bytes;
     options.heartbeat_ms = (uint32_t)heartbeat_ms;
+    struct reload again = {.run = cmd_controller, .argc = argc, .argv = argv};
+    options.reload = reload_settings;
+    options.reload_arg = &again;
     return parent_main(&options);
 }

@@ -2,6 +2,7 @@
 /* pcluster engine: engines on this machine, for a controller that runs already. */
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/reload.h"
 #include "lib/tags.h"
 #include "parent/parent.h"
 
@@ -56,5 +57,8 @@ int cmd_engine(int argc, char **argv)
     options.tags = tags;
     options.end_with = end_with;
     options.engine_count = (uint32_t)count;
+    struct reload again = {.run = cmd_engine, .argc = argc, .argv = argv};
+    options.reload = reload_settings;
+    options.reload_arg = &again;
     return parent_main(&options);
 }

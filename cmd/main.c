@@ -19,6 +19,7 @@ const struct cmd cmd_table[] = {
     {"engine", cmd_engine, "start engines for a controller that runs already, anywhere"},
     {"bench", cmd_bench, "measure the scheduler without Python"},
     {"config", cmd_config, "show the settings in force and where each came from"},
+    {"install-service", cmd_install_service, "let the service manager of this user run a cluster"},
     {"version", cmd_version, "show the versions of pcluster and of what it is made with"},
     {0},
 };
@@ -29,7 +30,7 @@ static void print_help(FILE *out)
           "Interactive parallel computing for Python.\n\ncommands:\n",
           out);
     for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
-        fprintf(out, "  %-12s %s\n", cmd->name, cmd->help);
+        fprintf(out, "  %-15s %s\n", cmd->name, cmd->help);
     fputs("\n'pcluster COMMAND -h' shows the options of a command.\n"
           "exit codes: 0 done, 1 failed, 2 wrong usage, 11 nothing runs\n",
           out);

@@ -271,13 +271,19 @@ static int read_line(const struct option_page *page, int argc, char **argv,
 
 int options_read(const struct option_page *page, int argc, char **argv, int *exit_code)
 {
-    struct option_origin origins[OPTION_ROWS_MAX] = {0};
-    struct pc_err err;
     *exit_code = CMD_USAGE;
     if (visitor.visit) {
         visitor.visit(page, visitor.arg);
         return -1;
     }
+    return options_fill(page, argc, argv, exit_code);
+}
+
+int options_fill(const struct option_page *page, int argc, char **argv, int *exit_code)
+{
+    struct option_origin origins[OPTION_ROWS_MAX] = {0};
+    struct pc_err err;
+    *exit_code = CMD_USAGE;
     int operand = read_line(page, argc, argv, origins, exit_code);
     if (operand >= 0 && settings_apply(page, origins, &err) < 0) {
         command_error(page->command, "%s", err.text);

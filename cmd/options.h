@@ -66,6 +66,9 @@ struct option_origin {
  */
 int options_read(const struct option_page *page, int argc, char **argv, int *exit_code);
 
+/* The same, for a visitor (see below): fills the rows of the page that it visits. */
+int options_fill(const struct option_page *page, int argc, char **argv, int *exit_code);
+
 /* Gives a row the value that `text` means, which must live as long as it is used. -1 with what is
  * wrong with it; `shown` begins that text. */
 int option_take(const struct option_row *row, const char *text, const char *shown,

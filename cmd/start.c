@@ -5,6 +5,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/reload.h"
 #include "lib/tags.h"
 #include "parent/parent.h"
 
@@ -92,5 +93,8 @@ int cmd_start(int argc, char **argv)
     options.max_tasks = max_tasks;
     options.max_bytes = max_bytes;
     options.heartbeat_ms = (uint32_t)heartbeat_ms;
+    struct reload again = {.run = cmd_start, .argc = argc, .argv = argv};
+    options.reload = reload_settings;
+    options.reload_arg = &again;
     return parent_main(&options);
 }

@@ -74,14 +74,14 @@ static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         return -1;
     int status = -1;
     if (hub->instance)
-        pc_err_set(err, PC_E_PROTOCOL, "CONFIG came twice");
+        status = pc_log_level_change(config, err);
     else if (pc_json_get_str(config, "cluster_id", &cluster_id, err) == 0 &&
              pc_json_get_str(config, "profile", &profile, err) == 0 &&
              pc_json_get_str(config, "instance", &instance, err) == 0 &&
              pc_json_get_str(config, "url", &url, err) == 0 &&
              pc_json_get_u32(config, "controller_pid", &hub->controller_pid, err) == 0)
         status = 0;
-    if (status == 0) {
+    if (status == 0 && !hub->instance) {
         const char *unix_path = pc_json_str_or(config, "unix", NULL);
         int level = pc_log_level_parse(pc_json_str_or(config, "log_level", "info"));
         hub->cluster_id = pc_xstrdup(cluster_id);

@@ -3,15 +3,19 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/journal.h"
 
 static const char *log_role = "pcluster";
 static enum pc_log_level log_level = PC_LOG_INFO;
+static bool is_journal; /* what stderr is */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -19,6 +23,7 @@ void pc_log_init(const char *role, enum pc_log_level level)
 {
     log_role = role;
     log_level = level;
+    is_journal = pc_journal_is_stream(STDERR_FILENO, getenv("JOURNAL_STREAM"));
 }
 
 void pc_log_set_level(enum pc_log_level level)
@@ -39,9 +44,41 @@ const char *pc_log_level_name(enum pc_log_level level)
     return level_names[level];
 }
 
+int pc_log_level_change(const pc_json *config, struct pc_err *err)
+{
+    const char *name;
+    if (pc_json_get_str(config, "log_level", &name, err) < 0)
+        return -1;
+    int level = pc_log_level_parse(name);
+    if (level < 0)
+        return pc_err_set(err, PC_E_PROTOCOL, "'%.40s' is no log level", name);
+    log_level = (enum pc_log_level)level;
+    return 0;
+}
+
+/* With its level and fields; false: not possible. No descriptor is kept, which in an engine user
+ * code could close and use for something else. */
+static bool to_journal(enum pc_log_level level, const char *format, va_list args)
+{
+    static const int priorities[] = {3, 4, 6, 7};
+    char text[2048];
+    va_list again;
+    int fd = is_journal ? pc_journal_open(PC_JOURNAL_SOCKET) : -1;
+    if (fd < 0)
+        return false;
+    va_copy(again, args);
+    vsnprintf(text, sizeof(text), format, again);
+    va_end(again);
+    int status = pc_journal_send(fd, priorities[level], log_role, text);
+    close(fd);
+    return status == 0;
+}
+
 static void log_line(enum pc_log_level level, const char *format, va_list args)
 {
     char line[2048];
+    if (to_journal(level, format, args))
+        return;
     struct timespec now;
     struct tm local;
     clock_gettime(CLOCK_REALTIME, &now);

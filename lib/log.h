@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Log lines of the roles: time, role, level, lower-case sentence. One event, one line, on stderr.
+ * Log lines of the roles: time, role, level, lower-case sentence. One event, one line, on stderr,
+ * or in the journal when that is what stderr is.
  * libpcluster.so never calls these.
  */
 #ifndef PC_LIB_LOG_H
 #define PC_LIB_LOG_H
 
 #include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/json.h"
 
 enum pc_log_level { PC_LOG_ERROR, PC_LOG_WARN, PC_LOG_INFO, PC_LOG_DEBUG };
 
@@ -17,6 +21,9 @@ void pc_log_set_level(enum pc_log_level level);
 /* "error", "warn", "info", "debug" -> level; -1 for anything else. */
 int pc_log_level_parse(const char *name);
 const char *pc_log_level_name(enum pc_log_level level);
+
+/* Of a CONFIG that came when the role was configured already: only the level may change. */
+int pc_log_level_change(const pc_json *config, struct pc_err *err);
 
 void pc_log(enum pc_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

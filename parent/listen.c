@@ -114,6 +114,20 @@ int parent_listen_tcp(const char *ip, uint16_t *port, char *host, size_t host_si
     return fd;
 }
 
+int parent_listen_given_tcp(int fd, uint16_t *port, char *host, size_t host_size,
+                            struct pc_err *err)
+{
+    struct sockaddr_storage bound;
+    socklen_t size = sizeof(bound);
+    if (getsockname(fd, (struct sockaddr *)&bound, &size) < 0 || bound_port(fd, port) < 0)
+        return pc_err_sys(err, "can't use the TCP socket that was passed");
+    if (is_wildcard((const struct sockaddr *)&bound))
+        reachable_text(bound.ss_family, host, host_size);
+    else
+        address_text((const struct sockaddr *)&bound, host, host_size);
+    return fd;
+}
+
 /* ---- Unix ------------------------------------------------------------------------------- */
 
 /* True when a connect is refused: the file is left over from a process that is gone. */
@@ -161,5 +175,20 @@ int parent_listen_unix(const char *path, struct pc_err *err)
         close(fd);
         return -1;
     }
+    return fd;
+}
+
+int parent_listen_given_unix(int fd, char *path, size_t size, struct pc_err *err)
+{
+    struct sockaddr_un address = {0};
+    socklen_t address_size = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &address_size) < 0)
+        return pc_err_sys(err, "can't use the Unix socket that was passed");
+    size_t length = strnlen(address.sun_path, sizeof(address.sun_path));
+    if (length == 0 || length >= size)
+        return pc_err_set(err, PC_E_INVALID,
+                          "the Unix socket that was passed has no path that clients could use");
+    memcpy(path, address.sun_path, length);
+    path[length] = '\0';
     return fd;
 }

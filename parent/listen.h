@@ -17,6 +17,12 @@
 int parent_listen_tcp(const char *ip, uint16_t *port, char *host, size_t host_size,
                       struct pc_err *err);
 
+/* Takes over one that listens already; the port and host are what it has. Returns it, or -1. */
+int parent_listen_given_tcp(int fd, uint16_t *port, char *host, size_t host_size,
+                            struct pc_err *err);
+/* The same for a Unix socket, which must have a path. */
+int parent_listen_given_unix(int fd, char *path, size_t size, struct pc_err *err);
+
 /* Listens at `path`, only for this user. A socket file that nobody listens at is replaced. */
 int parent_listen_unix(const char *path, struct pc_err *err);
 

@@ -48,6 +48,7 @@ static int on_failed(void *role_of, void *peer, struct pc_msg *msg, struct pc_er
 
 static int on_pong(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
+    parent_service_pong(role, peer);
     return 0;
 }
 

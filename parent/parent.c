@@ -88,6 +88,7 @@ static void say_ready(struct parent *parent)
     }
     snprintf(text, sizeof(text), "%s at %s in %.2f s", what, where, seconds);
     pc_info("ready: %s", text);
+    parent_service_tell(&parent->service, "READY=1");
     char *json = options->as_json ? describe(parent, where) : NULL;
     if (parent_tell_ready(&parent->tell, json ? json : text) < 0)
         parent_fail(parent, "the command that started this cluster was ended meanwhile");
@@ -114,6 +115,7 @@ static void on_start_limit(uv_timer_t *timer)
 
 void parent_check_ready(struct parent *parent)
 {
+    parent_service_status(parent);
     if (parent->state != PARENT_STARTING)
         return;
     uv_timer_start(&parent->start_timer, on_start_limit, START_LIMIT_MS, 0);
@@ -143,6 +145,11 @@ static void on_stop_signal(uv_signal_t *handle, int number)
         parent_stop_now(parent);
 }
 
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    parent_reload(handle->data);
+}
+
 static void on_child_signal(uv_signal_t *handle, int number)
 {
     parent_reap(handle->data);
@@ -167,7 +174,9 @@ static void watch_stop_signals(struct parent *parent)
 {
     watch_signal(parent, &parent->on_sigint, on_stop_signal, SIGINT);
     watch_signal(parent, &parent->on_sigterm, on_stop_signal, SIGTERM);
-    if (!is_ignored(SIGHUP))
+    if (parent->options->daemonize || parent_service_exists(&parent->service))
+        watch_signal(parent, &parent->on_sighup, on_hangup, SIGHUP);
+    else if (!is_ignored(SIGHUP))
         watch_signal(parent, &parent->on_sighup, on_stop_signal, SIGHUP);
 }
 
@@ -185,6 +194,7 @@ static int parent_init(struct parent *parent, struct pc_err *err)
         uv_timer_init(&parent->loop, timers[i]);
         timers[i]->data = parent;
     }
+    parent_service_start(parent);
     parent_role_init(parent, &parent->scheduler, "scheduler", PC_FROM_SCHED);
     parent_role_init(parent, &parent->hub, "hub", PC_FROM_HUB);
     parent_role_init(parent, &parent->nursery, "nursery", PC_FROM_NURSERY);
@@ -206,11 +216,11 @@ static void parent_fini(struct parent *parent)
     uv_walk(&parent->loop, close_handle, NULL);
     uv_run(&parent->loop, UV_RUN_DEFAULT);
     uv_loop_close(&parent->loop);
-    if (parent->unix_fd >= 0) {
+    if (parent->unix_fd >= 0 && parent->unix_fd != parent->service.unix_fd) {
         unlink(parent->files.socket_path);
         close(parent->unix_fd);
     }
-    if (parent->tcp_fd >= 0)
+    if (parent->tcp_fd >= 0 && parent->tcp_fd != parent->service.tcp_fd)
         close(parent->tcp_fd);
     if (parent->end_with_fd >= 0)
         close(parent->end_with_fd);
@@ -283,6 +293,18 @@ static void set_title(const struct parent *parent)
     pc_title_set(title);
 }
 
+static void tell_failed(struct parent *parent, const char *text)
+{
+    parent_service_tell(&parent->service, "STATUS=%s", text);
+    parent_tell_failed(&parent->tell, text);
+}
+
+const char *parent_default_log_level(const struct parent *parent)
+{
+    bool is_watched = !parent->options->daemonize && !parent_service_exists(&parent->service);
+    return is_watched ? "warn" : "info";
+}
+
 int parent_main(const struct parent_options *options)
 {
     struct pc_err err;
@@ -292,14 +314,15 @@ int parent_main(const struct parent_options *options)
     parent->begun_us = pc_clock_us();
     parent->begun_wall_us = pc_wall_us();
     parent->tcp_fd = parent->unix_fd = parent->end_with_fd = -1;
-    parent->log_level = options->log_level   ? options->log_level
-                        : options->daemonize ? "info"
-                                             : "warn";
+    parent->configured_count = options->engine_count;
+    int status = parent_service_init(&parent->service, !options->daemonize, &err);
+    parent->log_level = options->log_level ? options->log_level : parent_default_log_level(parent);
     pc_log_init("parent", (enum pc_log_level)pc_log_level_parse(parent->log_level));
     parent_tell_init(&parent->tell, options->command);
     parent->tell.is_json = options->as_json;
 
-    int status = parent_files_init(&parent->files, options->profile, options->profile_dir,
+    if (status == 0)
+        status = parent_files_init(&parent->files, options->profile, options->profile_dir,
                                    options->cluster_id ? options->cluster_id : "", &err);
     if (status == 0 && options->daemonize)
         status = go_to_background(parent, &exit_code, &err);
@@ -315,11 +338,15 @@ int parent_main(const struct parent_options *options)
         run(parent);
         exit_code = parent->exit_code;
         if (parent->failure)
-            parent_tell_failed(&parent->tell, parent->failure);
+            tell_failed(parent, parent->failure);
     } else if (status < 0) {
         parent_files_fini(&parent->files);
-        parent_tell_failed(&parent->tell, err.text);
+        tell_failed(parent, err.text);
+        /* A service manager need not try that again. */
+        if (err.code == PC_E_INVALID && parent_service_exists(&parent->service))
+            exit_code = 2;
     }
+    parent_service_fini(&parent->service);
     free(parent->failure);
     free(parent);
     return exit_code;

@@ -14,6 +14,12 @@
 /* More than one parent should supervise. */
 #define PARENT_ENGINES_MAX 10000
 
+/* What can be changed while the cluster runs. */
+struct parent_settings {
+    const char *log_level; /* NULL: the default */
+    uint32_t engine_count;
+};
+
 /* Strings may be NULL where a default is named. They must live as long as parent_main runs. */
 struct parent_options {
     const char *command;     /* "start", "controller", "engine": begins error lines */
@@ -38,6 +44,9 @@ struct parent_options {
     uint16_t port;           /* 0: any that is free */
     bool with_controller;
     bool use_nursery;
+    /* Reads the settings again, for SIGHUP; -1 when it has said what is wrong. May be NULL. */
+    int (*reload)(void *arg, struct parent_settings *fresh);
+    void *reload_arg;
     bool daemonize; /* go to the background; return when ready or failed */
     bool as_json;   /* what is said when it is ready */
 };

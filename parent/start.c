@@ -108,16 +108,26 @@ static pc_json *nursery_config(const struct parent *parent)
 
 /* ---- a controller of our own ------------------------------------------------------------ */
 
+/* Those that a service manager opened for us, else our own. */
 static int open_listeners(struct parent *parent, struct pc_err *err)
 {
     const struct parent_options *options = parent->options;
+    const struct parent_service *service = &parent->service;
+    struct parent_files *files = &parent->files;
     uint16_t port = options->port;
     char host[256];
-    parent->tcp_fd =
-        parent_listen_tcp(options->ip ? options->ip : "127.0.0.1", &port, host, sizeof(host), err);
+    if (service->tcp_fd >= 0)
+        parent->tcp_fd = parent_listen_given_tcp(service->tcp_fd, &port, host, sizeof(host), err);
+    else
+        parent->tcp_fd = parent_listen_tcp(options->ip ? options->ip : "127.0.0.1", &port, host,
+                                           sizeof(host), err);
     if (parent->tcp_fd < 0)
         return -1;
-    parent->unix_fd = parent_listen_unix(parent->files.socket_path, err);
+    if (service->unix_fd >= 0)
+        parent->unix_fd = parent_listen_given_unix(service->unix_fd, files->socket_path,
+                                                   sizeof(files->socket_path), err);
+    else
+        parent->unix_fd = parent_listen_unix(files->socket_path, err);
     if (parent->unix_fd < 0)
         return -1;
     parent_files_fill(&parent->files, host, port);

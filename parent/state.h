@@ -18,6 +18,7 @@
 #include "parent/engines.h"
 #include "parent/files.h"
 #include "parent/parent.h"
+#include "parent/service.h"
 #include "parent/tell.h"
 
 /* A client's order to start engines, until they are there. Owned by parent.starts. */
@@ -56,6 +57,8 @@ struct parent {
     struct parent_files files;
     struct parent_tell tell;
     struct parent_engines engines;
+    struct parent_service service;
+    uint32_t configured_count; /* engines, as the settings said last */
     struct parent_order *starts;
     char home[33]; /* uuid of this parent: the home of its engines */
     const char *log_level;
@@ -89,6 +92,8 @@ struct parent {
  * cluster is ready the text is for the user, afterwards for the log. */
 void parent_fail(struct parent *parent, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Where no --log-level says otherwise: whoever watches a terminal needs less than a log. */
+const char *parent_default_log_level(const struct parent *parent);
 /* Called with every answer; says "ready" when the last one came. */
 void parent_check_ready(struct parent *parent);
 
@@ -103,6 +108,10 @@ int parent_start_nursery(struct parent *parent, struct pc_err *err);
 /* Finds the process that the cluster is to end with; call before it can have ended unnoticed. */
 int parent_lifetime_find(struct parent *parent, struct pc_err *err);
 int parent_lifetime_watch(struct parent *parent, struct pc_err *err);
+
+/* ---- reload.c --------------------------------------------------------------------------- */
+
+void parent_reload(struct parent *parent);
 
 /* ---- roles.c ---------------------------------------------------------------------------- */
 

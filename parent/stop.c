@@ -75,6 +75,7 @@ void parent_stop(struct parent *parent, const char *reason)
     if (parent->scheduler.is_remote && !parent->scheduler.has_told)
         grace_ms = 0;
     pc_info("stopping: %s", reason);
+    parent_service_tell(&parent->service, "STOPPING=1\nSTATUS=stopping: %s", reason);
     parent->state = PARENT_STOPPING;
     uv_timer_stop(&parent->respawn_timer);
     uv_timer_stop(&parent->start_timer);

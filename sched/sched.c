@@ -116,12 +116,12 @@ static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *
     pc_json *json = pc_json_of_msg(msg, err);
     if (!json)
         return -1;
-    int failed = s->is_configured ? pc_err_set(err, PC_E_PROTOCOL, "CONFIG came twice")
-                                  : configure(s, json, err);
+    bool is_first = !s->is_configured;
+    int failed = is_first ? configure(s, json, err) : pc_log_level_change(json, err);
     pc_json_free(json);
     pc_wipe(msg->body, msg->head.body_size);
-    if (failed)
-        return -1;
+    if (failed || !is_first)
+        return failed;
     s->is_configured = true;
     pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
     return 0;

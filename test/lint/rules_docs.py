@@ -19,7 +19,7 @@ def subcommands(tree: Tree) -> dict[str, int]:
     """Names in the table of cmd/main.c, with their lines."""
     found = {}
     for number, line in tree.lines(TABLE):
-        if row := re.match(r'\s*\{\s*"([a-z]+)"\s*,', line):
+        if row := re.match(r'\s*\{\s*"([a-z-]+)"\s*,', line):
             found[row[1]] = number
     return found
 
@@ -39,8 +39,9 @@ def pages(tree: Tree) -> Iterator[Problem]:
             yield Problem(TABLE, line, f"no page {page(name)}")
         if f"Xr pcluster-{name} 1" not in tree.text("man/pcluster.1"):
             yield Problem("man/pcluster.1", 0, f"does not refer to pcluster-{name}(1)")
-        if not re.search(rf"\bcmd_{name}\b", tree.text(f"cmd/{name}.c")):
-            yield Problem(TABLE, line, f"cmd/{name}.c has no cmd_{name}")
+        word = name.replace("-", "_")
+        if not re.search(rf"\bcmd_{word}\b", tree.text(f"cmd/{word}.c")):
+            yield Problem(TABLE, line, f"cmd/{word}.c has no cmd_{word}")
     for path in tree.files(".1", under="man/pcluster-"):
         if path[len("man/pcluster-"):-len(".1")] not in commands:
             yield Problem(path, 0, f"is about a subcommand that {TABLE} does not have")

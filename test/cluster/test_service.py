@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Under a service manager, which is a socket of ours: no manager of this machine is asked."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from conftest import DEADLINE_S, wait_until
+
+import pcluster
+
+
+class Manager:
+    """Listens at a notify socket; `lines` is what came so far."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.setblocking(False)
+        self.environment = {"NOTIFY_SOCKET": path}
+        self.messages = []
+
+    @property
+    def lines(self):
+        while True:
+            try:
+                self.messages.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return [line for text in self.messages for line in text.split("\n")]
+
+    def wait(self, line, count=1):
+        wait_until(lambda: self.lines.count(line) >= count, f"{count} times {line!r}")
+
+
+@pytest.fixture
+def manager(home):
+    """A service manager."""
+    one = Manager(os.path.join(home.path, "notify"))
+    yield one
+    one.socket.close()
+
+
+@pytest.fixture
+def profile(home):
+    """Writes the profile's pcluster.conf."""
+    folder = os.path.join(home.profiles, "profile_default")
+    os.mkdir(folder, 0o700)
+
+    def write(text):
+        with open(os.path.join(folder, "pcluster.conf"), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    return write
+
+
+def test_it_says_how_it_goes(start, manager):
+    cluster = start(2, env=manager.environment)
+    assert manager.lines.index("READY=1") > 0
+    assert "STATUS=0 of 2 engines" in manager.lines
+    manager.wait("STATUS=2 engines")
+    assert cluster.run("exec", "-t", "0", "import os; os._exit(3)").returncode == 1
+    manager.wait("STATUS=1 of 2 engines")
+    code, _, _ = cluster.end(signal.SIGTERM)
+    assert code == 0
+    assert "STOPPING=1" in manager.lines and "STATUS=stopping: got SIGTERM" in manager.lines
+
+
+def test_an_abstract_socket(start, home):
+    path = f"@pc-{os.getpid()}-{time.monotonic_ns()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + path[1:])
+        listener.settimeout(DEADLINE_S)
+        start(1, env={"NOTIFY_SOCKET": path})
+        while listener.recv(4096) != b"READY=1":
+            pass
+
+
+def test_user_code_does_not_see_the_manager(start, manager):
+    cluster = start(1, env={**manager.environment, "WATCHDOG_USEC": "10000000",
+                            "LISTEN_FDS": "2", "LISTEN_PID": "1"})
+    done = cluster.run("exec", "import os; print(sorted(k for k in os.environ if k.startswith("
+                               "('NOTIFY', 'WATCHDOG', 'LISTEN'))))")
+    assert done.stdout == "[0] []\n"
+
+
+def test_the_watchdog_is_answered_only_while_the_roles_answer(start, manager):
+    cluster = start(1, env={**manager.environment, "WATCHDOG_USEC": "200000"})
+    manager.wait("WATCHDOG=1", 3)
+    hub = cluster.pids()["hub"]
+    os.kill(hub, signal.SIGSTOP)
+    try:
+        before = manager.lines.count("WATCHDOG=1")
+        time.sleep(0.6)  # twelve times as long as from one answer to the next
+        assert manager.lines.count("WATCHDOG=1") <= before + 2
+    finally:
+        os.kill(hub, signal.SIGCONT)
+    manager.wait("WATCHDOG=1", manager.lines.count("WATCHDOG=1") + 2)
+
+
+def test_reload(home, start, manager, profile):
+    profile("log-level = error\n")
+    cluster = start(1, env=manager.environment)
+    profile("log-level = debug\n")
+    cluster.process.send_signal(signal.SIGHUP)
+    manager.wait("READY=1", 2)
+    reloading = manager.lines.index("RELOADING=1")
+    assert manager.lines[reloading + 1].startswith("MONOTONIC_USEC=")
+    with pcluster.Client(cluster.file) as client:
+        assert client[:].apply_sync(abs, -1) == [1]
+    assert cluster.process.poll() is None
+    _, _, err = cluster.end()
+    assert "parent info: the log level is now 'debug'" in err
+    assert "scheduler debug: " in err
+
+
+def test_reload_starts_engines(home, manager, profile):
+    profile("engines = 1\nport = 0\n")
+    process = home.popen("start", env=dict(os.environ, **manager.environment))
+    try:
+        manager.wait("READY=1")
+        profile("engines = 3\n")
+        process.send_signal(signal.SIGHUP)
+        manager.wait("STATUS=3 engines")
+        profile("engines = 2\n")
+        process.send_signal(signal.SIGHUP)
+        manager.wait("READY=1", 3)
+        assert len(home.json("status")["engines"]) == 3
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert "the settings name 2 engines now, and 3 before" in err
+
+
+def test_settings_that_are_wrong_change_nothing(home, start, manager, profile):
+    cluster = start(1, env=manager.environment)
+    profile("engines = many\n")
+    cluster.process.send_signal(signal.SIGHUP)
+    manager.wait("READY=1", 2)
+    assert len(cluster.engines()) == 1
+    _, _, err = cluster.end()
+    assert "engines 'many' is not a whole number" in err
+    assert "the settings are wrong, and stay as they were" in err
+
+
+def test_in_the_background_sighup_reloads(home, profile):
+    assert home.run("start", "-n", 1, "--daemonize").returncode == 0
+    profile("log-level = debug\n")
+    os.kill(home.json("status")["pids"]["parent"], signal.SIGHUP)
+    wait_until(lambda: "the log level is now 'debug'" in home.log(), "the new level")
+    assert home.run("stop").returncode == 0
+
+
+def test_what_another_start_would_not_change(home, start, manager, profile):
+    """Exit code 2: RestartPreventExitStatus."""
+    environment = dict(os.environ, **manager.environment)
+    start(1)
+    done = home.run("start", "-n", 1, env=environment)
+    assert done.returncode == 2
+    assert any(line.startswith("STATUS=a cluster is already running") for line in manager.lines)
+    profile("colour = red\n")
+    assert home.run("start", env=environment).returncode == 2
+
+
+# ---- sockets that were opened before ---------------------------------------------------------
+
+
+def sockets(home):
+    """A listening TCP socket and a Unix one."""
+    tcp = socket.create_server(("127.0.0.1", 0))
+    path = os.path.join(home.path, "given.sock")
+    unix = socket.socket(socket.AF_UNIX)
+    unix.bind(path)
+    unix.listen()
+    return tcp, unix, path
+
+
+def activated(home, given, *args, count=None):
+    """Starts a cluster with sockets on descriptors 3, 4, ..."""
+    numbers = [one.fileno() for one in given]
+    moved = " ".join(f"{3 + i}<&{number}" for i, number in enumerate(numbers))
+    script = f'export LISTEN_PID=$$ LISTEN_FDS={count or len(given)}; exec "$@" {moved}'
+    return subprocess.Popen(["/bin/bash", "-c", script, "bash", home.exe, "start", *args],
+                            cwd=home.work, pass_fds=numbers, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+
+
+def test_given_sockets(home):
+    tcp, unix, path = sockets(home)
+    port = tcp.getsockname()[1]
+    process = activated(home, [tcp, unix], "-n", "2", "--port", "1")  # not this one
+    try:
+        assert f"tcp://127.0.0.1:{port} (unix:{path})" in process.stdout.readline()
+        with pcluster.Client() as client:
+            assert client[:].apply_sync(abs, -2) == [2, 2]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, err
+    assert os.path.exists(path)  # it is not ours to remove
+    again = activated(home, [tcp, unix], "-n", "1")
+    try:
+        assert f":{port} " in again.stdout.readline()
+    finally:
+        again.send_signal(signal.SIGTERM)
+        again.communicate(timeout=DEADLINE_S)
+    tcp.close()
+    unix.close()
+
+
+def test_given_only_a_port(home):
+    tcp, unix, _ = sockets(home)
+    unix.close()
+    process = activated(home, [tcp], "-n", "1", "--transport", "tcp")
+    try:
+        assert f"127.0.0.1:{tcp.getsockname()[1]} (unix:{home.runtime}" in process.stdout.readline()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    tcp.close()
+
+
+@pytest.mark.parametrize("kind, text", [
+    ("two", "LISTEN_FDS names two TCP sockets: a cluster has one of each kind"),
+    ("udp", "descriptor 3, which LISTEN_FDS names, is not a listening TCP or Unix socket"),
+    ("none", "can't use descriptor 4, which LISTEN_FDS names"),
+])
+def test_sockets_that_are_no_use(home, kind, text):
+    given = [socket.create_server(("127.0.0.1", 0))]
+    if kind == "two":
+        given.append(socket.create_server(("127.0.0.1", 0)))
+    if kind == "udp":
+        given = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
+    process = activated(home, given, "-n", "1", count=2 if kind == "none" else None)
+    _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert err.startswith(f"pcluster start: {text}")
+    for one in given:
+        one.close()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"),
+                    reason="systemd-socket-activate is not installed")
+def test_systemd_socket_activate(home):
+    path = os.path.join(home.path, "on-demand.sock")
+    command = ["systemd-socket-activate", "-l", path]
+    for name in ("PCLUSTER_DIR", "PCLUSTER_ETC", "XDG_RUNTIME_DIR", "PATH", "LD_PRELOAD",
+                 "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS"):
+        if name in os.environ:
+            command += ["-E", name]
+    with subprocess.Popen([*command, home.exe, "start", "-n", "1"], cwd=home.work,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        with socket.socket(socket.AF_UNIX) as caller:
+            wait_until(lambda: os.path.exists(path), "the socket")
+            wait_until(lambda: caller.connect_ex(path) == 0, "somebody who listens")
+            assert f"(unix:{path})" in process.stdout.readline()
+        assert home.run("exec", "print(7)").stdout == "[0] 7\n"
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+# ---- install-service -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def systemctl(home, monkeypatch):
+    """A fake systemctl that writes what it was told; returns (told, set its exit code)."""
+    folder = os.path.join(home.path, "bin")
+    told = os.path.join(home.path, "told")
+    os.mkdir(folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", os.path.join(home.path, "config"))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(code):
+        script = os.path.join(folder, "systemctl")
+        with open(script, "w", encoding="ascii") as file:
+            file.write(f'#!/bin/sh\necho "$@" >>{told}\nexit {code}\n')
+        os.chmod(script, 0o755)
+
+    def read():
+        with open(told, encoding="ascii") as file:
+            return file.read().splitlines()
+
+    make(0)
+    return read, make
+
+
+def unit(home, name):
+    path = os.path.join(home.path, "config", "systemd", "user", name)
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def test_install_service(home, systemctl):
+    told, _ = systemctl
+    done = home.run("install-service", "--user", "-n", 4)
+    assert done.returncode == 0, done.stderr
+    text = unit(home, "pcluster.service")
+    exe = os.path.realpath(home.exe)
+    assert f'\nExecStart="{exe}" start --profile default --daemonize=no -n 4\n' in text
+    assert f'\nEnvironment="PCLUSTER_DIR={home.profiles}"\n' in text
+    assert "\nType=notify\n" in text and "\nRestartPreventExitStatus=2\n" in text
+    assert told() == ["--user daemon-reload", "--user enable pcluster.service"]
+    assert home.run("install-service", "--profile", "lab", "--no-enable").returncode == 0
+    assert "--profile lab --daemonize=no\n" in unit(home, "pcluster-lab.service")
+    assert len(told()) == 2
+
+
+def test_install_service_without_a_manager(home, systemctl):
+    _, make = systemctl
+    make(1)
+    done = home.run("install-service")
+    assert done.returncode == 0
+    assert "systemctl --user enable --now pcluster.service" in done.stdout
+
+
+def test_install_service_where_it_can_not(home, systemctl):
+    with open(os.path.join(home.path, "config"), "w", encoding="ascii"):
+        pass
+    done = home.run("install-service")
+    assert done.returncode == 1
+    assert "can't make the folder" in done.stderr
+    assert home.run("install-service", "--profile", "a b").returncode == 1
+    assert home.run("install-service", "--user=no").returncode == 2
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_units_are_correct(home, systemctl):
+    home.run("install-service", "--no-enable")
+    path = os.path.join(home.path, "config", "systemd", "user", "pcluster.service")
+    done = subprocess.run(["systemd-analyze", "verify", "--user", "--man=no", path], text=True,
+                          capture_output=True, timeout=DEADLINE_S, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
