@@ -17,9 +17,12 @@ struct cmd {
     const char *name;
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand; returns enum cmd_exit */
     const char *help;                  /* one line */
+    const struct cmd *more;            /* commands of its own, which have the options; or NULL */
 };
 
-extern const struct cmd cmd_table[]; /* ends with name NULL */
+/* Both end with name NULL. */
+extern const struct cmd cmd_table[];
+extern const struct cmd task_commands[];
 
 int cmd_start(int argc, char **argv);
 int cmd_stop(int argc, char **argv);

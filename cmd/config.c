@@ -179,7 +179,7 @@ static void show(const struct config *config, const char *profile_path, bool as_
 static void find_command(struct config *config)
 {
     for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
-        if (strcmp(cmd->name, config->command) == 0)
+        if (!cmd->more && strcmp(cmd->name, config->command) == 0)
             options_visit(cmd->run, read_page, config);
 }
 

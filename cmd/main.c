@@ -13,7 +13,7 @@ const struct cmd cmd_table[] = {
     {"list", cmd_list, "list the clusters of all profiles"},
     {"exec", cmd_exec, "run code on engines and show what it prints"},
     {"abort", cmd_abort, "end tasks early"},
-    {"task", cmd_task, "list tasks, show them, get their results"},
+    {"task", cmd_task, "list tasks, show them, get their results", task_commands},
     {"sched", cmd_sched, "show and change how tasks are given to engines"},
     {"controller", cmd_controller, "start a controller without engines"},
     {"engine", cmd_engine, "start engines for a controller that runs already, anywhere"},

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "lib/config.h"
@@ -84,6 +85,18 @@ void settings_system_path(char *path, size_t size)
     snprintf(path, size, "%s/" FILE_NAME, etc && *etc ? etc : "/etc");
 }
 
+/* What is wrong with the profile's name or folder is said by who uses it. */
+static bool has_profile_file(const char *profile, char *path, size_t size)
+{
+    if (settings_profile_path(profile, path, size, NULL) < 0)
+        return false;
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    bool can_enter = access(path, X_OK) == 0;
+    *slash = '/';
+    return can_enter;
+}
+
 /* A setting that may be one of another command. */
 struct search {
     const struct pc_config_line *line;
@@ -116,7 +129,8 @@ static int check_line(const struct pc_config_line *line, const char *path, const
         return -1;
     }
     for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
-        options_visit(cmd->run, search_page, &search);
+        if (!cmd->more)
+            options_visit(cmd->run, search_page, &search);
     if (search.is_known)
         return search.status;
     return pc_err_set(err, PC_E_BAD_FILE,
@@ -164,9 +178,7 @@ int settings_apply(const struct option_page *page, struct option_origin *origins
     if (!page->has_settings)
         return 0;
     const struct option_row *profile = find_row(page, "profile");
-    /* What is wrong with its name is said by who uses it. */
-    if (profile &&
-        settings_profile_path(*(const char **)profile->value, path, sizeof(path), NULL) == 0 &&
+    if (profile && has_profile_file(*(const char **)profile->value, path, sizeof(path)) &&
         apply_file(page, origins, path, err) < 0)
         return -1;
     settings_system_path(path, sizeof(path));

@@ -313,7 +313,7 @@ static int task_purge(int argc, char **argv)
 
 /* ---- the table -------------------------------------------------------------------------- */
 
-static const struct cmd commands[] = {
+const struct cmd task_commands[] = {
     {"list", task_list, "the latest tasks of all clients"},
     {"show", task_show, "all that is known of one"},
     {"result", cmd_task_result, "what it printed and returned"},
@@ -324,7 +324,7 @@ static const struct cmd commands[] = {
 int cmd_task(int argc, char **argv)
 {
     bool is_help = argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0);
-    for (const struct cmd *cmd = commands; argc > 1 && cmd->name; cmd++)
+    for (const struct cmd *cmd = task_commands; argc > 1 && cmd->name; cmd++)
         if (strcmp(cmd->name, argv[1]) == 0)
             return cmd->run(argc - 1, argv + 1);
     if (argc > 1 && !is_help) {
@@ -335,13 +335,13 @@ int cmd_task(int argc, char **argv)
     fputs("usage: pcluster task COMMAND [options] [arguments]\n\n"
           "What the hub remembers of tasks, of all clients.\n\ncommands:\n",
           out);
-    for (const struct cmd *cmd = commands; cmd->name; cmd++)
+    for (const struct cmd *cmd = task_commands; cmd->name; cmd++)
         fprintf(out, "  %-12s %s\n", cmd->name, cmd->help);
     if (!is_help) {
         fputs("\n'pcluster task -h' shows their options.\n", out);
         return CMD_USAGE;
     }
-    for (const struct cmd *cmd = commands; cmd->name; cmd++) {
+    for (const struct cmd *cmd = task_commands; cmd->name; cmd++) {
         char *page[] = {(char *)(uintptr_t)cmd->name, argv[1], NULL};
         putchar('\n');
         cmd->run(2, page);

@@ -64,8 +64,10 @@ class Home:
         self.profiles = os.path.join(path, "p")
         self.runtime = os.path.join(path, "r")
         self.work = os.path.join(path, "w")
+        self.etc = os.path.join(path, "e")
         for folder in (self.profiles, self.runtime, self.work):
             os.mkdir(folder, 0o700)
+        os.mkdir(self.etc, 0o755)
         self.exe = os.environ["PCLUSTER_EXE"]
 
     def security(self, name="pcluster-client.json", profile="default"):
@@ -216,7 +218,7 @@ def home(monkeypatch):
     path = tempfile.mkdtemp(prefix="pc-", dir="/tmp")
     home = Home(path)
     monkeypatch.setenv("PCLUSTER_DIR", home.profiles)
-    monkeypatch.setenv("PCLUSTER_ETC", home.work)
+    monkeypatch.setenv("PCLUSTER_ETC", home.etc)
     monkeypatch.setenv("XDG_RUNTIME_DIR", home.runtime)
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     yield home

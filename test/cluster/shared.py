@@ -22,7 +22,7 @@ def shared():
     home = Home(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PCLUSTER_DIR", home.profiles)
-        patch.setenv("PCLUSTER_ETC", home.work)
+        patch.setenv("PCLUSTER_ETC", home.etc)
         patch.setenv("XDG_RUNTIME_DIR", home.runtime)
         patch.delenv("VIRTUAL_ENV", raising=False)
         cluster = Cluster(home, ["-n", ENGINES])

@@ -45,7 +45,7 @@ def test_nothing_is_set(home):
     said = home.json("config")
     assert said["command"] == "start"
     assert said["files"] == [os.path.join(home.profiles, "profile_default", "pcluster.conf"),
-                             os.path.join(home.work, "pcluster.conf")]
+                             os.path.join(home.etc, "pcluster.conf")]
     assert "file" in settings(home, "engine") and "ip" not in settings(home, "engine")
 
 
@@ -138,7 +138,7 @@ def test_a_wrong_variable(home, monkeypatch):
 
 
 def test_a_file_that_can_not_be_read(home):
-    path = os.path.join(home.work, "pcluster.conf")
+    path = os.path.join(home.etc, "pcluster.conf")
     os.mkdir(path)
     done = home.run("start")
     assert done.returncode == 2
