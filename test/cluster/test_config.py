@@ -103,7 +103,7 @@ def test_a_flag_can_be_taken_back(home, profile):
 @pytest.mark.parametrize("command", ["start", "controller", "engine"])
 @pytest.mark.parametrize("line, text", [
     ("colour = red", "there is no setting 'colour'; 'pcluster config' lists them"),
-    ("json = yes", "there is no setting 'json'; 'pcluster config' lists them"),
+    ("targets = all", "there is no setting 'targets'; 'pcluster config' lists them"),
     ("engines = four", "engines 'four' is not a whole number"),
     ("engines = 0", "engines 0 is out of range: 1 to 10000 are possible"),
     ("scheme = best", "scheme 'best' is not one of: leastload lru plainrandom twobin weighted"),
