@@ -3,6 +3,7 @@
 
 import builtins
 import functools
+import gc
 import inspect
 import json
 import math
@@ -10,6 +11,7 @@ import pickle
 import sys
 import threading
 import types
+import weakref
 
 import pytest
 
@@ -447,3 +449,18 @@ def test_cache_and_threads(cache):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_what_needs_cloudpickle_is_not_kept():
+    class Local:
+        pass
+
+    obj = Local()
+    watch = weakref.ref(obj)
+    gc.disable()
+    try:
+        pack_arguments(([obj], lambda: None), {})
+        del obj
+        assert watch() is None
+    finally:
+        gc.enable()

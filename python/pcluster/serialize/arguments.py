@@ -93,7 +93,10 @@ def dumps(
         why = error
     if buffers is not None:
         buffers.clear()
-    return dumps_by_value(obj, why, callback)
+    try:
+        return dumps_by_value(obj, why, callback)
+    finally:
+        del why  # its traceback leads to this frame, and from there to everything that is being sent
 
 
 def dumps_by_value(obj: Any, why: Exception, callback: picklers.Callback = None) -> Tuple[bytes, bool]:
