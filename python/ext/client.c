@@ -407,7 +407,16 @@ static PyObject *client_next_ended(PyObject *self, PyObject *seconds)
     struct pc_err err = {.code = PC_OK};
     PyObject *call = NULL;
     int64_t ms = timeout_ms(seconds);
-    if (ms == -2 || enter(client) != 0)
+    if (ms == -2)
+        return NULL;
+    if (client->is_closing && client->forks == forks && PyDict_Size(client->announced) > 0) {
+        /* Every call has ended, also what the library no longer hands out. */
+        PyObject *item = PyObject_CallMethod(client->announced, "popitem", NULL);
+        call = item ? Py_NewRef(PyTuple_GetItem(item, 1)) : NULL;
+        Py_XDECREF(item);
+        return call;
+    }
+    if (enter(client) != 0)
         return NULL;
     struct pc_call *handle;
     PyThreadState *thread = PyEval_SaveThread();
@@ -415,8 +424,8 @@ static PyObject *client_next_ended(PyObject *self, PyObject *seconds)
     PyEval_RestoreThread(thread);
     if (handle)
         call = take_announced(client, handle);
-    else if (may_go_on(client, &err))
-        call = Py_NewRef(Py_None);
+    else if (client->is_closing || may_go_on(client, &err))
+        call = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     else
         fail(client, &err);
     leave(client);

@@ -14,6 +14,7 @@ import pickle
 import queue
 import sys
 import traceback as _traceback
+from concurrent.futures import CancelledError
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from . import _client
@@ -46,8 +47,8 @@ class NoEnginesRegistered(KernelError):
     """There is no engine to send the call to."""
 
 
-class TaskAborted(KernelError):
-    """The task was aborted before it started."""
+class TaskAborted(KernelError, CancelledError):
+    """The task was aborted before it started; also what a cancelled Future raises."""
 
 
 class TaskTimeout(KernelError):

@@ -184,6 +184,7 @@ class Controller:
         self.window_count = window_count
         self.answers = {"find": {"ok": True, "rows": [], "next": None}}  # it remembers nothing
         self.acknowledged = 0
+        self.taken = 0  # tasks that left the queue
         self.orders = []
         self.options = []
         self.asked = []
@@ -275,6 +276,7 @@ class Controller:
             task = self.tasks.get()
             if task is None:
                 return
+            self.taken += 1
             self.gate.wait()
             if task in self.aborted:
                 continue

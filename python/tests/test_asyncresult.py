@@ -268,10 +268,11 @@ def test_asyncio(client):
 
 def test_not_set_by_users(client):
     ar = client[0].apply_async(int)
-    for call in (lambda: ar.set_result(1), lambda: ar.set_exception(ValueError()),
-                 ar.set_running_or_notify_cancel):
-        with pytest.raises(RuntimeError):
+    for call in (lambda: ar.set_result(1), lambda: ar.set_exception(ValueError())):
+        with pytest.raises(concurrent.futures.InvalidStateError, match="by the cluster"):
             call()
+    with pytest.raises(RuntimeError, match="by the cluster"):
+        ar.set_running_or_notify_cancel()
     assert ar.get() == 0
 
 

@@ -545,30 +545,6 @@ def test_ctrl_c_in_get_raises(controller, client, with_background):
     assert ar.get(30) == [0] * 4
 
 
-def test_view_executor(client, lb):
-    with lb.executor as executor:
-        assert executor is lb.executor and executor._max_workers == 4
-        futures = [executor.submit(pow, 2, n) for n in range(5)]
-        assert [f.result() for f in futures] == [1, 2, 4, 8, 16]
-        assert list(executor.map(abs, [-1, 2])) == [1, 2]
-        assert list(executor.map(abs, [-1, 2, -3], chunksize=2)) == [1, 2, 3]
-        with pytest.warns(UserWarning, match="timeout"):
-            assert list(executor.map(abs, [-1], timeout=3)) == [1]
-    for call in (lambda: executor.submit(int), lambda: executor.map(abs, [1])):
-        with pytest.raises(RuntimeError, match="after shutdown"):
-            call()
-    assert client.executor([1]).submit(int).result() == 0
-    assert list(pcluster.ViewExecutor(client[:]).map(abs, [-1])) == [1]
-
-
-def test_executor_shutdown_waits(controller, lb):
-    controller.hold()
-    ar = lb.executor.submit(int)
-    threading.Timer(0.05, controller.release).start()
-    lb.executor.shutdown()
-    assert ar._all_ended()
-
-
 def test_magics_are_not_there_yet(client):
     with pytest.raises(NotImplementedError):
         client[:].activate()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _PENDING = _client.STATUS_PENDING
 _OK = _client.STATUS_OK
 _FAILED = _client.STATUS_FAILED
+_STREAMS = (_client.STREAM_STDOUT, _client.STREAM_STDERR)
 
 When = Union[datetime.datetime, Sequence[datetime.datetime]]
 DoneAndPending = Tuple[Set["AsyncResult"], Set["AsyncResult"]]
@@ -140,17 +141,35 @@ class AsyncResult(LazyFuture):
 
     def result(self, timeout: Optional[float] = None) -> Any:
         """Like get()."""
-        return self.get(timeout)
+        try:
+            return self.get(timeout)
+        finally:
+            del self  # see get()
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
-        """The exception that get() would raise, or None. TimeoutError after `timeout` seconds."""
+        """The exception that get() would raise, or None.
+
+        Args:
+            timeout: seconds; None or negative: no limit; 0: only look
+
+        Raises:
+            TimeoutError: not in the time given
+            TaskAborted: it was cancelled; this is also a concurrent.futures.CancelledError
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"{self._fname} is not ready")
         try:
-            self.get(timeout, return_exceptions=False)
-        except TimeoutError:
-            raise
+            self.get(return_exceptions=False)
         except Exception as failure:
-            return failure
+            if self.cancelled():
+                raise
+            return failure.with_traceback(None)
         return None
+
+    def running(self) -> bool:
+        """Whether it has started and not ended, as far as is known here: a task is known to have
+        started when something that it printed has arrived."""
+        return not self.ready() and any(call.output(stream) for call in self._calls for stream in _STREAMS)
 
     # ---- waiting ---------------------------------------------------------------------------------
 
@@ -319,7 +338,10 @@ class AsyncResult(LazyFuture):
                 return value
             if keep:
                 return value.exception
-            raise value.exception
+            try:
+                raise value.exception.with_traceback(None)
+            finally:
+                del value, self  # the traceback leads to this frame: no cycle
         return self._join(self._collect(keep))
 
     @property

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import re
-from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, FrozenSet, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, FrozenSet, Iterable, List, Optional, Tuple, Union
 
 from .. import _client, error
 from ..dependency import Dependency, packed
 from ..serialize import Pickled, pack_arguments
 from ..util import name_of
-from .asyncresult import AsyncMapResult, AsyncResult
+from .asyncresult import AsyncMapResult
 from .baseview import Ids, View, columns_of
+from .lazymap import LazyMapIterator, limit_of
 from .map import Map
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ class LoadBalancedView(View):
         ordered: bool = True,
         max_outstanding: Union[int, str] = "auto",
         return_exceptions: bool = False,
-    ) -> "LazyMapIterator":
+    ) -> LazyMapIterator:
         """A lazy map: at most `max_outstanding` tasks are under way, so input may be infinite.
 
         Args:
@@ -270,73 +270,8 @@ class LoadBalancedView(View):
             max_outstanding: 'auto' is the number of engines; 0: consume all input at once
             return_exceptions: yield exceptions instead of raising them
         """
-        limit = max(len(self), 1) if max_outstanding == "auto" else max_outstanding
-        if not isinstance(limit, int) or limit < 0:
-            raise ValueError(f"max_outstanding must be 'auto' or a number, not {max_outstanding!r}")
-        return LazyMapIterator(self, f, zip(*sequences), ordered, limit, return_exceptions)
-
-
-class LazyMapIterator:
-    """Iterator over the results of imap(). Made by LoadBalancedView.imap()."""
-
-    def __init__(
-        self,
-        view: LoadBalancedView,
-        f: Callable[..., Any],
-        rows: Iterator[Tuple[Any, ...]],
-        ordered: bool,
-        limit: int,
-        return_exceptions: bool,
-    ) -> None:
-        self._view = view
-        self._f = f
-        self._rows: Optional[Iterator[Tuple[Any, ...]]] = rows
-        self._ordered = ordered
-        self._limit = limit
-        self._return_exceptions = return_exceptions
-        self._pending: Deque[AsyncResult] = deque()
-        self._input_error: Optional[BaseException] = None
-        self._fill()
-
-    def cancel(self) -> None:
-        """Consume no more input. What was sent still comes."""
-        self._rows = None
-
-    def _fill(self) -> None:
-        """Send tasks up to the limit."""
-        while self._rows is not None and (not self._limit or len(self._pending) < self._limit):
-            try:
-                row = next(self._rows)
-            except StopIteration:
-                self._rows = None
-            except Exception as exception:  # of the input: raised where its item would come
-                self._rows = None
-                self._input_error = exception
-            else:
-                self._pending.append(self._view.apply_async(self._f, *row))
-
-    def __iter__(self) -> "LazyMapIterator":
-        return self
-
-    def __next__(self) -> Any:
-        if not self._pending:
-            if self._input_error is not None:
-                exception, self._input_error = self._input_error, None
-                raise exception
-            raise StopIteration
-        if not self._ordered:
-            self._bring_ended_first()
-        self._pending[0].wait()
-        result = self._pending.popleft()
-        self._fill()
-        return result.get(return_exceptions=self._return_exceptions)
-
-    def _bring_ended_first(self) -> None:
-        pending = self._pending
-
-        def is_over() -> bool:
-            return any(result._all_ended() for result in pending)
-
-        self._view.client._wait_until(is_over, None)
-        while not pending[0]._all_ended():
-            pending.rotate(-1)
+        limit = limit_of(max_outstanding, self)
+        return LazyMapIterator(
+            self.client, self.apply_async, f, zip(*sequences), limit,
+            ordered=ordered, return_exceptions=return_exceptions,
+        )

@@ -300,8 +300,8 @@ class View:
 
     @property
     def executor(self) -> "ViewExecutor":
-        """A concurrent.futures.Executor over this view."""
-        if self._executor is None:
+        """A concurrent.futures.Executor over this view; a new one when the last was shut down."""
+        if self._executor is None or self._executor._is_shut_down:
             from .executor import ViewExecutor
 
             self._executor = ViewExecutor(self)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+import collections
 import json
 import os
 import socket
@@ -12,7 +13,7 @@ import threading
 import time
 import warnings
 import weakref
-from typing import Any, Callable, Dict, Mapping, Optional, TypeVar, Union
+from typing import Any, Callable, Deque, Dict, Mapping, Optional, TypeVar, Union
 
 from .. import _client, error
 
@@ -45,6 +46,7 @@ class Connection:
         self._info: Dict[str, Any] = json.loads(raw.info)
         self._lock = threading.Lock()
         self._background: Optional[threading.Thread] = None
+        self._barriers: Deque[threading.Event] = collections.deque()
         _connections.add(self)
 
     def close(self, linger: Optional[float] = None) -> None:
@@ -81,9 +83,20 @@ class Connection:
         with self._lock:
             if self._background is None:
                 self._background = threading.Thread(
-                    target=_run_background, args=(self._raw,), name="pcluster-client", daemon=True
+                    target=_run_background, args=(self._raw, self._barriers), name="pcluster-client", daemon=True
                 )
                 self._background.start()
+
+    def _let_callbacks_run(self) -> None:
+        """Wait until the callbacks of everything that has ended have run; not in one of them."""
+        thread = self._background
+        if thread is None or thread is threading.current_thread():
+            return
+        barrier = threading.Event()
+        self._barriers.append(barrier)
+        self._raw.wake()
+        while not barrier.wait(0.2) and thread.is_alive():
+            pass
 
     # ---- about the connection ------------------------------------------------------------------------
 
@@ -179,11 +192,12 @@ def open_connection(where: Dict[str, Any], timeout: float) -> _client.Client:
         time.sleep(_FILE_INTERVAL)
 
 
-def _run_background(raw: _client.Client) -> None:
+def _run_background(raw: _client.Client, barriers: Deque[threading.Event]) -> None:
     """Body of the background thread. It must not keep the Client alive."""
     while True:
+        reached = len(barriers)
         try:
-            call = raw.next_ended(None)
+            call = raw.next_ended(0 if reached else None)
         except Exception:  # closed or lost: there is nothing left to come
             return
         if call is not None:
@@ -191,6 +205,9 @@ def _run_background(raw: _client.Client) -> None:
             if result is not None:
                 result._ended()
             del result
+        else:
+            for _ in range(reached):
+                barriers.popleft().set()
         del call
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import FINISHED, PENDING
 from typing import Any, Callable, List, Optional
 
@@ -98,16 +98,23 @@ class LazyFuture(Future):  # type: ignore[type-arg]
             if made.state == FINISHED:
                 return
             made.state = FINISHED
-            has_failed = bool(made.waiters) and self._has_failed()
             for waiter in made.waiters:
-                if has_failed:
-                    waiter.add_exception(self)
-                else:
-                    waiter.add_result(self)
+                self._tell(waiter)
             made.condition.notify_all()
             callbacks, made.callbacks = made.callbacks, []
         for callback in callbacks:
-            self._call(callback)
+            try:
+                self._call(callback)
+            except BaseException:  # not even SystemExit: the others want to be called, too
+                _log.exception("exception calling callback for %r", self)
+
+    def _tell(self, waiter: Any) -> None:
+        if not self._has_failed():
+            waiter.add_result(self)
+        elif self.cancelled():
+            waiter.add_cancelled(self)
+        else:
+            waiter.add_exception(self)
 
     def _call(self, callback: Callable[[Any], Any]) -> None:
         try:
@@ -121,10 +128,6 @@ class LazyFuture(Future):  # type: ignore[type-arg]
         """Whether the result is there, well or not."""
         return self.ready()
 
-    def running(self) -> bool:
-        """False: whether a task has started is known only when it has ended."""
-        return False
-
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
         """Call `fn(self)` once the result is there: in a background thread, or at once in this one
         when it is there already. Exceptions of fn are logged."""
@@ -137,11 +140,11 @@ class LazyFuture(Future):  # type: ignore[type-arg]
 
     def set_result(self, result: Any) -> None:
         """Not for users: the result comes from the cluster."""
-        raise RuntimeError("the result of a task is set by the cluster")
+        raise InvalidStateError("the result of a task is set by the cluster")
 
     def set_exception(self, exception: Optional[BaseException]) -> None:
         """Not for users: the result comes from the cluster."""
-        raise RuntimeError("the result of a task is set by the cluster")
+        raise InvalidStateError("the result of a task is set by the cluster")
 
     def set_running_or_notify_cancel(self) -> bool:
         """Not for users: the cluster runs the task."""

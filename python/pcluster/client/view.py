@@ -5,9 +5,10 @@ A direct view runs a call on each of its engines, a broadcast view does so for a
 many, and a load-balanced view runs it on one, chosen by the scheduler.
 """
 
-from .balancedview import LazyMapIterator, LoadBalancedView
+from .balancedview import LoadBalancedView
 from .baseview import View
 from .broadcastview import BroadcastView
 from .directview import DirectView
+from .lazymap import LazyMapIterator
 
 __all__ = ["BroadcastView", "DirectView", "LazyMapIterator", "LoadBalancedView", "View"]
