@@ -313,6 +313,7 @@ def test_result_status(client, other):
 def test_abort_of_another_clients_task(client, other):
     client[0].apply_async(talk, "first", 0.5)
     waiting = client[0].apply_async(double, 1)
+    client.status()  # with the question goes what still waits for company
     other.get_result(waiting.msg_ids[0]).abort()
     with pytest.raises(error.TaskAborted):
         waiting.get()
