@@ -43,6 +43,7 @@ def sleep(client, engine):
 
 @by_value
 def never_end():
+    print("on", flush=True)
     while True:
         try:
             while True:
@@ -131,7 +132,7 @@ def test_engine_that_had_to_be_ended(cluster):
     """A task that can't be interrupted takes its engine along; another one takes its place."""
     with pcluster.Client() as c:
         call = c.load_balanced_view([0]).apply_async(never_end)
-        wait_until(lambda: c.status()["engines"][0]["state"] == "busy", "the call to run")
+        wait_until(lambda: not call.ready() and call.stdout, "the call to run")
         call.cancel(interrupt=True)
         with pytest.raises(error.TaskAborted):
             call.get(50)

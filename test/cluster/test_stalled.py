@@ -137,10 +137,18 @@ def test_replaced_handlers(client, way):
     assert client.ids == [0, 1]
 
 
+@by_value
+def sleep_long():
+    import time
+
+    print("on", flush=True)
+    time.sleep(1000)
+
+
 def test_interrupted_in_a_system_call(client):
     """At once, although it would sleep for long."""
-    result = client[0].apply_async(time.sleep, 1000)
-    wait_until(lambda: client.queue_status(0)["tasks"], "the task to begin")
+    result = client[0].apply_async(sleep_long)
+    wait_begun(result)
     begun = time.monotonic()
     client.interrupt(0)
     with pytest.raises(pcluster.RemoteError, match="KeyboardInterrupt"):

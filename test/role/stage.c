@@ -204,6 +204,7 @@ void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_trans
     struct pc_err err;
     pc_random(uuid, sizeof(uuid));
     pc_hex_encode(uuid, sizeof(uuid), engine->uuid);
+    engine->took_us = 1;
     if (pc_sock_connect(&engine->control, &stage->engine, transport, STAGE_LIMIT_MS, NULL, 0, &err))
         fail_msg("%s", err.text);
     snprintf(fields, sizeof(fields),
@@ -237,7 +238,8 @@ void fake_engine_close(struct fake_engine *engine)
 
 void fake_engine_answer(struct fake_engine *engine, const struct pc_msg *run, const char *value)
 {
-    struct pc_result_body body = {.status = PC_STATUS_OK, .started_us = 1, .completed_us = 2};
+    struct pc_result_body body = {
+        .status = PC_STATUS_OK, .started_us = 1, .completed_us = 1 + engine->took_us};
     uint64_t size = strlen(value);
     struct pc_msg *msg = pc_msg_new(PC_MSG_RESULT, PC_RESULT_BODY_SIZE, &size, 1);
     pc_result_encode(msg->body, &body);

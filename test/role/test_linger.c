@@ -16,6 +16,7 @@ static void open_scene(struct scene *scene)
 {
     stage_open(&scene->stage, 3000);
     stage_engine(&scene->stage, &scene->engine, PC_TRANSPORT_UNIX);
+    scene->engine.took_us = 1000;
     scene->client = play_open(&scene->stage, PC_TRANSPORT_UNIX);
 }
 
