@@ -549,6 +549,10 @@ def test_status_and_queue_status(controller, client):
     assert everything[3] == {"queue": 3, "completed": 6, "tasks": 0}
     assert everything["unassigned"] == 2
     assert set(client[1:3].queue_status()) == {1, 2, "unassigned"}
+    controller.answers["status"]["engines"] = [{**row, "state": "down"} if row["id"] == 3 else row for row in rows]
+    with pytest.raises(IndexError, match="no engine 3 any more"):  # it goes between the two looks
+        client.queue_status(3)
+    assert 3 not in client.queue_status()
     controller.answers["find"] = {"ok": True, "next": None, "rows": [
         {"msg_id": "a", "engine_id": 0, "state": "running"}, {"msg_id": "b", "engine_id": 0, "state": "waiting"},
         {"msg_id": "c", "engine_id": 9, "state": "done"}, {"msg_id": "d", "engine_id": 1, "state": "failed"},

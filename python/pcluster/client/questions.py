@@ -44,6 +44,8 @@ class Questions(Engines):
             if row["state"] != "down"
         }
         if isinstance(chosen, int):
+            if chosen not in rows:  # gone since we looked
+                raise IndexError(f"there is no engine {chosen} any more")
             return rows[chosen]
         answer: Dict[Any, Any] = {number: rows[number] for number in chosen if number in rows}
         assigned = sum(row["queue"] + row["tasks"] for row in rows.values())
