@@ -268,3 +268,10 @@ def test_deep_nesting():
         dumps(deep)
     with pytest.raises(CannotPickle, match="nested too deeply"):
         dumps(lambda: deep)
+
+
+def test_names_of_arguments():
+    value, rest = deserialize_object(bufs=serialize_object({"a": 1}), g=None)
+    assert value == {"a": 1} and rest == []
+    bufs = pack_apply_message(f=max, args=(1, 2), kwargs={"key": abs})
+    assert unpack_apply_message(bufs=bufs, g=None, copy=True) == (max, (1, 2), {"key": abs})

@@ -85,12 +85,12 @@ def _with_large_bytes(obj: Any, size: int, items: int) -> Any:
 
 
 def deserialize_object(
-    buffers: Sequence[Any], g: Optional[Dict[str, Any]] = None
+    bufs: Sequence[Any], g: Optional[Dict[str, Any]] = None
 ) -> Tuple[Any, List[Any]]:
     """The object that serialize_object() has made buffers of.
 
     Args:
-        buffers: those of the object, and perhaps more
+        bufs: those of the object, and perhaps more
         g: the namespace in which References are looked up, and that functions of `__main__` see as
             their globals; default that of this process's `__main__`
 
@@ -100,11 +100,11 @@ def deserialize_object(
     Raises:
         ValueError: buffers are missing
     """
-    if not buffers or memoryview(buffers[0]).nbytes < _COUNT.size:
+    if not bufs or memoryview(bufs[0]).nbytes < _COUNT.size:
         raise ValueError("there is no buffer of an object")
-    first = memoryview(buffers[0])
+    first = memoryview(bufs[0])
     (count,) = _COUNT.unpack(first[-_COUNT.size :])
-    own, rest = list(buffers[1 : 1 + count]), list(buffers[1 + count :])
+    own, rest = list(bufs[1 : 1 + count]), list(bufs[1 + count :])
     if count > BUFFERS_MAX or len(own) < count:
         raise ValueError(f"the object has {count} buffers, only {len(own)} are there")
     if g is None:
@@ -154,19 +154,19 @@ def pack_apply_message(
 
 
 def unpack_apply_message(
-    buffers: Sequence[Any], g: Optional[Dict[str, Any]] = None, copy: bool = True
+    bufs: Sequence[Any], g: Optional[Dict[str, Any]] = None, copy: bool = True
 ) -> Tuple[Any, Tuple[Any, ...], Dict[str, Any]]:
     """The function, args and kwargs of pack_apply_message().
 
     Args:
-        buffers: all of them
+        bufs: all of them
         g: see deserialize_object()
-        copy: False: arrays use the memory of `buffers`, and are read-only where those are
+        copy: False: arrays use the memory of `bufs`, and are read-only where those are
 
     Raises:
         ValueError: buffers are missing, or there are more than those of a call
     """
-    f, rest = deserialize_object(buffers, g)
+    f, rest = deserialize_object(bufs, g)
     if copy and rest:
         rest = [rest[0], *map(bytearray, rest[1:])]
     (args, kwargs), rest = deserialize_object(rest, g)
