@@ -24,6 +24,7 @@ from .client import (
     RemoteFunction,
     ViewExecutor,
     parallel,
+    register_joblib_backend,
     remote,
 )
 from .cluster import Cluster
@@ -154,6 +155,7 @@ __all__ = [
     "interactive",
     "pack_apply_message",
     "parallel",
+    "register_joblib_backend",
     "remote",
     "require",
     "serialize_object",

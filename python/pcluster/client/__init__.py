@@ -3,7 +3,7 @@
 Client of client.py; view.py sends, asyncresult.py holds what comes back."""
 
 from .asyncresult import AsyncMapResult, AsyncResult
-from .client import Client, Engine
+from .client import Client, Engine, register_joblib_backend
 from .executor import ViewExecutor
 from .hubresult import AsyncHubResult
 from .map import Map, RoundRobinMap
@@ -29,5 +29,6 @@ __all__ = [
     "View",
     "ViewExecutor",
     "parallel",
+    "register_joblib_backend",
     "remote",
 ]

@@ -275,3 +275,20 @@ class LoadBalancedView(View):
             self.client, self.apply_async, f, zip(*sequences), limit,
             ordered=ordered, return_exceptions=return_exceptions,
         )
+
+    def register_joblib_backend(self, name: str = "ipyparallel", make_default: bool = False) -> None:
+        """Have joblib run its batches on this view: `joblib.Parallel(backend=name)`.
+
+        joblib must also be there where the engines run. When a batch fails, joblib raises its
+        RemoteError; the batches that have not begun are taken back, those that run are interrupted.
+
+        Args:
+            name: what joblib shall call it; one of the same name is replaced
+            make_default: joblib uses it when no backend is named
+
+        Raises:
+            ImportError: joblib is not installed
+        """
+        from .joblibbackend import register
+
+        register(self, name, make_default)

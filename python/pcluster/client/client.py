@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .executor import ViewExecutor
     from .view import BroadcastView, DirectView, LoadBalancedView
 
-__all__ = ["Client", "Engine", "Job", "Targets"]
+__all__ = ["Client", "Engine", "Job", "Targets", "register_joblib_backend"]
 
 
 class Client(HubQueries, Control, FormerNames):
@@ -180,3 +180,19 @@ class Client(HubQueries, Control, FormerNames):
         return self.direct_view("all" if targets is None else targets).clear(
             block=self.block if block is None else block
         )
+
+
+def register_joblib_backend(name: str = "ipyparallel", make_default: bool = False) -> None:
+    """`Client().load_balanced_view().register_joblib_backend(name, make_default)`.
+
+    Args:
+        name: for `joblib.Parallel(backend=name)`
+        make_default: joblib uses it when no backend is named
+
+    Raises:
+        ImportError: joblib is not installed
+        ConnectionFileNotFound, ConnectFailed, ...: as Client() does
+    """
+    from .joblibbackend import register  # first: without joblib no client is left behind
+
+    register(Client().load_balanced_view(), name, make_default)
