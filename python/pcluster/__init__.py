@@ -27,7 +27,7 @@ from .client import (
     register_joblib_backend,
     remote,
 )
-from .cluster import Cluster
+from .cluster import Cluster, ClusterManager, clean_cluster_files
 from .conditions import depend, dependent, require
 from .dependency import Dependency
 from .error import (
@@ -45,6 +45,7 @@ from .error import (
     ControllerError,
     DependencyTimeout,
     EngineError,
+    ForeignCluster,
     ForkedClient,
     ImpossibleDependency,
     InvalidDependency,
@@ -107,6 +108,7 @@ __all__ = [
     "ClientClosed",
     "Cluster",
     "ClusterError",
+    "ClusterManager",
     "CompositeError",
     "ConnectFailed",
     "ConnectRefused",
@@ -117,6 +119,7 @@ __all__ = [
     "DependencyTimeout",
     "DirectView",
     "EngineError",
+    "ForeignCluster",
     "ForkedClient",
     "IPythonError",
     "ImpossibleDependency",

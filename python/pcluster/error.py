@@ -40,7 +40,11 @@ class EngineError(KernelError):
 
 
 class ClusterError(KernelError, RuntimeError):
-    """A cluster, or engines, could not be started; the text is that of the executable."""
+    """A cluster, or engines, could not be started, in the executable's words; or a cluster file can't be used."""
+
+
+class ForeignCluster(ClusterError):
+    """The cluster was started on another machine: its processes are out of reach."""
 
 
 class NoEnginesRegistered(KernelError):

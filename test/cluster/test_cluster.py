@@ -44,7 +44,7 @@ def test_engine_sets(folder):
         cluster.restart_engines_sync("second")
         wait_until(lambda: rc.ids == [0, 3, 4], "new ids")
         cluster.restart_engine_sync(0)
-        assert rc.ids == [3, 4, 5]
+        wait_until(lambda: rc.ids == [3, 4, 5], "another engine for engine 0")
         cluster.signal_engine_sync("KILL", 5)
         cluster.stop_engine_sync(3)
         wait_until(lambda: rc.ids == [4], "one engine")
@@ -55,6 +55,37 @@ def test_engine_sets(folder):
             cluster.stop_engines_sync("second")
         with pytest.raises(TypeError, match="no such option"):
             cluster.start_engines_sync(1, bogus="x")
+
+
+ATTACH = """
+import pcluster
+cluster = pcluster.Cluster.from_file(cluster_id="x")
+assert cluster.running and not cluster.shutdown_atexit and list(cluster.engines) == ["a"], cluster
+with cluster.connect_client_sync() as rc:
+    print(rc.ids)
+assert cluster.running
+cluster.signal_engines_sync("CONT", "a")
+assert pcluster.ClusterManager().load_clusters()["default:x"].running
+cluster.stop_cluster_sync()
+assert pcluster.ClusterManager().load_clusters() == {}
+"""
+
+
+def test_attach(folder):
+    """Another Python connects and stops; the one that started sees it."""
+    cluster = pcluster.Cluster(cluster_id="x")
+    cluster.start_controller_sync()
+    cluster.start_engines_sync(2, "a")
+    path = folder.security("cluster-x.json")
+    assert cluster.cluster_file == path and os.stat(path).st_mode & 0o777 == 0o600
+    with cluster.connect_client_sync() as rc:
+        rc.wait_for_engines(2, timeout=30)
+    done = subprocess.run([sys.executable, "-c", ATTACH], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1]\n", "")
+    assert not cluster.running and not os.path.exists(path)
+    cluster.stop_cluster_sync()
+    folder.wait_empty()
+    assert folder.leftovers() == []
 
 
 def test_async(folder):

@@ -6,6 +6,7 @@
 """
 
 from .cluster import Cluster
+from .manager import ClusterManager, clean_cluster_files
 from .processes import Controller, EngineSet
 
-__all__ = ["Cluster", "Controller", "EngineSet"]
+__all__ = ["Cluster", "ClusterManager", "Controller", "EngineSet", "clean_cluster_files"]

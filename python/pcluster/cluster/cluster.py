@@ -8,12 +8,15 @@ import atexit
 import logging
 import os
 import secrets
+import socket
 import time
 import weakref
 from typing import Any, Dict, List, Optional, Union
 
+from .. import error
 from ..client import Client
-from . import executable
+from . import executable, files
+from .files import PathLike
 from .processes import Controller, EngineSet
 
 _OPTIONS = ("preload", "python", "tag", "transport", "log_level")
@@ -42,7 +45,11 @@ class Cluster:
         engine_timeout: seconds that engines may take to be there
         shutdown_atexit: stop everything when this Python ends, however it does
         log_level: of `log`
-        delay: accepted: nothing here waits for a fixed time
+        cluster_file: where to say what runs, for from_file() in another Python; default:
+            `security/cluster-<cluster_id>.json` in the profile; '' for none
+        delay, controller_location, send_engines_connection_env, load_profile, config, parent: accepted and
+            ignored: nothing here waits for a fixed time, engines on this machine need no location and
+            get their key in any case, and the executable reads the profile's pcluster.conf
 
     Raises:
         ValueError: engines or controller of a kind that is not supported
@@ -56,13 +63,19 @@ class Cluster:
         controller: str = "local",
         cluster_id: Optional[str] = None,
         profile: Optional[str] = None,
-        profile_dir: Union[None, str, "os.PathLike[str]"] = None,
+        profile_dir: Optional[PathLike] = None,
+        cluster_file: Optional[PathLike] = None,
         controller_args: Optional[List[str]] = None,
         controller_ip: str = "",
+        controller_location: str = "",
         delay: float = 0,
         engine_timeout: float = 60,
+        send_engines_connection_env: bool = True,
         shutdown_atexit: bool = True,
+        load_profile: bool = True,
         log_level: int = logging.INFO,
+        config: Any = None,
+        parent: Any = None,
     ) -> None:
         for what, kind in (("engines", engines), ("controller", controller)):
             if kind != "local":
@@ -74,6 +87,9 @@ class Cluster:
         self.cluster_id = _new_id() if cluster_id is None else cluster_id
         self.profile = profile or "default"
         self.profile_dir = None if profile_dir is None else os.path.abspath(os.fspath(profile_dir))
+        self.cluster_file = files.path_of(self.profile_folder, self.cluster_id)
+        if cluster_file is not None:
+            self.cluster_file = os.path.abspath(cluster_file) if os.fspath(cluster_file) else ""
         self.controller_args = list(controller_args or ())
         self.controller_ip = controller_ip
         self.delay = delay
@@ -84,6 +100,7 @@ class Cluster:
         self.controller: Optional[Controller] = None
         self.engines: Dict[str, EngineSet] = {}
         self._file = ""
+        self._token = secrets.token_hex(8)  # whose cluster file it is
         self._pid = os.getpid()
         self._client: Optional[Client] = None
         _clusters.add(self)
@@ -98,9 +115,131 @@ class Cluster:
         return text + ")>"
 
     @property
+    def profile_folder(self) -> str:
+        """The folder of its profile, which need not be there."""
+        return self.profile_dir or files.profile_folder(self.profile)
+
+    @property
+    def running(self) -> bool:
+        """Whether any process of it runs."""
+        return any(one.running for one in (self.controller, *self.engines.values()) if one)
+
+    @property
     def engine_set(self) -> Optional[EngineSet]:
         """The first set of engines, or None."""
         return next(iter(self.engines.values()), None)
+
+    # ---- the cluster file ----------------------------------------------------------------------------
+
+    def to_dict(self) -> Dict[str, Any]:
+        """What another Python on this machine needs to attach: for from_dict(), and for JSON."""
+        return {
+            "host": socket.gethostname(),
+            "token": self._token,
+            "file": self._file,
+            "cluster": {
+                "n": self.n,
+                "cluster_id": self.cluster_id,
+                "profile_dir": self.profile_folder,
+                "cluster_file": self.cluster_file,
+                "controller_args": self.controller_args,
+                "controller_ip": self.controller_ip,
+                "engine_timeout": self.engine_timeout,
+            },
+            "controller": self.controller.to_dict() if self.controller else None,
+            "engines": {name: one.to_dict() for name, one in self.engines.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Dict[str, Any], **options: Any) -> "Cluster":
+        """Attach to a cluster that another Python has started; it outlives this one.
+
+        Args:
+            content: of to_dict()
+            options: those of Cluster, which win; shutdown_atexit is always False
+
+        Raises:
+            ForeignCluster: it was started on another machine
+            ClusterError: the content is not that of to_dict()
+        """
+        try:
+            host = content["host"]
+            chosen: Dict[str, Any] = {**content["cluster"], **options, "shutdown_atexit": False}
+            if host != socket.gethostname():
+                raise error.ForeignCluster(
+                    f"the cluster {chosen['cluster_id']!r} was started on {host}, and only a program there can signal "
+                    "or stop its processes; pcluster.Client connects from here, if the controller listens to others"
+                )
+            name = files.profile_name(chosen["profile_dir"])
+            if files.profile_folder(name) == chosen["profile_dir"]:
+                chosen.update(profile=name, profile_dir=None)
+            cluster = cls(**chosen)
+            cluster._file, cluster._token = content["file"], content["token"]
+            cluster.controller = Controller(**content["controller"]) if content["controller"] else None
+            for key, row in content["engines"].items():
+                process = {field: value for field, value in row.items() if field != "options"}
+                cluster.engines[key] = EngineSet(key, **process)
+                cluster.engines[key].options = dict(row["options"])
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as problem:
+            raise error.ClusterError(f"this does not describe a cluster: {problem!r}") from problem
+        return cluster
+
+    @classmethod
+    def from_file(
+        cls,
+        cluster_file: Optional[PathLike] = None,
+        *,
+        profile: Optional[str] = None,
+        profile_dir: Optional[PathLike] = None,
+        cluster_id: str = "",
+        **options: Any,
+    ) -> "Cluster":
+        """Attach to a cluster that another Python has started, to connect, signal or stop; it outlives this one.
+
+        Args:
+            cluster_file: its cluster file; default: that of the profile and cluster_id
+            profile, profile_dir, cluster_id: where to look for the file
+            options: as for from_dict()
+
+        Raises:
+            FileNotFoundError: there is no such file
+            ForeignCluster: it was started on another machine
+            ClusterError: it is not a cluster file
+        """
+        if cluster_file is None:
+            folder = files.profile_folder(profile or "default") if profile_dir is None else os.path.abspath(profile_dir)
+            cluster_file = files.path_of(folder, cluster_id)
+        path = os.path.abspath(cluster_file)
+        content = files.read(path)
+        try:
+            return cls.from_dict(content, cluster_file=path, **options)
+        except error.ForeignCluster:
+            raise
+        except error.ClusterError as problem:
+            raise error.ClusterError(f"{path} is not a cluster file: {problem}") from problem
+
+    def write_cluster_file(self) -> None:
+        """Write the cluster file, if there is to be one. OSError: it can't be written."""
+        if self.cluster_file:
+            files.write(self.cluster_file, self.to_dict())
+
+    def remove_cluster_file(self) -> None:
+        """Remove the cluster file, unless it is that of another cluster by now."""
+        if self.cluster_file and self._owns_file():
+            files.remove(self.cluster_file)
+
+    def _owns_file(self) -> bool:
+        try:
+            return files.read(self.cluster_file).get("token") == self._token
+        except (OSError, error.ClusterError):
+            return False
+
+    def update_cluster_file(self) -> None:
+        """Bring the cluster file up to date: written when something was started, removed when all is stopped."""
+        if self.controller or self.engines:
+            self.write_cluster_file()
+        else:
+            self.remove_cluster_file()
 
     # ---- starting ------------------------------------------------------------------------------------
 
@@ -122,6 +261,7 @@ class Cluster:
         ready = executable.start("controller", [*self._where(), *listen, *self.controller_args])
         self._file = ready["file"]
         self.controller = Controller(ready["pid"], ready["uuid"], ready["log"])
+        self.update_cluster_file()
 
     def start_engines_sync(self, n: Optional[int] = None, engine_set_id: Optional[str] = None, **options: str) -> str:
         """Start a set of engines; returns its id.
@@ -152,6 +292,7 @@ class Cluster:
         ready = executable.start("engine", args)
         self.engines[name] = EngineSet(name, count, ready["pid"], ready["uuid"], log)
         self.engines[name].options = dict(options)
+        self.update_cluster_file()
         return name
 
     def start_cluster_sync(self, n: Optional[int] = None) -> "Cluster":
@@ -200,17 +341,23 @@ class Cluster:
         """Stop a set of engines, or all. KeyError: there is no such set."""
         for name in self._sets(engine_set_id):
             self.engines.pop(name).stop()
+        self.update_cluster_file()
 
     def stop_controller_sync(self) -> None:
         """Stop the controller; what is connected to it ends, too."""
         if self.controller:
             self.controller.stop()
             self.controller = None
+        self.update_cluster_file()
 
     def stop_cluster_sync(self) -> None:
         """Stop everything. May be repeated."""
-        self.stop_controller_sync()
-        self.stop_engines_sync()
+        if self.controller:
+            self.controller.stop()
+            self.controller = None
+        for name in list(self.engines):
+            self.engines.pop(name).stop()
+        self.update_cluster_file()
 
     def restart_engines_sync(self, engine_set_id: Optional[str] = None) -> None:
         """Stop and start a set, or all; engines get new ids. KeyError: there is no such set."""

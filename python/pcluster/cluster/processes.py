@@ -17,6 +17,17 @@ _STOP_LIMIT = 10
 _OUTPUT_MAX = 1 << 20
 
 
+def _birth(pid: int) -> str:
+    """When a process began, in the kernel's words: no other with its pid ever has the same; '' if it is not there."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return f"{boot}:{file.read().rpartition(')')[2].split()[19]}"
+    except OSError:
+        return ""
+
+
 class Process:
     """One supervising process of the executable.
 
@@ -25,9 +36,10 @@ class Process:
         uuid: by which the controller knows it
         log: path of its log file
         offset: where its part of the log begins, in bytes
+        birth: of the process that is meant, when the pid comes from a cluster file
     """
 
-    def __init__(self, pid: int, uuid: str, log: str, offset: int = 0) -> None:
+    def __init__(self, pid: int, uuid: str, log: str, offset: int = 0, birth: Optional[str] = None) -> None:
         self.pid = pid
         self.uuid = uuid
         self.log = log
@@ -36,6 +48,10 @@ class Process:
         try:
             self._fd = os.pidfd_open(pid)
         except OSError:
+            self._fd = -1
+        self.birth = _birth(pid)
+        if birth is not None and birth != self.birth and self._fd >= 0:
+            os.close(self._fd)
             self._fd = -1
 
     def __del__(self) -> None:
@@ -98,7 +114,7 @@ class Process:
 
     def to_dict(self) -> Dict[str, Any]:
         """For the cluster file."""
-        return {"pid": self.pid, "uuid": self.uuid, "log": self.log}
+        return {"pid": self.pid, "uuid": self.uuid, "log": self.log, "birth": self.birth}
 
 
 class Controller(Process):
@@ -114,11 +130,20 @@ class EngineSet(Process):
     Args:
         engine_set_id: its name
         n: how many
-        pid, uuid, log, offset: as for the process that supervises them
+        pid, uuid, log, offset, birth: as for the process that supervises them
     """
 
-    def __init__(self, engine_set_id: str, n: int, pid: int, uuid: str, log: str, offset: int = 0) -> None:
-        super().__init__(pid, uuid, log, offset)
+    def __init__(
+        self,
+        engine_set_id: str,
+        n: int,
+        pid: int,
+        uuid: str,
+        log: str,
+        offset: int = 0,
+        birth: Optional[str] = None,
+    ) -> None:
+        super().__init__(pid, uuid, log, offset, birth)
         self.engine_set_id = engine_set_id
         self.n = n
         self.options: Dict[str, Any] = {}
