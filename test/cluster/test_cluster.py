@@ -88,6 +88,17 @@ def test_attach(folder):
     assert folder.leftovers() == []
 
 
+def test_left_client(folder):
+    """Leaving the client of start_and_connect() stops the cluster; engines that end are not waited for."""
+    cluster = pcluster.Cluster(n=1)
+    with cluster.start_and_connect_sync() as rc:
+        cluster.engine_set.tell(signal.SIGTERM)
+        with pytest.raises(error.EngineError, match="ended; the last they logged"):
+            rc.wait_for_engines(2, timeout=30)
+    assert cluster.controller is None and not cluster.engines
+    folder.wait_empty()
+
+
 def test_async(folder):
     async def use():
         async with pcluster.Cluster(n=1) as rc:

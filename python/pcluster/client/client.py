@@ -34,7 +34,8 @@ class Client(HubQueries, Control, FormerNames):
         profile_dir: folder of the profile; wins over `profile`
         cluster_id: which of the profile's clusters
         timeout: seconds to wait for a connection file that is not there yet, and for the answer
-        cluster: the object that started the cluster, kept as an attribute
+        cluster: the object that started the cluster, kept as an attribute; leaving a `with` block of the
+            client that Cluster.start_and_connect() gave stops that cluster
         transport: 'any', 'unix' (the socket on this machine) or 'tcp'
         debug: kept as an attribute
         sshserver, sshkey, password, paramiko: not there yet
@@ -90,6 +91,12 @@ class Client(HubQueries, Control, FormerNames):
         self.cluster = cluster
         self.debug = debug
         self._functions = FunctionCache()
+        self._stops_cluster = False
+
+    def __exit__(self, *args: Any) -> None:
+        super().__exit__(*args)
+        if self._stops_cluster:
+            self.cluster.stop_cluster_sync()
 
     # ---- views ---------------------------------------------------------------------------------------
 

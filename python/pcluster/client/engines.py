@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import collections
+import math
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
@@ -15,6 +17,8 @@ from .display import in_ipython
 from .progress import Progress
 
 Targets = Union[None, int, str, slice, Sequence[int]]
+#: Seconds between looks at the processes of engines that are waited for.
+_WATCH_INTERVAL = 0.5
 
 
 class Engine:
@@ -169,6 +173,7 @@ class Engines(Connection):
         Raises:
             TypeError: n is not known
             TimeoutError: not in the time given
+            EngineError: a set of engines that `cluster` has started ends meanwhile
         """
         if n is None:
             n = getattr(self.cluster, "n", None)
@@ -192,9 +197,25 @@ class Engines(Connection):
                     progress.show(min(count, wanted))
                 return count >= wanted
 
-            in_time = self._wait_until(is_over, None if timeout is None or timeout < 0 else timeout)
+            in_time = self._wait_watching(is_over, None if timeout is None or timeout < 0 else timeout)
         if not in_time:
             raise TimeoutError(f"{len(self)} of {n} engines were there after {timeout} s")
+
+    def _wait_watching(self, is_over: Callable[[], bool], timeout: Optional[float]) -> bool:
+        """As _wait_until(), with an eye on the engines' processes."""
+        sets = getattr(self.cluster, "engines", None) or {}
+        watched = [one for one in sets.values() if one.running] or list(sets.values())
+        if not watched:
+            return self._wait_until(is_over, timeout)
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._wait_until(is_over, min(_WATCH_INTERVAL, end - time.monotonic())):
+            for one in watched:
+                if sets.get(one.engine_set_id) is one and not one.running:
+                    lines = "\n".join(one.get_output().splitlines()[-5:])
+                    raise error.EngineError(f"the engines {one.engine_set_id!r} ended; the last they logged:\n{lines}")
+            if time.monotonic() >= end:
+                return False
+        return True
 
 
 def _in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> "Future[Any]":

@@ -316,11 +316,12 @@ class Cluster:
         return Client(self._file, cluster=self, **options)
 
     def start_and_connect_sync(self, n: Optional[int] = None, activate: bool = False) -> Client:
-        """Start everything; a Client whose engines are there."""
+        """Start everything; a Client whose engines are there. Leaving its `with` block stops the cluster."""
         self.start_cluster_sync(n)
         try:
             client = self.connect_client_sync()
             client.wait_for_engines(sum(one.n for one in self.engines.values()), timeout=self.engine_timeout)
+            client._stops_cluster = True
             if activate:
                 client.activate()
         except BaseException:
