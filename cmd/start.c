@@ -6,6 +6,7 @@
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/reload.h"
+#include "cmd/store.h"
 #include "lib/tags.h"
 #include "parent/parent.h"
 
@@ -22,7 +23,7 @@ static long default_count(void)
 int cmd_start(int argc, char **argv)
 {
     struct parent_options options = {
-        .command = "start", .with_controller = true, .use_nursery = true};
+        .command = "start", .with_controller = true, .use_nursery = true, .store = STORE_DEFAULTS};
     long count = default_count();
     long port = 0, hwm = 1, heartbeat_ms = 3000, end_with = 0;
     long max_tasks = 1000000, max_bytes = 1L << 30;
@@ -62,6 +63,7 @@ int cmd_start(int argc, char **argv)
         {0, "max-bytes", OPTION_SIZE, &max_bytes, "SIZE",
          "bytes that these may have, 64K, 2G ... (default: 1G)", .min = OPTIONS_BYTES_MIN,
          .max = OPTIONS_BYTES_MAX},
+        STORE_ROWS(options.store),
         {0, "heartbeat", OPTION_NUMBER, &heartbeat_ms, "MS",
          "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
          .max = 3600000},

@@ -16,6 +16,24 @@ static long long number(const pc_json *object, const char *name)
     return object ? (long long)pc_json_i64_or(object, name, 0) : 0;
 }
 
+static void print_store(const pc_json *store)
+{
+    char bytes[32], limit[32];
+    size_text(pc_json_i64_or(store, "bytes", -1), bytes, sizeof(bytes));
+    size_text(pc_json_i64_or(store, "limit_bytes", -1), limit, sizeof(limit));
+    printf("store    %s: %lld of %lld tasks, %s of %s", pc_json_str_or(store, "kind", "?"),
+           number(store, "tasks"), number(store, "limit_tasks"), bytes, limit);
+    if (number(store, "limit_age_s"))
+        printf(", up to %lld s old", number(store, "limit_age_s"));
+    if (number(store, "dropped_tasks") || number(store, "dropped_results"))
+        printf("; dropped %lld tasks, %lld results", number(store, "dropped_tasks"),
+               number(store, "dropped_results"));
+    putchar('\n');
+    const char *trouble = pc_json_str_or(store, "trouble", NULL);
+    if (trouble)
+        printf("         %s\n", trouble);
+}
+
 static void print_head(const pc_json *status)
 {
     const pc_json *sched = pc_json_member(status, "sched");
@@ -36,6 +54,7 @@ static void print_head(const pc_json *status)
     printf("tasks    %lld submitted, %lld done, %lld failed, %lld pending\n",
            number(tasks, "submitted"), number(tasks, "done"), number(tasks, "failed"),
            number(tasks, "pending"));
+    print_store(pc_json_member(status, "store"));
     size_text(pc_json_i64_or(sched, "max_bytes", -1), bytes, sizeof(bytes));
     printf("queue    %lld wait for an engine; a client may have %lld unfinished, with %s\n",
            number(sched, "waiting"), number(sched, "max_tasks"), bytes);

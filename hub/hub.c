@@ -47,7 +47,7 @@ static void open_store(struct hub *hub, const pc_json *config)
         .age_us = (int64_t)limit_or(config, "store_age_s", 0) * 1000000,
     };
     if (kind && hub_store_open(store, kind, &hub->history.tasks,
-                               pc_json_str_or(config, "folder", "."), &err) == 0)
+                               pc_json_str_or(config, "store_path", ""), &err) == 0)
         return;
     if (kind) {
         pc_warn("%s; tasks are kept in memory instead", err.text);
@@ -248,6 +248,8 @@ static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err 
         if (record.flags & PC_RECORD_KEEP)
             acknowledge(hub, &record);
     }
+    if (hub->acks.size && hub->history.store.kind->sync)
+        hub->history.store.kind->sync(&hub->history.store);
     send_acks(hub);
     return 0;
 }

@@ -5,7 +5,8 @@
 
 #include "lib/log.h"
 
-static const struct hub_store_kind *const kinds[] = {&hub_store_memory, &hub_store_none};
+static const struct hub_store_kind *const kinds[] = {&hub_store_memory, &hub_store_sqlite,
+                                                     &hub_store_none};
 
 const struct hub_store_kind *hub_store_find(const char *name)
 {
@@ -16,11 +17,11 @@ const struct hub_store_kind *hub_store_find(const char *name)
 }
 
 int hub_store_open(struct hub_store *store, const struct hub_store_kind *kind,
-                   struct hub_tasks *tasks, const char *folder, struct pc_err *err)
+                   struct hub_tasks *tasks, const char *path, struct pc_err *err)
 {
     store->kind = kind;
     store->tasks = tasks;
-    return kind->open ? kind->open(store, folder, err) : 0;
+    return kind->open ? kind->open(store, path, err) : 0;
 }
 
 void hub_store_close(struct hub_store *store)
@@ -52,8 +53,10 @@ struct hub_task *hub_store_before(struct hub_store *store, uint64_t number)
 
 void hub_store_load(struct hub_store *store, struct hub_task *task)
 {
-    if (task->is_elsewhere)
-        store->kind->load(store, task);
+    if (!task->is_elsewhere || task->is_loaded)
+        return;
+    task->is_loaded = true;
+    store->kind->load(store, task);
 }
 
 void hub_store_forget(struct hub_store *store, struct hub_task *task)
@@ -66,8 +69,8 @@ pc_json *hub_store_json(const struct hub_store *store)
 {
     pc_json *json = pc_json_object();
     pc_json_put_str(json, "kind", store->kind->name);
-    pc_json_put_i64(json, "tasks", (int64_t)store->count);
-    pc_json_put_i64(json, "bytes", (int64_t)store->bytes);
+    pc_json_put_i64(json, "tasks", (int64_t)(store->count + store->stored_count));
+    pc_json_put_i64(json, "bytes", (int64_t)(store->bytes + store->stored_bytes));
     pc_json_put_i64(json, "limit_tasks", (int64_t)store->limits.count);
     pc_json_put_i64(json, "limit_bytes", (int64_t)store->limits.bytes);
     pc_json_put_i64(json, "limit_age_s", store->limits.age_us / 1000000);

@@ -17,7 +17,7 @@ struct hub_store;
 
 struct hub_store_kind {
     const char *name;
-    int (*open)(struct hub_store *store, const char *folder, struct pc_err *err);
+    int (*open)(struct hub_store *store, const char *path, struct pc_err *err);
     void (*close)(struct hub_store *store);
     /* It has ended; takes it over: it may be gone when this returns. */
     void (*ended)(struct hub_store *store, struct hub_task *task);
@@ -32,6 +32,8 @@ struct hub_store_kind {
     void (*forget)(struct hub_store *store, const struct hub_task_key *key);
     /* It was submitted once more, as `task->resubmitted`. */
     void (*resubmitted)(struct hub_store *store, const struct hub_task *task);
+    /* Writes what is not written yet, before somebody relies on it. */
+    void (*sync)(struct hub_store *store);
     /* Every second: commits, and drops what is too old. */
     void (*tick)(struct hub_store *store, int64_t now_us);
 };
@@ -51,6 +53,7 @@ struct hub_store {
     const struct hub_store_kind *kind;
     struct hub_tasks *tasks;
     struct hub_limits limits;
+    uint64_t stored_count, stored_bytes;     /* in the file */
     uint64_t count, bytes;                   /* kept now */
     uint64_t dropped_tasks, dropped_results; /* to stay within the limits, so far */
     struct hub_task *oldest;                 /* memory: in the order of ending */
@@ -64,8 +67,9 @@ extern const struct hub_store_kind hub_store_memory, hub_store_none, hub_store_s
 /* NULL: there is no such kind. */
 const struct hub_store_kind *hub_store_find(const char *name);
 
+/* `path`: of the file, for a kind that has one. */
 int hub_store_open(struct hub_store *store, const struct hub_store_kind *kind,
-                   struct hub_tasks *tasks, const char *folder, struct pc_err *err);
+                   struct hub_tasks *tasks, const char *path, struct pc_err *err);
 void hub_store_close(struct hub_store *store);
 
 /* ---- all tasks: those in memory and those in the store ---- */

@@ -6,10 +6,11 @@
  * The list is in the order of ending; everything before oldest_full has no payload any more.
  */
 #include "hub/store.h"
+#include "hub/store_list.h"
 
 #include <utlist.h>
 
-static void take_out(struct hub_store *store, struct hub_task *task)
+void hub_list_remove(struct hub_store *store, struct hub_task *task)
 {
     if (store->oldest_full == task)
         store->oldest_full = task->end_next;
@@ -22,7 +23,7 @@ static void take_out(struct hub_store *store, struct hub_task *task)
 static void drop_oldest(struct hub_store *store)
 {
     store->dropped_tasks++;
-    take_out(store, store->oldest);
+    hub_list_remove(store, store->oldest);
 }
 
 static void drop_payload(struct hub_store *store)
@@ -36,7 +37,7 @@ static void drop_payload(struct hub_store *store)
     store->oldest_full = task->end_next;
 }
 
-static void trim(struct hub_store *store)
+void hub_list_trim(struct hub_store *store)
 {
     while (store->count > store->limits.count)
         drop_oldest(store);
@@ -48,29 +49,40 @@ static void trim(struct hub_store *store)
     }
 }
 
-static void ended(struct hub_store *store, struct hub_task *task)
+void hub_list_append(struct hub_store *store, struct hub_task *task)
 {
     DL_APPEND2(store->oldest, task, end_prev, end_next);
     if (!store->oldest_full)
         store->oldest_full = task;
     store->count++;
     store->bytes += hub_task_cost(task) + hub_task_payload(task);
-    trim(store);
+}
+
+void hub_list_drop_older(struct hub_store *store, int64_t received_us)
+{
+    while (store->oldest && store->oldest->received_us < received_us)
+        drop_oldest(store);
+}
+
+/* ---- the kind --------------------------------------------------------------------------- */
+
+static void ended(struct hub_store *store, struct hub_task *task)
+{
+    hub_list_append(store, task);
+    hub_list_trim(store);
 }
 
 static void forget(struct hub_store *store, const struct hub_task_key *key)
 {
     struct hub_task *task = hub_tasks_find(store->tasks, key);
     if (task)
-        take_out(store, task);
+        hub_list_remove(store, task);
 }
 
 static void tick(struct hub_store *store, int64_t now_us)
 {
-    if (!store->limits.age_us)
-        return;
-    while (store->oldest && store->oldest->received_us < now_us - store->limits.age_us)
-        drop_oldest(store);
+    if (store->limits.age_us)
+        hub_list_drop_older(store, now_us - store->limits.age_us);
 }
 
 const struct hub_store_kind hub_store_memory = {

@@ -83,7 +83,8 @@ struct hub_task {
     bool has_gap;  /* in its output */
     bool was_kept; /* the result was here and was dropped to make room */
     bool has_engine_uuid;
-    bool is_elsewhere; /* request, result and output have to be loaded by the store */
+    bool is_elsewhere; /* it is in the store, which has to load request, result and output ... */
+    bool is_loaded;    /* ... and has done so */
 };
 
 void hub_task_free(struct hub_task *task);

@@ -20,6 +20,13 @@ struct parent_settings {
     uint32_t engine_count;
 };
 
+/* What the hub remembers of tasks. */
+struct parent_store {
+    const char *kind;         /* "memory", "sqlite", "none" */
+    long tasks, bytes, age_s; /* limits; age 0: none */
+    long keep_bytes;          /* larger requests and results are not remembered */
+};
+
 /* Strings may be NULL where a default is named. They must live as long as parent_main runs. */
 struct parent_options {
     const char *command;     /* "start", "controller", "engine": begins error lines */
@@ -42,6 +49,7 @@ struct parent_options {
     uint32_t engine_count;   /* up to PARENT_ENGINES_MAX */
     int64_t end_with;        /* pid: stop when that process ends; 0: of none */
     uint16_t port;           /* 0: any that is free */
+    struct parent_store store;
     bool with_controller;
     bool use_nursery;
     /* Reads the settings again, for SIGHUP; -1 when it has said what is wrong. May be NULL. */

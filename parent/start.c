@@ -61,6 +61,7 @@ static pc_json *scheduler_config(const struct parent *parent)
     if (parent->options->scheme)
         pc_json_put_str(config, "scheme", parent->options->scheme);
     pc_json_put_i64(config, "hwm", parent->options->hwm);
+    pc_json_put_i64(config, "keep_bytes", parent->options->store.keep_bytes);
     pc_json_put_i64(config, "max_tasks", parent->options->max_tasks);
     pc_json_put_i64(config, "max_bytes", parent->options->max_bytes);
     pc_json_put_bool(config, "has_unix", parent->unix_fd >= 0);
@@ -71,8 +72,18 @@ static pc_json *scheduler_config(const struct parent *parent)
 static pc_json *hub_config(const struct parent *parent)
 {
     pc_json *config = common_config(parent);
+    const struct parent_store *store = &parent->options->store;
+    const char *id = parent->files.cluster_id;
+    char path[1024];
+    snprintf(path, sizeof(path), "%s/tasks%s%s.db", parent->files.profile.dir, id[0] ? "-" : "",
+             id);
     pc_json_put_i64(config, "started_us", parent->begun_wall_us);
     pc_json_put_i64(config, "scheduler_pid", parent->scheduler.pid);
+    pc_json_put_str(config, "store", store->kind);
+    pc_json_put_str(config, "store_path", path);
+    pc_json_put_i64(config, "store_tasks", store->tasks);
+    pc_json_put_i64(config, "store_bytes", store->bytes);
+    pc_json_put_i64(config, "store_age_s", store->age_s);
     return config;
 }
 

@@ -3,8 +3,10 @@
 
 import fnmatch
 import json
+import os
 import pickle
 import random
+import signal
 import threading
 
 import pytest
@@ -259,7 +261,8 @@ def test_errors_of_another_client(client, other):
 
 def test_a_result_that_is_not_there_yet(client, other):
     ar = client[0].apply_async(talk, "working", 1.0)
-    wait_until(lambda: other.db_query({"msg_id": ar.msg_ids[0]}, "state")[0]["state"] == "running")
+    running = {"msg_id": ar.msg_ids[0], "state": "running"}
+    wait_until(lambda: other.db_query(running), "its start")
     got = other.get_result(ar.msg_ids[0])
     wait_until(lambda: not got.ready() and got.stdout, "output while it runs")
     assert got.stdout == "working\n"
@@ -299,6 +302,7 @@ def test_result_status(client, other):
     done = client[0].apply_async(double, 4)
     done.get()
     pending = client[1].apply_async(talk, "wait", 1.0)
+    wait_until(lambda: pending.msg_ids[0] in other.hub_history(), "the record")
     names = done.msg_ids + pending.msg_ids
     assert other.result_status(names) == {"pending": pending.msg_ids, "completed": done.msg_ids}
     assert other.result_status(names, status_only=False)[done.msg_ids[0]] == 8
@@ -343,6 +347,7 @@ def test_purge(client, other):
     other.purge_hub_results(targets=1)
     assert other.db_query({"client_uuid": client.session, "engine_id": 1}) == []
     pending = client[0].apply_async(talk, "wait", 0.5)
+    wait_until(lambda: pending.msg_ids[0] in other.hub_history(), "the record")
     with pytest.raises(error.ControllerError, match="is pending"):
         other.purge_hub_results(pending.msg_ids)
     with pytest.raises(error.ControllerError, match="no such task"):
@@ -451,3 +456,104 @@ def test_result_waits(start):
         assert early.returncode == 1 and "has not ended" in early.stderr and early.stdout == "slow\n"
         late = cluster.run("task", "result", "--wait", *ar.msg_ids)
         assert (late.returncode, late.stdout) == (0, "slow\ndone\n4\n")
+
+
+# ---- stores -----------------------------------------------------------------------------------------------
+
+
+def store_of(cluster):
+    return cluster.status()["store"]
+
+
+def test_the_next_cluster_finds_what_sqlite_has(start):
+    cluster = start(1, "--store", "sqlite")
+    with pcluster.Client(cluster.file) as c:
+        view = c.load_balanced_view()
+        view.label = "kept"
+        small = view.apply_async(talk, "hello", 0)
+        assert small.get() == 5
+        name = small.msg_ids[0]
+    run_script("""
+import pcluster
+def work(pid):
+    import os, time
+    while os.path.exists(f"/proc/{pid}"):  # until its client is gone
+        time.sleep(0.01)
+    return bytes(3_000_000)
+import os
+pcluster.Client().load_balanced_view().apply_async(work, os.getpid())
+""", cluster.home.work)
+    with pcluster.Client(cluster.file) as c:
+        large = c.hub_history()[-1]
+        assert len(c.get_result(large).get(timeout=60)) == 3_000_000
+    assert cluster.end()[0] == 0
+    again = start(1, "--store", "sqlite")
+    with pcluster.Client(again.file) as c:
+        got = c.get_result(name)
+        assert (got.get(), got.stdout, got.metadata.label) == (5, "hello\ndone\n", "kept")
+        assert len(c.get_result(large).get()) == 3_000_000
+        assert c.resubmit(name).get() == 5
+        assert [row["msg_id"] for row in c.db_query({"label": "kept"}, "msg_id")][0] == name
+        c.purge_everything()
+        assert c.hub_history() == []
+
+
+def test_a_hub_that_is_killed_leaves_a_good_file(start):
+    cluster = start(2, "--store", "sqlite")
+    with pcluster.Client(cluster.file) as c:
+        c.load_balanced_view().map_sync(double, range(3000), chunksize=1)
+        wait_until(lambda: store_of(cluster)["tasks"] >= 3000, "records")
+        c.load_balanced_view().map_async(double, range(3000), chunksize=1)
+        os.kill(cluster.pids()["hub"], signal.SIGKILL)
+        cluster.wait()
+    again = start(1, "--store", "sqlite")
+    with pcluster.Client(again.file) as c:
+        found = c.db_query({}, ["state"])
+        assert len(found) >= 500 and {row["state"] for row in found} == {"done"}
+
+
+@pytest.mark.parametrize("spoil, text", [
+    (lambda path: os.mkdir(path), "unable to open database file"),
+    (lambda path: open(path, "w").write("no database at all, " * 1000), "file is not a database"),
+])
+def test_a_database_that_can_not_be_used_stops_nobody(home, start, spoil, text):
+    folder = os.path.join(home.profiles, "profile_default")
+    os.makedirs(folder, 0o700)
+    spoil(os.path.join(folder, "tasks.db"))
+    cluster = start(1, "--store", "sqlite")
+    with pcluster.Client(cluster.file) as c:
+        assert c[0].apply_sync(double, 4) == 8
+        assert c.get_result(c.hub_history()[0]).get() == 8
+        store = store_of(cluster)
+        assert store["kind"] == "memory" and text in store["trouble"] and folder in store["trouble"]
+    assert text in cluster.run("status").stdout
+    assert text in cluster.end()[2]
+
+
+def test_limits(start):
+    cluster = start(1, "--store-tasks", 20, "--store-bytes", "1M", "--keep-bytes", "100K")
+    with pcluster.Client(cluster.file) as c:
+        view = c.load_balanced_view()
+        results = view.map_async(by_value(lambda n: bytes(n)), [90_000] * 15, chunksize=1)
+        results.get()
+        first = results.msg_ids[0]
+        with pytest.raises(error.ResultNotKept, match="dropped to stay within the limits"):
+            pcluster.Client(cluster.file).get_result(first).get()
+        view.map_sync(double, range(20), chunksize=1)
+        assert len(c.hub_history()) == 20
+        with pytest.raises(KeyError):
+            pcluster.Client(cluster.file).get_result(first)
+    store = store_of(cluster)
+    assert store["tasks"] == 20 and store["limit_bytes"] == 1 << 20 and store["dropped_tasks"] >= 15
+    assert "memory: 20 of 20 tasks" in cluster.run("status").stdout
+
+
+def test_nothing_is_remembered(start):
+    cluster = start(1, "--store", "none")
+    with pcluster.Client(cluster.file) as c:
+        ar = c[0].apply_async(double, 4)
+        assert ar.get() == 8
+        assert c.hub_history() == []
+        assert "NoSuchTask" in cluster.run("task", "result", *ar.msg_ids).stderr
+        run_script("import pcluster\npcluster.Client()[0].apply_async(lambda: 1)", cluster.home.work)
+        assert c[0].apply_sync(double, 1) == 2

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The SQLite file of tasks; the only header through which the project uses SQLite. Results over
+ * HUB_FILE_BYTES are files of their own in the folder next to it, PATH-results/, written once.
+ *
+ * Functions return -1 with what SQLite says; reading from a file that can't be read finds nothing.
+ */
+#ifndef PC_HUB_DATABASE_H
+#define PC_HUB_DATABASE_H
+
+#include "hub/task.h"
+
+#define HUB_SCHEMA_VERSION 2
+#define HUB_FILE_BYTES     (1024 * 1024)
+
+struct hub_database;
+
+/* Makes it when it is not there, and brings an older one up to date. */
+struct hub_database *hub_database_open(const char *path, struct pc_err *err);
+void hub_database_close(struct hub_database *database);
+
+int hub_database_begin(struct hub_database *database, struct pc_err *err);
+int hub_database_commit(struct hub_database *database, struct pc_err *err);
+void hub_database_rollback(struct hub_database *database);
+int hub_database_write(struct hub_database *database, const struct hub_task *task,
+                       struct pc_err *err);
+
+/* Each gives a new task that is_elsewhere, with a label of its own; NULL: there is none. */
+struct hub_task *hub_database_find(struct hub_database *database, const struct hub_task_key *key);
+struct hub_task *hub_database_after(struct hub_database *database, uint64_t number,
+                                    const char *label);
+struct hub_task *hub_database_before(struct hub_database *database, uint64_t number);
+/* Adds request, result and output. Returns the function that the request names, or NULL. */
+struct pc_msg *hub_database_load(struct hub_database *database, struct hub_task *task);
+
+int hub_database_forget(struct hub_database *database, const struct hub_task_key *key,
+                        struct pc_err *err);
+int hub_database_resubmitted(struct hub_database *database, const struct hub_task *task,
+                             struct pc_err *err);
+/* Drops the `count` oldest, and those that ended before `older_us`; at most `max` of these. */
+int hub_database_drop(struct hub_database *database, int64_t count, int64_t older_us, int64_t max,
+                      struct pc_err *err);
+/* Drops what the oldest carry, of at most `max` tasks, until no more than that many bytes are left;
+ * adds the number of results to *dropped. */
+int hub_database_strip(struct hub_database *database, uint64_t bytes, int64_t max,
+                       uint64_t *dropped, struct pc_err *err);
+
+uint64_t hub_database_count(const struct hub_database *database);
+uint64_t hub_database_bytes(const struct hub_database *database);
+uint64_t hub_database_last(const struct hub_database *database); /* number */
+
+#endif
