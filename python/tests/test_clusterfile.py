@@ -149,3 +149,15 @@ def test_clean(profiles):
     assert pcluster.clean_cluster_files() == [broken, ended.cluster_file]
     assert pcluster.clean_cluster_files([os.path.join(profiles, "profile_default")]) == []
     assert os.path.exists(runs.cluster_file)
+
+
+def test_by_hand():
+    """The file can be removed and written again; that of another cluster under the name stays."""
+    cluster = make()
+    cluster.remove_cluster_file()
+    assert not os.path.exists(cluster.cluster_file)
+    cluster.write_cluster_file()
+    assert pcluster.Cluster.from_file(cluster.cluster_file).to_dict() == cluster.to_dict()
+    change(cluster.cluster_file, token="another")
+    cluster.remove_cluster_file()
+    assert os.path.exists(cluster.cluster_file)
