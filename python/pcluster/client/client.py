@@ -91,12 +91,13 @@ class Client(HubQueries, Control, FormerNames):
         self.cluster = cluster
         self.debug = debug
         self._functions = FunctionCache()
-        self._stops_cluster = False
+        #: the Cluster that ends with a `with` block of this client
+        self._started_cluster: Any = None
 
     def __exit__(self, *args: Any) -> None:
         super().__exit__(*args)
-        if self._stops_cluster:
-            self.cluster.stop_cluster_sync()
+        if self._started_cluster is not None:
+            self._started_cluster.stop_cluster_sync()
 
     # ---- views ---------------------------------------------------------------------------------------
 

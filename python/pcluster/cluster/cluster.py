@@ -321,7 +321,7 @@ class Cluster:
         try:
             client = self.connect_client_sync()
             client.wait_for_engines(sum(one.n for one in self.engines.values()), timeout=self.engine_timeout)
-            client._stops_cluster = True
+            client._started_cluster = self
             if activate:
                 client.activate()
         except BaseException:
