@@ -473,10 +473,11 @@ def test_published_data(client):
     """It arrives while the task runs, and belongs to that task alone."""
     client[:].execute("from pcluster.datapub import publish_data", block=True)
     ar = client[0].execute("""
+import time
 publish_data({"done": 1})
 for done in range(1, 2000): publish_data({"done": done, "text": "x" * 10000})
 publish_data({"last": True})
-while True: pass
+while True: time.sleep(0.01)
 """)
     wait_until(lambda: ar.data.get("last"), "the last publication")
     assert ar.data["done"] == 1999 and len(ar.data["text"]) == 10_000 and not ar.ready()
