@@ -24,12 +24,17 @@ void eng_recall(struct pc_recall_body *body)
     pthread_mutex_lock(&lock);
     int32_t count = (int32_t)(body->last - body->first + 1);
     int32_t late = (int32_t)(begun + 1 - body->first); /* of them have begun */
-    if (is_ahead || late > count)
-        late = count; /* one range at a time: the scheduler will ask again */
+    /* There is one range: what neither meets it nor follows it has to be asked for again. */
+    if (is_ahead && (int32_t)(body->first - recalled.last) > 1)
+        late = count;
+    if (late > count)
+        late = count;
     if (late > 0)
         body->first += (uint32_t)late;
     if (body->first != body->last + 1) {
-        recalled = *body;
+        if (!is_ahead || (int32_t)(body->first - recalled.first) < 0)
+            recalled.first = body->first;
+        recalled.last = body->last;
         is_ahead = true;
     }
     pthread_mutex_unlock(&lock);

@@ -34,7 +34,7 @@ static void unwatch(struct engine *engine)
     DL_DELETE2(engine->sched->ahead, engine, ahead_prev, ahead_next);
 }
 
-static void watch(struct engine *engine)
+void ahead_watch(struct engine *engine)
 {
     struct sched *s = engine->sched;
     if (engine->is_ahead || !has_too_many(engine))
@@ -49,7 +49,7 @@ void ahead_assigned(struct engine *engine)
 {
     if (engine->load.tasks == 1)
         engine->progress_ms = world_now_ms(engine->sched);
-    watch(engine);
+    ahead_watch(engine);
 }
 
 void ahead_measure(struct engine *engine, const struct pc_result_body *body)
@@ -63,16 +63,17 @@ void ahead_measure(struct engine *engine, const struct pc_result_body *body)
     engine->progress_ms = world_now_ms(engine->sched);
 }
 
-/* The last of its tasks beyond the limit, while their numbers follow each other. */
+/* Its tasks beyond the limit: from the first of them to the last number, whatever of these was
+ * called back before. */
 static void call_back(struct engine *engine)
 {
     unsigned count = engine->load.tasks - engine->sched->hwm;
     uint32_t first = engine->runs + 1;
     bool helps = false; /* what is addressed to this engine can't go elsewhere */
     const struct task *task = engine->running->prev;
-    for (; count && task->run == first - 1; count--, task = task->prev) {
+    for (; count; count--, task = task->prev) {
         helps |= task->is_balanced;
-        first--;
+        first = task->run;
     }
     engine->quick_count = 0;
     if (helps) {
@@ -117,7 +118,7 @@ int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err
            body.first != engine->runs + 1)
         queue_take_back(last);
     engine->is_recalling = false;
-    watch(engine); /* when some had begun, or it could not say yet */
+    ahead_watch(engine); /* when some had begun, or it could not say yet */
     queue_advance(engine);
     queue_spread(engine);
     return 0;

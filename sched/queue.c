@@ -125,8 +125,10 @@ void queue_set_hwm(struct sched *s, unsigned hwm)
     struct engine *engine, *next;
     s->hwm = hwm;
     HASH_ITER (hh_id, s->engines_by_id, engine, next)
-        if (engine->state == ENGINE_UP)
+        if (engine->state == ENGINE_UP) {
+            ahead_watch(engine);
             queue_advance(engine);
+        }
 }
 
 void queue_take_back(struct task *task)

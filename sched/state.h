@@ -351,6 +351,8 @@ void queue_spread(struct engine *engine);
 /* ---- ahead.c: short tasks are sent ahead, and called back when they turn out long ---- */
 /* How many balanced tasks it may have; 0: no limit. */
 unsigned ahead_limit(const struct engine *engine);
+/* While it has more than the limit somebody must look whether it gets on. */
+void ahead_watch(struct engine *engine);
 /* It was given a task. */
 void ahead_assigned(struct engine *engine);
 /* A result came, which says how long it took. */

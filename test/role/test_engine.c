@@ -592,16 +592,23 @@ static void test_recall(void **state)
         cradle_run(&engine, PC_KIND_EXECUTE, 0, "raise SystemError('this was called back')");
     assert_int_equal(recall(&engine, 1, 4), 2); /* the one that runs has begun */
     cradle_run(&engine, PC_KIND_EXECUTE, 0, "raise SystemError('this one, too')");
-    assert_int_equal(recall(&engine, 5, 5), 6); /* not before the first range is passed */
+    assert_int_equal(recall(&engine, 5, 5), 5);
+    assert_int_equal(recall(&engine, 1, 5), 2); /* some of them again */
+    uint64_t kept = engine.sequence;
+    cradle_run(&engine, PC_KIND_EXECUTE, 0, "pass");
+    cradle_run(&engine, PC_KIND_EXECUTE, 0, "raise SystemError('not called back')");
+    assert_int_equal(recall(&engine, 7, 7), 8); /* not before the first range is passed */
     int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     close(fd);
     uint64_t last = engine.sequence;
     engine.sequence = first;
     expect_end(&engine, NULL);
+    engine.sequence = kept + 1;
+    expect_end(&engine, NULL);
     engine.sequence = last;
     expect_end(&engine, "SystemError");
-    assert_int_equal(recall(&engine, 1, 5), 6); /* all have ended */
+    assert_int_equal(recall(&engine, 1, 7), 8); /* all have ended */
     unlink(path);
     cradle_dismiss(&cradle, &engine);
     cradle_close(&cradle);

@@ -153,6 +153,49 @@ static void all_may_have_begun(void **state)
     yard_close(&scene.yard);
 }
 
+/* The last numbers belong to tasks that came back: those before them count, too. */
+static void what_was_left_is_called_back_later(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    uint64_t first = scene.submitted + 1;
+    submit(&scene, 5, NULL);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 2);
+    assert_int_equal(yard_load(&scene.yard, 0), 3);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_load(&scene.yard, 0), 1);
+    yard_engine(&scene.yard);
+    for (uint64_t i = 1; i < 5; i++) { /* in their old order */
+        assert_int_equal(yard_running(&scene.yard, 1), first + i);
+        yard_answer(&scene.yard, 1, PC_STATUS_OK);
+    }
+    yard_close(&scene.yard);
+}
+
+static void a_smaller_limit_calls_back(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    queue_set_hwm(&scene.yard.sched, 0);
+    scene.yard.took_us = 1000000;
+    submit(&scene, 20, NULL);
+    assert_int_equal(yard_load(&scene.yard, 0), 20);
+    queue_set_hwm(&scene.yard.sched, 2);
+    yard_engine(&scene.yard);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_load(&scene.yard, 0), 2);
+    assert_int_equal(yard_load(&scene.yard, 1), 2);
+    queue_set_hwm(&scene.yard.sched, 1); /* what came back has the last numbers */
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_load(&scene.yard, 0), 1);
+    yard_close(&scene.yard);
+}
+
 static void direct_calls_come_back_to_their_engine(void **state)
 {
     struct scene scene;
@@ -289,6 +332,8 @@ int main(void)
         cmocka_unit_test(an_engine_that_waits_gets_them_at_once),
         cmocka_unit_test(what_has_begun_stays),
         cmocka_unit_test(all_may_have_begun),
+        cmocka_unit_test(what_was_left_is_called_back_later),
+        cmocka_unit_test(a_smaller_limit_calls_back),
         cmocka_unit_test(direct_calls_come_back_to_their_engine),
         cmocka_unit_test(calls_of_one_engine_are_left_there),
         cmocka_unit_test(an_abort_on_the_way_counts),
