@@ -16,7 +16,7 @@ struct choice {
     int name_count;
 };
 
-static char *make_query(const struct choice *choice)
+static pc_json *make_query(const struct choice *choice)
 {
     pc_json *json = pc_json_object();
     pc_json_put_str(json, "query", "abort");
@@ -32,43 +32,19 @@ static char *make_query(const struct choice *choice)
             pc_json_append_str(tasks, choice->names[i]);
         pc_json_put(json, "tasks", tasks);
     }
-    char *text = pc_json_print(json);
-    pc_json_free(json);
-    return text;
+    return json;
 }
 
-static void show(pc_json *reply, bool as_json, bool interrupt)
+static void show(const pc_json *reply, void *arg)
 {
+    const struct choice *choice = arg;
     long long unknown = (long long)pc_json_i64_or(reply, "unknown", 0);
-    if (as_json) {
-        char *text = pc_json_print_pretty(reply);
-        puts(text);
-        free(text);
-        return;
-    }
     printf("aborted: %lld tasks that waited; %s: %lld that engines have\n",
            (long long)pc_json_i64_or(reply, "ended", 0),
-           interrupt ? "interrupted" : "will not begin",
+           choice->interrupt ? "interrupted" : "will not begin",
            (long long)pc_json_i64_or(reply, "passed_on", 0));
     if (unknown)
         printf("%lld have ended already, or never were\n", unknown);
-}
-
-static int run(const struct ask_where *where, const struct choice *choice, bool as_json)
-{
-    struct pc_client *client;
-    struct pc_err err;
-    if (ask_connect(&client, where, &err) < 0)
-        return ask_error("abort", &err);
-    char *query = make_query(choice);
-    pc_json *reply = ask_query(client, query, ASK_TIMEOUT_MS, &err);
-    free(query);
-    pc_client_close(client);
-    if (!reply)
-        return ask_error("abort", &err);
-    show(reply, as_json, choice->interrupt);
-    pc_json_free(reply);
-    return CMD_OK;
 }
 
 int cmd_abort(int argc, char **argv)
@@ -81,12 +57,6 @@ int cmd_abort(int argc, char **argv)
         {0, "all", OPTION_SET, &choice.all, NULL, "every task"},
         {0, "interrupt", OPTION_SET, &choice.interrupt, NULL,
          "also interrupt those that run; an engine where that does not help is ended"},
-        {0, "profile", OPTION_TEXT, &where.profile, "NAME", "profile (default: default)"},
-        {0, "cluster-id", OPTION_TEXT, &where.cluster_id, "ID",
-         "name of the cluster, when a profile has several"},
-        {0, "file", OPTION_TEXT, &where.file, "PATH",
-         "connection file (default: pcluster-client.json of the profile)"},
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
         {0},
     };
     const struct option_page page = {
@@ -94,6 +64,7 @@ int cmd_abort(int argc, char **argv)
         .operands = "[MSG_ID ...]",
         .about = "Takes back tasks of any client: those that have not begun never will.",
         .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}, {option_json_rows, &as_json}},
         .operand_max = TASKS_MAX,
     };
     int exit_code;
@@ -106,5 +77,5 @@ int cmd_abort(int argc, char **argv)
         command_error("abort", "say which tasks: by their ids, with --label, or --all");
         return CMD_USAGE;
     }
-    return run(&where, &choice, as_json);
+    return ask_once("abort", &where, make_query(&choice), as_json ? NULL : show, &choice);
 }

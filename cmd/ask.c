@@ -6,12 +6,32 @@
 
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/table.h"
+
+#define AT(member) OPTION_AT(struct ask_where, member)
+
+const struct option_row ask_name_rows[] = {
+    {0, "profile", OPTION_TEXT, AT(profile), "NAME", "profile (default: default)",
+     .reach = OPTION_NAMES_CLUSTER},
+    {0, "profile-dir", OPTION_TEXT, AT(profile_dir), "PATH",
+     "folder of the profile, when it is elsewhere", .reach = OPTION_NAMES_CLUSTER},
+    {0, "cluster-id", OPTION_TEXT, AT(cluster_id), "ID",
+     "name of the cluster, when a profile has several", .reach = OPTION_NAMES_CLUSTER},
+    {0},
+};
+
+const struct option_row ask_file_rows[] = {
+    {0, "file", OPTION_TEXT, AT(file), "PATH",
+     "connection file (default: pcluster-client.json of the profile)"},
+    {0},
+};
 
 int ask_connect(struct pc_client **client, const struct ask_where *where, struct pc_err *err)
 {
     struct pc_connect how = {
         .file = where->file,
         .profile = where->profile,
+        .profile_dir = where->profile_dir,
         .cluster_id = where->cluster_id,
         .timeout_ms = where->timeout_ms ? where->timeout_ms : ASK_TIMEOUT_MS,
     };
@@ -32,6 +52,36 @@ pc_json *ask_query(struct pc_client *client, const char *query, int timeout_ms, 
         return NULL;
     }
     return reply;
+}
+
+pc_json *ask_json(struct pc_client *client, pc_json *query, struct pc_err *err)
+{
+    char *text = pc_json_print(query);
+    pc_json_free(query);
+    pc_json *reply = ask_query(client, text, ASK_TIMEOUT_MS, err);
+    free(text);
+    return reply;
+}
+
+int ask_once(const char *command, const struct ask_where *where, pc_json *query,
+             void (*show)(const pc_json *reply, void *arg), void *arg)
+{
+    struct pc_client *client;
+    struct pc_err err;
+    if (ask_connect(&client, where, &err) < 0) {
+        pc_json_free(query);
+        return ask_error(command, &err);
+    }
+    pc_json *reply = ask_json(client, query, &err);
+    pc_client_close(client);
+    if (!reply)
+        return ask_error(command, &err);
+    if (show)
+        show(reply, arg);
+    else
+        json_show(reply);
+    pc_json_free(reply);
+    return CMD_OK;
 }
 
 bool ask_is_nothing(const struct pc_err *err)

@@ -7,6 +7,7 @@
 #include "cmd/bench_run.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/table.h"
 #include "lib/json.h"
 
 static void show(const struct bench_options *options, const struct bench_result *result,
@@ -36,9 +37,7 @@ static void show(const struct bench_options *options, const struct bench_result 
     pc_json_put_double(json, "client_us", result->client_us);
     if (options->is_queued)
         pc_json_put_double(json, "queued_bytes", result->queued_bytes);
-    char *text = pc_json_print_pretty(json);
-    puts(text);
-    free(text);
+    json_show(json);
     pc_json_free(json);
 }
 
@@ -67,7 +66,6 @@ int cmd_bench(int argc, char **argv)
          "queue all of them before the first one is answered"},
         {0, "dependent", OPTION_SET, &options.is_dependent, NULL,
          "let all of them depend on the first"},
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
         {0},
     };
     const struct option_page page = {
@@ -76,6 +74,7 @@ int cmd_bench(int argc, char **argv)
         .about = "Measures the scheduler without Python: a controller of its own, engines that do\n"
                  "nothing, and a client in C. Disturbs no cluster.",
         .rows = rows,
+        .shared = {{option_json_rows, &as_json}},
         .operand_min = 1,
         .operand_max = 1,
     };

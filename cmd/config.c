@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/ask.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/settings.h"
@@ -14,8 +15,8 @@
 
 struct config {
     const char *command;
-    const char *profile, *cluster_id; /* NULL: not on the command line */
-    pc_json *settings;                /* NULL until the command was found */
+    struct ask_where where; /* of which the file is never set */
+    pc_json *settings;      /* NULL until the command was found */
     struct pc_err err;
     int status;
 };
@@ -116,14 +117,17 @@ static void read_page(const struct option_page *page, void *arg)
         return;
     for (const struct option_row *row = page->rows; row->name; row++) {
         if (strcmp(row->name, "profile") == 0)
-            give(row, &origins[row - page->rows], config->profile);
+            give(row, &origins[row - page->rows], config->where.profile);
+        if (strcmp(row->name, "profile-dir") == 0)
+            give(row, &origins[row - page->rows], config->where.profile_dir);
         if (strcmp(row->name, "cluster-id") == 0)
-            give(row, &origins[row - page->rows], config->cluster_id);
+            give(row, &origins[row - page->rows], config->where.cluster_id);
     }
     config->status = settings_apply(page, origins, &config->err);
     config->settings = pc_json_array();
     for (const struct option_row *row = page->rows; row->name; row++)
-        add_setting(config->settings, row, &origins[row - page->rows]);
+        if (row->reach != OPTION_LINE_ONLY)
+            add_setting(config->settings, row, &origins[row - page->rows]);
 }
 
 /* ---- showing ---------------------------------------------------------------------------- */
@@ -170,9 +174,7 @@ static void show(const struct config *config, const char *profile_path, bool as_
     pc_json_put_str(reply, "command", config->command);
     pc_json_put(reply, "files", files);
     pc_json_put(reply, "settings", pc_json_copy(config->settings));
-    char *text = pc_json_print_pretty(reply);
-    puts(text);
-    free(text);
+    json_show(reply);
     pc_json_free(reply);
 }
 
@@ -187,20 +189,13 @@ int cmd_config(int argc, char **argv)
 {
     struct config config = {.command = "start"};
     bool as_json = false;
-    const struct option_row rows[] = {
-        {0, "profile", OPTION_TEXT, &config.profile, "NAME", "profile (default: default)"},
-        {0, "cluster-id", OPTION_TEXT, &config.cluster_id, "ID",
-         "name of the cluster, when a profile has several"},
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
-        {0},
-    };
     const struct option_page page = {
         .command = "config",
         .operands = "[COMMAND]",
         .about = "Shows the settings that a command (start, controller or engine; default: start)\n"
                  "would run with now, and where each came from: the environment, a line of\n"
                  "pcluster.conf in the profile or in /etc, or nowhere.",
-        .rows = rows,
+        .shared = {{ask_name_rows, &config.where}, {option_json_rows, &as_json}},
         .operand_max = 1,
     };
     char profile_path[1024];
@@ -210,8 +205,8 @@ int cmd_config(int argc, char **argv)
         return exit_code;
     if (operand < argc)
         config.command = argv[operand];
-    if (settings_profile_path(config.profile, profile_path, sizeof(profile_path), &config.err) <
-        0) {
+    if (settings_profile_path(config.where.profile, config.where.profile_dir, profile_path,
+                              sizeof(profile_path), &config.err) < 0) {
         command_error("config", "%s", config.err.text);
         return CMD_FAILED;
     }

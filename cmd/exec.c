@@ -224,11 +224,6 @@ int cmd_exec(int argc, char **argv)
     const struct option_row rows[] = {
         {'t', "targets", OPTION_TEXT, &targets, "TARGETS",
          "engines: all, or a list like 0-3,7 (default: all)"},
-        {0, "profile", OPTION_TEXT, &where.profile, "NAME", "profile (default: default)"},
-        {0, "cluster-id", OPTION_TEXT, &where.cluster_id, "ID",
-         "name of the cluster, when a profile has several"},
-        {0, "file", OPTION_TEXT, &where.file, "PATH",
-         "connection file (default: pcluster-client.json of the profile)"},
         {0},
     };
     const struct option_page page = {
@@ -238,6 +233,7 @@ int cmd_exec(int argc, char **argv)
                  "its\nengine. With '-' the code comes from standard input. The names that the "
                  "code binds\nstay on the engines.",
         .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}},
         .operand_min = 1,
         .operand_max = 1,
     };

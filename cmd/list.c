@@ -99,15 +99,11 @@ static void print_rows(const pc_json *rows)
 int cmd_list(int argc, char **argv)
 {
     bool as_json = false;
-    const struct option_row rows[] = {
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
-        {0},
-    };
     const struct option_page page = {
         .command = "list",
         .operands = "",
         .about = "Lists the clusters of all profiles, and files left by clusters that are gone.",
-        .rows = rows,
+        .shared = {{option_json_rows, &as_json}},
     };
     struct list list = {0};
     struct pc_err err;
@@ -120,9 +116,7 @@ int cmd_list(int argc, char **argv)
         return ask_error("list", &err);
     }
     if (as_json) {
-        char *text = pc_json_print_pretty(list.rows);
-        puts(text);
-        free(text);
+        json_show(list.rows);
     } else if (pc_json_count(list.rows) > 0) {
         print_rows(list.rows);
     } else {

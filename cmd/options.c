@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cmd/options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,11 @@
 #include "cmd/cmd.h"
 #include "cmd/settings.h"
 #include "lib/tags.h"
+
+const struct option_row option_json_rows[] = {
+    {0, "json", OPTION_SET, NULL, NULL, "print JSON", .reach = OPTION_LINE_ONLY},
+    {0},
+};
 
 /* While a command is asked for its page only. */
 static struct {
@@ -269,14 +276,38 @@ static int read_line(const struct option_page *page, int argc, char **argv,
     return optind;
 }
 
+/* The page's own rows and those it shares, with addresses instead of offsets. */
+static void gather(const struct option_page *page, struct option_row rows[OPTION_ROWS_MAX + 1])
+{
+    size_t count = 0;
+    for (const struct option_row *row = page->rows; row && row->name; row++) {
+        assert(count < OPTION_ROWS_MAX);
+        rows[count++] = *row;
+    }
+    for (size_t i = 0; i < OPTION_GROUPS_MAX && page->shared[i].rows; i++) {
+        const struct option_group *group = &page->shared[i];
+        for (const struct option_row *row = group->rows; row->name; row++) {
+            assert(count < OPTION_ROWS_MAX);
+            rows[count] = *row;
+            rows[count++].value = (char *)group->base + (uintptr_t)row->value;
+        }
+    }
+    rows[count] = (struct option_row){0};
+}
+
 int options_read(const struct option_page *page, int argc, char **argv, int *exit_code)
 {
+    struct option_row rows[OPTION_ROWS_MAX + 1];
+    struct option_page whole = *page;
+    gather(page, rows);
+    whole.rows = rows;
+    memset(whole.shared, 0, sizeof(whole.shared));
     *exit_code = CMD_USAGE;
     if (visitor.visit) {
-        visitor.visit(page, visitor.arg);
+        visitor.visit(&whole, visitor.arg);
         return -1;
     }
-    return options_fill(page, argc, argv, exit_code);
+    return options_fill(&whole, argc, argv, exit_code);
 }
 
 int options_fill(const struct option_page *page, int argc, char **argv, int *exit_code)

@@ -13,6 +13,7 @@
 
 /* What the scheduler takes; see sched/policy.c. */
 #define OPTIONS_SCHEMES "leastload lru plainrandom twobin weighted"
+#define OPTIONS_LEVELS  "error warn info debug"
 #define OPTIONS_HWM_MAX 1000000
 /* See sched/window.c. */
 #define OPTIONS_TASKS_MAX 100000000
@@ -29,6 +30,13 @@ enum option_kind {
     OPTION_CHOICE, /* value: const char **, one of `choices`, separated by blanks */
 };
 
+/* Where a value may come from besides the command line. */
+enum option_reach {
+    OPTION_SETTING,       /* files and the environment, if the command has settings at all */
+    OPTION_NAMES_CLUSTER, /* the environment, for every command; it says which file is read */
+    OPTION_LINE_ONLY,     /* nowhere: it is about this one run */
+};
+
 struct option_row {
     char letter; /* 0: only the long name */
     const char *name;
@@ -38,13 +46,26 @@ struct option_row {
     const char *help;
     long min, max;
     const char *choices;
+    enum option_reach reach;
 };
 
-struct option_page {
-    const char *command;           /* "start" */
-    const char *operands;          /* for the usage line, "" when there are none */
-    const char *about;             /* what the command does, some lines */
+/* Rows that several commands have: their values are members of a struct that each command has one
+ * of, and are written OPTION_AT(struct name, member). */
+struct option_group {
     const struct option_row *rows; /* ends with name NULL */
+    void *base;
+};
+#define OPTION_AT(type, member) ((void *)offsetof(type, member))
+#define OPTION_GROUPS_MAX       4
+
+extern const struct option_row option_json_rows[]; /* --json; the base is a bool */
+
+struct option_page {
+    const char *command;                           /* "start" */
+    const char *operands;                          /* for the usage line, "" when there are none */
+    const char *about;                             /* what the command does, some lines */
+    const struct option_row *rows;                 /* its own; ends with name NULL; may be NULL */
+    struct option_group shared[OPTION_GROUPS_MAX]; /* they follow */
     int operand_min, operand_max;
     bool has_settings; /* values may also come from files and the environment */
 };
@@ -78,7 +99,8 @@ int option_check(const struct option_row *row, const char *text, const char *sho
                  struct pc_err *err);
 bool option_has_argument(const struct option_row *row);
 
-/* Calls `visit` with the page of a command, whose rows live as long as that call. */
+/* Calls `visit` with the page of a command, whose `rows` are all of its rows and live as long as
+ * that call. */
 typedef void option_visit(const struct option_page *page, void *arg);
 void options_visit(int (*run)(int argc, char **argv), option_visit *visit, void *arg);
 

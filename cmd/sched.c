@@ -14,7 +14,7 @@ struct change {
     long hwm, max_tasks, max_bytes;
 };
 
-static char *make_query(const struct change *change)
+static pc_json *make_query(const struct change *change)
 {
     pc_json *json = pc_json_object();
     pc_json_put_str(json, "query", "sched");
@@ -26,9 +26,7 @@ static char *make_query(const struct change *change)
         pc_json_put_i64(json, "max_tasks", change->max_tasks);
     if (change->max_bytes >= 0)
         pc_json_put_i64(json, "max_bytes", change->max_bytes);
-    char *text = pc_json_print(json);
-    pc_json_free(json);
-    return text;
+    return json;
 }
 
 static void show_clients(const pc_json *clients)
@@ -52,15 +50,9 @@ static void show_clients(const pc_json *clients)
     table_fini(&table);
 }
 
-static void show(pc_json *reply, bool as_json)
+static void show(const pc_json *reply, void *arg)
 {
     char bytes[32];
-    if (as_json) {
-        char *text = pc_json_print_pretty(reply);
-        puts(text);
-        free(text);
-        return;
-    }
     size_text(pc_json_i64_or(reply, "max_bytes", 0), bytes, sizeof(bytes));
     printf("scheme %s, hwm %lld, %lld tasks wait for an engine\n",
            pc_json_str_or(reply, "scheme", "?"), (long long)pc_json_i64_or(reply, "hwm", 0),
@@ -85,12 +77,6 @@ int cmd_sched(int argc, char **argv)
         {0, "max-bytes", OPTION_SIZE, &change.max_bytes, "SIZE",
          "bytes that these may have: 64K, 2G ...", .min = OPTIONS_BYTES_MIN,
          .max = OPTIONS_BYTES_MAX},
-        {0, "profile", OPTION_TEXT, &where.profile, "NAME", "profile (default: default)"},
-        {0, "cluster-id", OPTION_TEXT, &where.cluster_id, "ID",
-         "name of the cluster, when a profile has several"},
-        {0, "file", OPTION_TEXT, &where.file, "PATH",
-         "connection file (default: pcluster-client.json of the profile)"},
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
         {0},
     };
     const struct option_page page = {
@@ -99,21 +85,10 @@ int cmd_sched(int argc, char **argv)
         .about = "Shows how the scheduler of a running cluster places tasks and what it admits,\n"
                  "and changes it.",
         .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}, {option_json_rows, &as_json}},
     };
-    struct pc_client *client;
-    struct pc_err err;
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)
         return exit_code;
-    if (ask_connect(&client, &where, &err) < 0)
-        return ask_error("sched", &err);
-    char *query = make_query(&change);
-    pc_json *reply = ask_query(client, query, ASK_TIMEOUT_MS, &err);
-    free(query);
-    pc_client_close(client);
-    if (!reply)
-        return ask_error("sched", &err);
-    show(reply, as_json);
-    pc_json_free(reply);
-    return CMD_OK;
+    return ask_once("sched", &where, make_query(&change), as_json ? NULL : show, NULL);
 }

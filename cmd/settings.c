@@ -21,11 +21,6 @@ struct kept {
 };
 static struct kept *all_kept;
 
-static bool names_cluster(const char *option)
-{
-    return strcmp(option, "profile") == 0 || strcmp(option, "cluster-id") == 0;
-}
-
 static const struct option_row *find_row(const struct option_page *page, const char *name)
 {
     for (const struct option_row *row = page->rows; row->name; row++)
@@ -58,22 +53,34 @@ static int apply_variable(const struct option_row *row, struct option_origin *or
     return status;
 }
 
+static bool takes_variable(const struct option_page *page, const struct option_row *row)
+{
+    return row->reach == OPTION_NAMES_CLUSTER ||
+           (row->reach == OPTION_SETTING && page->has_settings);
+}
+
 static int apply_environment(const struct option_page *page, struct option_origin *origins,
                              struct pc_err *err)
 {
-    for (const struct option_row *row = page->rows; row->name; row++)
-        if ((page->has_settings || names_cluster(row->name)) &&
-            apply_variable(row, &origins[row - page->rows], err) < 0)
+    const struct option_row *profile = find_row(page, "profile");
+    bool has_profile = profile && origins[profile - page->rows].source == OPTION_FROM_LINE;
+    for (const struct option_row *row = page->rows; row->name; row++) {
+        /* A folder would win over the name, and a variable must not win over the line. */
+        if (has_profile && strcmp(row->name, "profile-dir") == 0)
+            continue;
+        if (takes_variable(page, row) && apply_variable(row, &origins[row - page->rows], err) < 0)
             return -1;
+    }
     return 0;
 }
 
 /* ---- the files -------------------------------------------------------------------------- */
 
-int settings_profile_path(const char *profile, char *path, size_t size, struct pc_err *err)
+int settings_profile_path(const char *profile, const char *dir, char *path, size_t size,
+                          struct pc_err *err)
 {
     struct pc_profile found;
-    if (pc_profile_resolve(&found, profile, NULL, err) < 0)
+    if (pc_profile_resolve(&found, profile, dir, err) < 0)
         return -1;
     snprintf(path, size, "%s/" FILE_NAME, found.dir);
     return 0;
@@ -85,10 +92,17 @@ void settings_system_path(char *path, size_t size)
     snprintf(path, size, "%s/" FILE_NAME, etc && *etc ? etc : "/etc");
 }
 
-/* What is wrong with the profile's name or folder is said by who uses it. */
-static bool has_profile_file(const char *profile, char *path, size_t size)
+static const char *text_of(const struct option_page *page, const char *name)
 {
-    if (settings_profile_path(profile, path, size, NULL) < 0)
+    const struct option_row *row = find_row(page, name);
+    return row ? *(const char **)row->value : NULL;
+}
+
+/* What is wrong with the profile's name or folder is said by who uses it. */
+static bool has_profile_file(const struct option_page *page, char *path, size_t size)
+{
+    const char *profile = text_of(page, "profile"), *dir = text_of(page, "profile-dir");
+    if (settings_profile_path(profile, dir, path, size, NULL) < 0)
         return false;
     char *slash = strrchr(path, '/');
     *slash = '\0';
@@ -103,6 +117,7 @@ struct search {
     const char *shown;
     struct pc_err *err;
     bool is_known;
+    enum option_reach reach;
     int status;
 };
 
@@ -113,29 +128,43 @@ static void search_page(const struct option_page *page, void *arg)
     if (!row || search->is_known)
         return;
     search->is_known = true;
-    search->status = option_check(row, search->line->value, search->shown, search->err);
+    search->reach = row->reach;
+    search->status = row->reach == OPTION_SETTING
+                         ? option_check(row, search->line->value, search->shown, search->err)
+                         : -1;
+}
+
+static int refuse_line(const struct pc_config_line *line, const char *path, enum option_reach reach,
+                       struct pc_err *err)
+{
+    char *variable = settings_variable(line->name);
+    if (reach == OPTION_NAMES_CLUSTER)
+        pc_err_set(err, PC_E_BAD_FILE,
+                   "'%.300s' line %u: '%s' can't be set in a file: use --%s or %s", path,
+                   line->number, line->name, line->name, variable);
+    else
+        pc_err_set(err, PC_E_BAD_FILE,
+                   "'%.300s' line %u: '%s' can't be set in a file: it is about one run, use --%s",
+                   path, line->number, line->name, line->name);
+    free(variable);
+    return -1;
 }
 
 static int check_line(const struct pc_config_line *line, const char *path, const char *shown,
                       struct pc_err *err)
 {
     struct search search = {.line = line, .shown = shown, .err = err};
-    if (names_cluster(line->name)) {
-        char *variable = settings_variable(line->name);
-        pc_err_set(err, PC_E_BAD_FILE,
-                   "'%.300s' line %u: '%s' can't be set in a file: use --%s or %s", path,
-                   line->number, line->name, line->name, variable);
-        free(variable);
-        return -1;
-    }
     for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
         if (!cmd->more)
             options_visit(cmd->run, search_page, &search);
-    if (search.is_known)
-        return search.status;
-    return pc_err_set(err, PC_E_BAD_FILE,
-                      "'%.300s' line %u: there is no setting '%.80s'; 'pcluster config' lists them",
-                      path, line->number, line->name);
+    if (!search.is_known)
+        return pc_err_set(
+            err, PC_E_BAD_FILE,
+            "'%.300s' line %u: there is no setting '%.80s'; 'pcluster config' lists them", path,
+            line->number, line->name);
+    if (search.reach != OPTION_SETTING)
+        return refuse_line(line, path, search.reach, err);
+    return search.status;
 }
 
 static int apply_line(const struct option_page *page, struct option_origin *origins,
@@ -177,9 +206,7 @@ int settings_apply(const struct option_page *page, struct option_origin *origins
         return -1;
     if (!page->has_settings)
         return 0;
-    const struct option_row *profile = find_row(page, "profile");
-    if (profile && has_profile_file(*(const char **)profile->value, path, sizeof(path)) &&
-        apply_file(page, origins, path, err) < 0)
+    if (has_profile_file(page, path, sizeof(path)) && apply_file(page, origins, path, err) < 0)
         return -1;
     settings_system_path(path, sizeof(path));
     return apply_file(page, origins, path, err);

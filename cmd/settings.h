@@ -2,8 +2,8 @@
 /*
  * Values for options that were not given on the command line: from the environment
  * (PCLUSTER_LOG_LEVEL for --log-level), then the profile's pcluster.conf, then that of /etc. Only
- * commands that start something have settings; every command takes PCLUSTER_PROFILE and
- * PCLUSTER_CLUSTER_ID, which name a cluster and so can't be in a file.
+ * commands that start something have settings; every command takes PCLUSTER_PROFILE,
+ * PCLUSTER_PROFILE_DIR and PCLUSTER_CLUSTER_ID, which name a cluster and so can't be in a file.
  */
 #ifndef PC_CMD_SETTINGS_H
 #define PC_CMD_SETTINGS_H
@@ -19,7 +19,8 @@ int settings_apply(const struct option_page *page, struct option_origin *origins
 /* "PCLUSTER_LOG_LEVEL" for "log-level", for the caller to free(). */
 char *settings_variable(const char *option);
 /* The files, whether they are there or not; -1 when the profile has no valid name. */
-int settings_profile_path(const char *profile, char *path, size_t size, struct pc_err *err);
+int settings_profile_path(const char *profile, const char *dir, char *path, size_t size,
+                          struct pc_err *err);
 void settings_system_path(char *path, size_t size);
 
 #endif

@@ -129,20 +129,11 @@ int cmd_status(int argc, char **argv)
 {
     struct ask_where where = {0};
     bool as_json = false;
-    const struct option_row rows[] = {
-        {0, "profile", OPTION_TEXT, &where.profile, "NAME", "profile (default: default)"},
-        {0, "cluster-id", OPTION_TEXT, &where.cluster_id, "ID",
-         "name of the cluster, when a profile has several"},
-        {0, "file", OPTION_TEXT, &where.file, "PATH",
-         "connection file (default: pcluster-client.json of the profile)"},
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
-        {0},
-    };
     const struct option_page page = {
         .command = "status",
         .operands = "",
         .about = "Shows a cluster: its address, processes, engines and tasks.",
-        .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}, {option_json_rows, &as_json}},
     };
     struct pc_client *client;
     struct pc_err err;
@@ -162,9 +153,7 @@ int cmd_status(int argc, char **argv)
         return ask_error("status", &err);
     }
     if (as_json) {
-        char *text = pc_json_print_pretty(status);
-        puts(text);
-        free(text);
+        json_show(status);
     } else {
         print_head(status);
         print_engines(pc_json_member(status, "engines"));

@@ -30,7 +30,8 @@
 struct stopping {
     struct pc_client *client; /* NULL: it does not answer */
     struct pc_connfile file;
-    int parent_fd; /* pidfd; -1: on another machine */
+    const char *profile_dir; /* where the profile is, when it was named so */
+    int parent_fd;           /* pidfd; -1: on another machine */
     long long engine_count;
 };
 
@@ -111,7 +112,7 @@ static void remove_files(const struct stopping *stopping)
     if (stopping->file.unix_path[0])
         unlink(stopping->file.unix_path);
     unlink(stopping->file.path);
-    if (pc_profile_resolve(&profile, stopping->file.profile, NULL, NULL) < 0)
+    if (pc_profile_resolve(&profile, stopping->file.profile, stopping->profile_dir, NULL) < 0)
         return;
     if (pc_profile_connfile(&profile, stopping->file.cluster_id, "engine", path, sizeof(path),
                             NULL) == 0)
@@ -167,7 +168,7 @@ static int find_file(struct pc_connfile *file, const struct ask_where *where, st
     char path[1024];
     if (where->file)
         return pc_connfile_read(file, where->file, err);
-    if (pc_profile_resolve(&profile, where->profile, NULL, err) < 0 ||
+    if (pc_profile_resolve(&profile, where->profile, where->profile_dir, err) < 0 ||
         pc_profile_connfile(&profile, where->cluster_id ? where->cluster_id : "", "client", path,
                             sizeof(path), err) < 0)
         return -1;
@@ -200,7 +201,8 @@ static int stop_orderly(struct stopping *stopping, int64_t limit_ms)
 
 static int stop_one(const struct ask_where *where, int64_t limit_ms)
 {
-    struct stopping stopping = {.parent_fd = -1, .engine_count = -1};
+    struct stopping stopping = {
+        .profile_dir = where->profile_dir, .parent_fd = -1, .engine_count = -1};
     struct pc_err err, file_err;
     int exit_code;
     /* Of the limit, at most half is for finding out that nobody answers. */
@@ -269,11 +271,6 @@ int cmd_stop(int argc, char **argv)
     bool want_all = false;
     long timeout_s = 10;
     const struct option_row rows[] = {
-        {0, "profile", OPTION_TEXT, &where.profile, "NAME", "profile (default: default)"},
-        {0, "cluster-id", OPTION_TEXT, &where.cluster_id, "ID",
-         "name of the cluster, when a profile has several"},
-        {0, "file", OPTION_TEXT, &where.file, "PATH",
-         "connection file (default: pcluster-client.json of the profile)"},
         {0, "all", OPTION_SET, &want_all, NULL, "stop the clusters of all profiles"},
         {0, "timeout", OPTION_NUMBER, &timeout_s, "SECONDS",
          "after that long, kill it (default: 10)", .min = 1, .max = 86400},
@@ -284,6 +281,7 @@ int cmd_stop(int argc, char **argv)
         .operands = "",
         .about = "Stops a cluster: in order, then by force.",
         .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}},
     };
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)

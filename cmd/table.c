@@ -64,6 +64,13 @@ void table_fini(struct table *table)
     free(table->cells);
 }
 
+void json_show(const pc_json *json)
+{
+    char *text = pc_json_print_pretty(json);
+    puts(text);
+    free(text);
+}
+
 void size_text(int64_t bytes, char *text, size_t size)
 {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Rows of text, printed in aligned columns. */
+/* What commands print: rows of text in aligned columns, or JSON. */
 #ifndef PC_CMD_TABLE_H
 #define PC_CMD_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "lib/json.h"
 
 #define TABLE_COLUMNS_MAX 12
 
@@ -20,6 +22,8 @@ void table_init(struct table *table, const char *const *titles, size_t column_co
 void table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void table_print(const struct table *table);
 void table_fini(struct table *table);
+
+void json_show(const pc_json *json);
 
 /* "812 B", "3.1 MB"; "-" below zero. */
 void size_text(int64_t bytes, char *text, size_t size);

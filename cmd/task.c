@@ -27,13 +27,6 @@ int task_id_read(const char *text, struct pc_task_id *id)
     return 0;
 }
 
-static void print_json(pc_json *json)
-{
-    char *text = pc_json_print_pretty(json);
-    puts(text);
-    free(text);
-}
-
 /* Asks as long as there is a next page; `take` gets each. Takes the question. NULL error: done. */
 static int ask_pages(struct pc_client *client, pc_json *question, long limit,
                      void (*take)(const pc_json *reply, void *into), void *into, struct pc_err *err)
@@ -45,10 +38,7 @@ static int ask_pages(struct pc_client *client, pc_json *question, long limit,
             pc_json_put_i64(page, "after", next);
         if (limit >= 0)
             pc_json_put_i64(page, "limit", limit);
-        char *text = pc_json_print(page);
-        pc_json_free(page);
-        pc_json *reply = ask_query(client, text, ASK_TIMEOUT_MS, err);
-        free(text);
+        pc_json *reply = ask_json(client, page, err);
         if (!reply)
             break;
         take(reply, into);
@@ -159,8 +149,6 @@ static int task_list(int argc, char **argv)
          .choices = "waiting running done failed"},
         {0, "engine", OPTION_NUMBER, &engine, "ID", "those of this engine", .min = 0,
          .max = UINT32_MAX - 1},
-        TASK_WHERE_ROWS(where),
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
         {0},
     };
     const struct option_page page = {
@@ -168,6 +156,7 @@ static int task_list(int argc, char **argv)
         .operands = "",
         .about = "Lists the latest tasks of all clients, newest first.",
         .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}, {option_json_rows, &as_json}},
     };
     struct pc_client *client;
     struct pc_err err;
@@ -181,7 +170,7 @@ static int task_list(int argc, char **argv)
     if (ask_pages(client, list_question(label, state, engine), limit, take_rows, found, &err) < 0)
         exit_code = ask_error("task list", &err);
     else if (as_json)
-        print_json(found);
+        json_show(found);
     else if (pc_json_count(found))
         print_list(found);
     else
@@ -217,16 +206,11 @@ static int task_show(int argc, char **argv)
 {
     struct ask_where where = {0};
     bool as_json = false;
-    const struct option_row rows[] = {
-        TASK_WHERE_ROWS(where),
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
-        {0},
-    };
     const struct option_page page = {
         .command = "task show",
         .operands = "ID",
         .about = "Shows all that is known of a task. Times are microseconds since 1970, UTC.",
-        .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}, {option_json_rows, &as_json}},
         .operand_min = 1,
         .operand_max = 1,
     };
@@ -250,7 +234,7 @@ static int task_show(int argc, char **argv)
         exit_code = CMD_FAILED;
     } else if (as_json) {
         pc_json *row = pc_json_copy(pc_json_first(found));
-        print_json(row);
+        json_show(row);
         pc_json_free(row);
     } else {
         print_one(pc_json_first(found));
@@ -273,8 +257,6 @@ static int task_purge(int argc, char **argv)
     bool is_all = false, as_json = false;
     const struct option_row rows[] = {
         {0, "all", OPTION_SET, &is_all, NULL, "every task that has ended"},
-        TASK_WHERE_ROWS(where),
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
         {0},
     };
     const struct option_page page = {
@@ -282,6 +264,7 @@ static int task_purge(int argc, char **argv)
         .operands = "[ID...]",
         .about = "Makes the hub forget tasks that have ended.",
         .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}, {option_json_rows, &as_json}},
         .operand_max = 4000,
     };
     struct pc_client *client;

@@ -117,7 +117,6 @@ int cmd_task_result(int argc, char **argv)
     const struct option_row rows[] = {
         {0, "wait", OPTION_SET, &will_wait, NULL, "wait for its end, showing what it prints"},
         {0, "raw", OPTION_SET, &is_raw, NULL, "write the value as it is, a pickle"},
-        TASK_WHERE_ROWS(where),
         {0},
     };
     const struct option_page page = {
@@ -125,6 +124,7 @@ int cmd_task_result(int argc, char **argv)
         .operands = "ID",
         .about = "Shows what a task printed and returned, whoever submitted it.",
         .rows = rows,
+        .shared = {{ask_name_rows, &where}, {ask_file_rows, &where}},
         .operand_min = 1,
         .operand_max = 1,
     };

@@ -5,6 +5,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "cmd/table.h"
 #include "engine/engine.h"
 #include "lib/conn.h"
 #include "lib/json.h"
@@ -14,16 +15,12 @@
 int cmd_version(int argc, char **argv)
 {
     bool as_json = false;
-    const struct option_row rows[] = {
-        {0, "json", OPTION_SET, &as_json, NULL, "print JSON"},
-        {0},
-    };
     const struct option_page page = {
         .command = "version",
         .operands = "",
         .about = "Shows the version of pcluster, of the libraries it runs with, and of the Python\n"
                  "that engines embed.",
-        .rows = rows,
+        .shared = {{option_json_rows, &as_json}},
     };
     int exit_code;
     if (options_read(&page, argc, argv, &exit_code) < 0)
@@ -36,9 +33,7 @@ int cmd_version(int argc, char **argv)
     pc_json_put_str(versions, "libsodium", pc_key_library_version());
     pc_json_put_str(versions, "cjson", pc_json_library_version());
     if (as_json) {
-        char *text = pc_json_print_pretty(versions);
-        puts(text);
-        free(text);
+        json_show(versions);
     } else {
         for (const pc_json *one = pc_json_first(versions); one; one = pc_json_next(one)) {
             if (pc_json_text(one))

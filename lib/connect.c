@@ -15,17 +15,28 @@
 
 #define DEFAULT_TIMEOUT_MS 10000
 
+/* What names the profile on a command line. */
+static const char *option(const struct pc_profile *profile)
+{
+    bool is_default = strcmp(profile->name, "default") == 0;
+    return profile->is_named_by_dir ? " --profile-dir " : is_default ? "" : " --profile ";
+}
+
+static const char *option_value(const struct pc_profile *profile)
+{
+    bool is_default = strcmp(profile->name, "default") == 0;
+    return profile->is_named_by_dir ? profile->dir : is_default ? "" : profile->name;
+}
+
 /* With the command that starts what was looked for. */
 static int no_cluster(const struct pc_profile *profile, const char *cluster_id, const char *path,
                       struct pc_err *err)
 {
-    bool is_default = strcmp(profile->name, "default") == 0;
     return pc_err_set(err, PC_E_NO_FILE,
                       "no cluster%s%s runs in profile '%s' (looked for %s); start one with "
                       "'pcluster start -n 4%s%s%s%s'",
-                      *cluster_id ? " " : "", cluster_id, profile->name, path,
-                      is_default ? "" : " --profile ", is_default ? "" : profile->name,
-                      *cluster_id ? " --cluster-id " : "", cluster_id);
+                      *cluster_id ? " " : "", cluster_id, profile->name, path, option(profile),
+                      option_value(profile), *cluster_id ? " --cluster-id " : "", cluster_id);
 }
 
 static int read_connfile(struct pc_connfile *file, const struct pc_connect *how, struct pc_err *err)
@@ -45,8 +56,8 @@ static int read_connfile(struct pc_connfile *file, const struct pc_connect *how,
     if (!pc_profile_exists(&profile))
         return pc_err_set(err, PC_E_NO_FILE,
                           "there is no profile '%s' (looked for %s); start a cluster in it with "
-                          "'pcluster start --profile %s'",
-                          profile.name, profile.dir, profile.name);
+                          "'pcluster start%s%s'",
+                          profile.name, profile.dir, option(&profile), option_value(&profile));
     if (pc_profile_connfile(&profile, cluster_id, "client", path, sizeof(path), err))
         return -1;
     if (access(path, F_OK) && errno == ENOENT)

@@ -80,7 +80,7 @@ enum pc_transport {
 struct pc_connect {
     const char *file;        /* path of a connection file; wins over the fields below */
     const char *json;        /* text of a connection file; wins over everything */
-    const char *profile;     /* NULL: $PCLUSTER_PROFILE, or "default" */
+    const char *profile;     /* NULL: $PCLUSTER_PROFILE_DIR, $PCLUSTER_PROFILE, or "default" */
     const char *profile_dir; /* wins over profile */
     const char *cluster_id;  /* NULL: $PCLUSTER_CLUSTER_ID, or "", the one without a name */
     int timeout_ms;          /* for the whole connect; 0: 10000 */

@@ -99,7 +99,10 @@ int pc_profile_resolve(struct pc_profile *profile, const char *name, const char 
                        struct pc_err *err)
 {
     struct pc_profile got = {0};
+    if (!name && !dir)
+        dir = getenv("PCLUSTER_PROFILE_DIR");
     if (dir && *dir) {
+        got.is_named_by_dir = true;
         if (make_absolute(dir, got.dir, sizeof(got.dir), err) < 0)
             return -1;
         name_after_folder(&got);

@@ -13,12 +13,13 @@
 
 struct pc_profile {
     char name[128];
-    char dir[768]; /* absolute */
+    char dir[768];        /* absolute */
+    bool is_named_by_dir; /* the name alone does not lead there */
 };
 
 /* Names are letters, digits, '_', '-', '.', not starting with '.'; PC_E_INVALID otherwise.
  * `dir` wins over `name`, and the profile is then called after the folder, or "custom" when that is
- * no name; both NULL: $PCLUSTER_PROFILE, or "default". Touches nothing. */
+ * no name; both NULL: $PCLUSTER_PROFILE_DIR, $PCLUSTER_PROFILE, or "default". Touches nothing. */
 int pc_profile_resolve(struct pc_profile *profile, const char *name, const char *dir,
                        struct pc_err *err);
 bool pc_cluster_id_is_valid(const char *cluster_id); /* same characters; "" is valid */

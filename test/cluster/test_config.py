@@ -76,6 +76,37 @@ def test_profile_from_the_environment(home, profile, monkeypatch):
     assert "'x y' is not a cluster id" in home.run("status").stderr
 
 
+def test_profile_elsewhere(home, profile, monkeypatch):
+    """The settings are those of its folder, and every command finds it there."""
+    folder = os.path.join(home.work, "far")
+    os.mkdir(folder, 0o700)
+    write(folder, "engines = 1\ndaemonize = yes\n")
+    profile("engines = 5\n")
+    rows = settings(home, "--profile-dir", folder)
+    assert rows["engines"]["file"] == os.path.join(folder, "pcluster.conf")
+    assert rows["profile-dir"]["source"] == "command line"
+    assert f"'pcluster start --profile-dir {home.work}/no'" in home.run(
+        "status", "--profile-dir", "no").stderr
+    done = home.run("start", "--profile-dir", folder)
+    assert "1 engine at" in done.stdout, done.stderr
+    for command in (["status"], ["sched"], ["exec", "1"], ["task", "list"], ["abort", "--all"]):
+        assert home.run(*command).returncode == 11
+        assert home.run(*command, "--profile-dir", folder).returncode == 0
+    monkeypatch.setenv("PCLUSTER_PROFILE_DIR", folder)
+    assert home.run("status").returncode == 0
+    assert home.run("status", "--profile", "default").returncode == 11  # the line wins
+    assert settings(home, "--profile", "default")["engines"]["value"] == 5
+    assert settings(home)["engines"]["value"] == 1
+    assert home.run("stop").returncode == 0
+
+
+def test_what_is_for_the_line_only(home, monkeypatch):
+    """Not from the environment either, and not listed."""
+    monkeypatch.setenv("PCLUSTER_JSON", "maybe")
+    monkeypatch.setenv("PCLUSTER_END_WITH", "me")
+    assert not {"json", "end-with"} & set(settings(home))
+
+
 def test_a_cluster_runs_by_its_file(home, profile, monkeypatch):
     import pcluster
 
@@ -109,6 +140,10 @@ def test_a_flag_can_be_taken_back(home, profile):
     ("scheme = best", "scheme 'best' is not one of: leastload lru plainrandom twobin weighted"),
     ("daemonize = maybe", "daemonize 'maybe' is neither 'yes' nor 'no'"),
     ("profile = x", "'profile' can't be set in a file: use --profile or PCLUSTER_PROFILE"),
+    ("profile-dir = x",
+     "'profile-dir' can't be set in a file: use --profile-dir or PCLUSTER_PROFILE_DIR"),
+    ("end-with = 1", "'end-with' can't be set in a file: it is about one run, use --end-with"),
+    ("json = yes", "'json' can't be set in a file: it is about one run, use --json"),
     ("engines", "'engines' is not of the form 'name = value'"),
 ])
 def test_wrong_lines(home, etc, command, line, text):

@@ -60,6 +60,13 @@ static void test_names(void **state)
     setenv("PCLUSTER_PROFILE", "other", 1);
     profile = resolved(NULL);
     assert_string_equal(profile.name, "other");
+    setenv("PCLUSTER_PROFILE_DIR", "/elsewhere/profile_far", 1);
+    profile = resolved(NULL);
+    assert_string_equal(profile.name, "far");
+    assert_string_equal(profile.dir, "/elsewhere/profile_far");
+    assert_true(profile.is_named_by_dir);
+    assert_string_equal(resolved("near").name, "near"); /* a name that is given wins */
+    unsetenv("PCLUSTER_PROFILE_DIR");
     setenv("PCLUSTER_PROFILE", "", 1);
     profile = resolved(NULL);
     assert_string_equal(profile.name, "default");
