@@ -61,7 +61,6 @@ struct hub_watch {
 /* Owned by hub_tasks; a store that keeps tasks elsewhere owns those that it makes from there. */
 struct hub_task {
     struct hub_task_key key;
-    UT_hash_handle hh;                    /* hub_tasks.by_key */
     uint64_t number;                      /* in the order of submission, over all clients */
     struct hub_task *end_next, *end_prev; /* in the order of ending; see store_memory.c */
     struct hub_task *label_next, *label_prev;

@@ -6,6 +6,7 @@
 
 #include <utlist.h>
 
+#include "lib/log.h"
 #include "lib/mem.h"
 
 /* ---- pages ------------------------------------------------------------------------------ */
@@ -138,14 +139,15 @@ struct hub_task *hub_tasks_add(struct hub_tasks *tasks, const struct hub_task_ke
     task->key = *key;
     task->number = tasks->next_number++;
     task->engine_id = UINT32_MAX;
-    HASH_ADD(hh, tasks->by_key, key, sizeof(task->key), task);
+    if (pc_index_add(&tasks->by_key, key->session, key->sequence, task))
+        pc_fatal(1, "out of memory");
     enter_page(tasks, task);
     return task;
 }
 
 void hub_tasks_remove(struct hub_tasks *tasks, struct hub_task *task)
 {
-    HASH_DEL(tasks->by_key, task);
+    pc_index_remove(&tasks->by_key, task->key.session, task->key.sequence);
     leave_page(tasks, task);
     leave_label(tasks, task);
     hub_task_free(task);
@@ -153,9 +155,10 @@ void hub_tasks_remove(struct hub_tasks *tasks, struct hub_task *task)
 
 void hub_tasks_fini(struct hub_tasks *tasks)
 {
-    struct hub_task *task, *next;
-    HASH_ITER (hh, tasks->by_key, task, next)
+    struct hub_task *task;
+    while ((task = hub_tasks_after(tasks, 0, NULL)) != NULL)
         hub_tasks_remove(tasks, task);
+    pc_index_fini(&tasks->by_key);
     free(tasks->pages);
     *tasks = (struct hub_tasks){0};
 }
@@ -164,9 +167,7 @@ void hub_tasks_fini(struct hub_tasks *tasks)
 
 struct hub_task *hub_tasks_find(const struct hub_tasks *tasks, const struct hub_task_key *key)
 {
-    struct hub_task *task;
-    HASH_FIND(hh, tasks->by_key, key, sizeof(*key), task);
-    return task;
+    return pc_index_find(&tasks->by_key, key->session, key->sequence);
 }
 
 struct hub_task *hub_tasks_at(const struct hub_tasks *tasks, uint64_t number)

@@ -10,6 +10,7 @@
 #define PC_HUB_TASKS_H
 
 #include "hub/task.h"
+#include "lib/index.h"
 
 #define HUB_PAGE 256
 
@@ -19,7 +20,7 @@ struct hub_page {
 };
 
 struct hub_tasks {
-    struct hub_task *by_key;
+    struct pc_index by_key; /* struct hub_task */
     struct hub_label *labels;
     struct hub_function *functions;
     uint64_t function_bytes;

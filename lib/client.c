@@ -156,6 +156,7 @@ void pc_client_unref(struct pc_client *client)
     pc_sock_close(&client->sock);
     pc_roster_fini(&client->roster);
     pc_known_fini(&client->known);
+    pc_index_fini(&client->calls);
     pc_buf_fini(&client->acks);
     pthread_cond_destroy(&client->filed);
     pthread_cond_destroy(&client->ended);

@@ -8,12 +8,11 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include <uthash.h>
-
 #include "lib/birthmark.h"
 #include "lib/buf.h"
 #include "lib/capture.h"
 #include "lib/failure.h"
+#include "lib/index.h"
 #include "lib/json.h"
 #include "lib/pcluster.h"
 #include "lib/proto_task.h"
@@ -22,7 +21,6 @@
 
 struct pc_call {
     uint64_t sequence;
-    UT_hash_handle hh;           /* in client.calls as long as it lives */
     struct pc_call *prev, *next; /* in client.pending_first, then perhaps in client.kept_first */
     struct pc_client *client;
     _Atomic uint32_t refs;
@@ -75,7 +73,7 @@ struct pc_client {
     uint64_t filed_count; /* messages so far */
 
     uint64_t session, sequence;    /* the next call's number */
-    struct pc_call *calls;         /* all that live, by sequence; see keep.c */
+    struct pc_index calls;         /* all that live; see keep.c */
     struct pc_call *pending_first; /* in the order of submission; owns a reference to each */
     struct pc_call *kept_first;    /* likewise; the oldest first */
     size_t pending, kept_count;

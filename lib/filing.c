@@ -71,8 +71,7 @@ void pc_client_send_acks(struct pc_client *client)
 /* The call that a message is about; NULL when it has ended. */
 static struct pc_call *pending_call(struct pc_client *client, const struct pc_msg *msg)
 {
-    struct pc_call *call;
-    HASH_FIND(hh, client->calls, &msg->head.sequence, sizeof(uint64_t), call);
+    struct pc_call *call = pc_index_find(&client->calls, 0, msg->head.sequence);
     return call && pc_call_status(call) == PC_STATUS_PENDING ? call : NULL;
 }
 

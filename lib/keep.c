@@ -74,7 +74,7 @@ bool pc_client_release(struct pc_client *client, struct pc_call *call)
 {
     if (keep(client, call))
         return false;
-    HASH_DEL(client->calls, call);
+    pc_index_remove(&client->calls, 0, call->sequence);
     return true;
 }
 
@@ -94,10 +94,9 @@ static bool is_listed(const struct pc_call *call)
 
 struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence, bool only_kept)
 {
-    struct pc_call *call;
     if (pc_client_enter(client, NULL))
         return NULL;
-    HASH_FIND(hh, client->calls, &sequence, sizeof(uint64_t), call);
+    struct pc_call *call = pc_index_find(&client->calls, 0, sequence);
     if (call && call->is_fetched)
         call = NULL; /* it is another task */
     if (call && only_kept && !is_listed(call))
@@ -112,24 +111,41 @@ struct pc_call *pc_client_find(struct pc_client *client, uint64_t sequence, bool
     return call;
 }
 
+struct listing {
+    struct pc_call **calls;
+    size_t count;
+};
+
+static void list_call(void *item, void *with)
+{
+    struct pc_call *call = item;
+    struct listing *listing = with;
+    if (is_listed(call) && try_ref(call))
+        listing->calls[listing->count++] = call;
+}
+
+static int by_sequence(const void *a, const void *b)
+{
+    uint64_t x = (*(struct pc_call *const *)a)->sequence;
+    uint64_t y = (*(struct pc_call *const *)b)->sequence;
+    return (x > y) - (x < y);
+}
+
 int pc_client_kept(struct pc_client *client, struct pc_call ***calls, size_t *count,
                    struct pc_err *err)
 {
-    struct pc_call *call, *next, **list;
-    size_t n = 0;
+    struct listing listing = {0};
     if (pc_client_enter(client, err))
         return -1;
-    list = malloc((HASH_COUNT(client->calls) + 1) * sizeof(struct pc_call *));
-    if (list) {
-        HASH_ITER (hh, client->calls, call, next) /* in the order of submission */
-            if (is_listed(call) && try_ref(call))
-                list[n++] = call;
-    }
+    listing.calls = malloc((client->calls.count + 1) * sizeof(struct pc_call *));
+    if (listing.calls)
+        pc_index_each(&client->calls, list_call, &listing);
     pc_client_leave(client);
-    if (!list)
+    if (!listing.calls)
         return pc_err_set(err, PC_E_MEMORY, "out of memory");
-    *calls = list;
-    *count = n;
+    qsort(listing.calls, listing.count, sizeof(struct pc_call *), by_sequence);
+    *calls = listing.calls;
+    *count = listing.count;
     return 0;
 }
 

@@ -194,15 +194,18 @@ int pc_client_register_calls(struct pc_client *client, const struct pc_request *
 {
     for (size_t i = 0; i < count; i++) {
         calls[i] = call_for(client, request, i, bytes);
-        if (!calls[i]) {
-            while (i-- > 0)
+        if (!calls[i] || pc_index_add(&client->calls, 0, calls[i]->sequence, calls[i])) {
+            if (calls[i])
                 pc_call_free(calls[i]);
+            while (i-- > 0) {
+                pc_index_remove(&client->calls, 0, calls[i]->sequence);
+                pc_call_free(calls[i]);
+            }
             return pc_err_set(err, PC_E_MEMORY, "out of memory");
         }
     }
     for (size_t i = 0; i < count; i++) {
-        pc_call_ref(calls[i]); /* not in the macro: it evaluates its argument often */
-        HASH_ADD(hh, client->calls, sequence, sizeof(uint64_t), calls[i]);
+        pc_call_ref(calls[i]);
         DL_APPEND(client->pending_first, calls[i]);
         client->pending_bytes += calls[i]->bytes;
     }

@@ -124,11 +124,12 @@ static bool has_label(const struct task *task, const char *label)
 static void add_found(struct sched *s, struct pc_buf *pairs, const struct client *only,
                       const char *label)
 {
-    struct task *task, *next;
-    HASH_ITER (hh, s->tasks, task, next)
-        if (!task_is_over(task) && (!only || task->client == only) &&
-            (!label || has_label(task, label)))
-            put_key(pairs, task->key.session, task->key.sequence);
+    const struct client *client, *next;
+    HASH_ITER (hh, s->clients, client, next)
+        if (!only || client == only)
+            for (const struct task *task = client->tasks; task; task = task->client_next)
+                if (!task_is_over(task) && (!label || has_label(task, label)))
+                    put_key(pairs, task->key.session, task->key.sequence);
 }
 
 /* {"tasks": [id, ...]} or {"label": text} or {"all": true}; the latter two mean the client's own

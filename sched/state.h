@@ -18,6 +18,7 @@
 
 #include "lib/buf.h"
 #include "lib/conn.h"
+#include "lib/index.h"
 #include "lib/json.h"
 #include "lib/key.h"
 #include "lib/log.h"
@@ -104,7 +105,6 @@ struct task_key {
 /* Owned by sched.tasks. */
 struct task {
     struct task_key key;
-    UT_hash_handle hh;
     struct client *client;
     struct engine *engine;    /* NULL while it waits for any engine, or when that one is gone */
     struct group *group;      /* of a balanced task: where it may run; NULL when it is over */
@@ -230,7 +230,7 @@ struct sched {
     struct home home, *homes; /* our parent's, and all */
     struct client *clients;
     struct engine *engines_by_uuid, *engines_by_id;
-    struct task *tasks;
+    struct pc_index tasks; /* struct task */
 
     /* balanced tasks */
     struct group *groups;

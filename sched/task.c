@@ -41,10 +41,7 @@ bool task_is_over(const struct task *task)
 
 struct task *task_find(struct sched *s, uint64_t session, uint64_t sequence)
 {
-    struct task_key key = {.session = session, .sequence = sequence};
-    struct task *task;
-    HASH_FIND(hh, s->tasks, &key, sizeof(key), task);
-    return task;
+    return pc_index_find(&s->tasks, session, sequence);
 }
 
 struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
@@ -60,7 +57,8 @@ struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
     task->run_flags = body->run_flags;
     task->submitted_us = pc_wall_us();
     task->state = TASK_WAITING;
-    HASH_ADD(hh, s->tasks, key, sizeof(task->key), task);
+    if (pc_index_add(&s->tasks, client->session, sequence, task))
+        pc_fatal(1, "out of memory");
     DL_APPEND2(client->tasks, task, client_prev, client_next);
     records_submitted(s, task, body);
     return task;
@@ -88,7 +86,7 @@ void task_free(struct sched *s, struct task *task)
         task_acknowledge(task->engine, task);
         queue_advance(task->engine);
     }
-    HASH_DEL(s->tasks, task);
+    pc_index_remove(&s->tasks, task->key.session, task->key.sequence);
     DL_DELETE2(client->tasks, task, client_prev, client_next);
     free(task);
 }
@@ -114,14 +112,17 @@ static void finish(struct sched *s, struct task *task, enum task_state state)
 
 void tasks_drop(struct sched *s)
 {
-    struct task *task, *next;
-    HASH_ITER (hh, s->tasks, task, next) {
-        if (task->lane)
-            group_dequeue(task);
-        if (!task_is_over(task))
-            finish(s, task, TASK_FAILED);
-        task_free(s, task);
-    }
+    struct client *client, *next;
+    HASH_ITER (hh, s->clients, client, next)
+        while (client->tasks) {
+            struct task *task = client->tasks;
+            if (task->lane)
+                group_dequeue(task);
+            if (!task_is_over(task))
+                finish(s, task, TASK_FAILED);
+            task_free(s, task);
+        }
+    pc_index_fini(&s->tasks);
 }
 
 static enum task_state end_state(const struct task *task, uint8_t status)

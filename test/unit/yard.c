@@ -318,7 +318,7 @@ void yard_close(struct yard *yard)
         free(ear);
         free(client);
     }
-    assert_null(s->tasks);
+    assert_int_equal(s->tasks.count, 0);
     assert_int_equal(s->ready_count, 0);
     groups_fini(s);
     timeouts_fini(s);
