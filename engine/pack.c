@@ -7,11 +7,15 @@
 #include "lib/mem.h"
 #include "lib/proto.h"
 
-#define BUFFER_MIN 1024  /* smaller buffers go within the pickle */
-#define COPY_MAX   65536 /* larger pickles are sent from where Python has them */
+#define BUFFER_MIN 1024   /* smaller buffers go within the pickle */
+#define COPY_MAX   65536  /* larger pickles are sent from where Python has them */
+#define LARGE_MIN  131072 /* bytes from this size on are buffers; memoryviews always ... */
+#define DEPTH_MAX  8      /* ... looked for so deep in lists, tuples and dicts ... */
+#define ITEMS_MAX  256    /* ... that have so many items together */
 
-static PyObject *plain_loads, *plain_dumps; /* of the module pickle */
-static PyObject *our_load, *our_dump;       /* of pcluster_load */
+static PyObject *plain_loads, *plain_dumps;       /* of the module pickle */
+static PyObject *our_load, *our_plain, *our_dump; /* of pcluster_load ... */
+static PyObject *can_map;                         /* ... and what is to be rewritten */
 static PyObject *protocol, *load_names, *dump_names;
 
 /* ---- parts as Python buffers ------------------------------------------------------------ */
@@ -64,7 +68,9 @@ void eng_pack_init(void)
     plain_loads = eng_py_ours("pickle", "loads");
     plain_dumps = eng_py_ours("pickle", "dumps");
     our_load = eng_py_ours("pcluster_load", "load");
+    our_plain = eng_py_ours("pcluster_load", "plain");
     our_dump = eng_py_ours("pcluster_load", "dump");
+    can_map = eng_py_ours("pcluster_load", "can_map");
     protocol = PyLong_FromLong(5);
     load_names = Py_BuildValue("(s)", "buffers");
     dump_names = Py_BuildValue("(s)", "buffer_callback");
@@ -147,7 +153,38 @@ static PyMethodDef on_buffer_def = {"buffer_callback", on_buffer, METH_O, NULL};
 static bool has_no_buffers(PyObject *value)
 {
     return value == Py_None || PyBool_Check(value) || PyLong_CheckExact(value) ||
-           PyFloat_CheckExact(value) || PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
+           PyFloat_CheckExact(value) || PyUnicode_CheckExact(value) ||
+           (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) < LARGE_MIN);
+}
+
+static bool is_large(PyObject *value)
+{
+    return (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) >= LARGE_MIN) ||
+           (PyByteArray_CheckExact(value) && PyByteArray_GET_SIZE(value) >= LARGE_MIN) ||
+           PyMemoryView_Check(value);
+}
+
+/* Appends to `found` what pickle would copy, or can't do, although it could be sent as it is: the
+ * same thing perhaps twice. Looks at no more than *left items. */
+static int find_large(PyObject *value, int depth, Py_ssize_t *left, PyObject *found)
+{
+    bool is_dict = PyDict_CheckExact(value);
+    if (is_large(value))
+        return PyList_Append(found, value);
+    if (depth == 0 || !(is_dict || PyList_CheckExact(value) || PyTuple_CheckExact(value)))
+        return 0;
+    Py_ssize_t count = is_dict ? PyDict_GET_SIZE(value) : PySequence_Fast_GET_SIZE(value);
+    if (count > *left)
+        return 0;
+    *left -= count;
+    PyObject *item;
+    for (Py_ssize_t i = 0; is_dict && PyDict_Next(value, &i, NULL, &item);)
+        if (find_large(item, depth - 1, left, found) < 0)
+            return -1;
+    for (Py_ssize_t i = 0; !is_dict && i < count; i++)
+        if (find_large(PySequence_Fast_GET_ITEM(value, i), depth - 1, left, found) < 0)
+            return -1;
+    return 0;
 }
 
 /* What refers to `__main__` means ours, and the client has another. */
@@ -158,8 +195,18 @@ static bool names_our_main(PyObject *pickle)
                   sizeof(name) - 1) != NULL;
 }
 
+/* With plain pickle. */
+static PyObject *pack_plain(PyObject *value, PyObject *large, PyObject *callback)
+{
+    if (PyList_GET_SIZE(large) || PyDict_GET_SIZE(can_map))
+        return PyObject_CallFunctionObjArgs(our_plain, value, large, callback, NULL);
+    PyObject *arguments[] = {value, protocol, callback};
+    return PyObject_Vectorcall(plain_dumps, arguments, 2, dump_names);
+}
+
 /* When plain pickle did not do: with cloudpickle, which raises what the user gets to see. */
-static int pack_by_value(PyObject *value, PyObject *callback, struct eng_packed *packed)
+static int pack_by_value(PyObject *value, PyObject *large, PyObject *callback,
+                         struct eng_packed *packed)
 {
     PyObject *error = packed->pickle ? NULL : eng_py_take_exception();
     if (!packed->pickle && !PyErr_GivenExceptionMatches(error, PyExc_Exception)) {
@@ -169,8 +216,8 @@ static int pack_by_value(PyObject *value, PyObject *callback, struct eng_packed 
     }
     PyObject *plain_buffers = PyList_GetSlice(packed->buffers, 0, PY_SSIZE_T_MAX);
     PyList_SetSlice(packed->buffers, 0, PY_SSIZE_T_MAX, NULL);
-    PyObject *pickle =
-        PyObject_CallFunctionObjArgs(our_dump, value, callback, error ? error : Py_None, NULL);
+    PyObject *pickle = PyObject_CallFunctionObjArgs(our_dump, value, large, callback,
+                                                    error ? error : Py_None, NULL);
     Py_XDECREF(error);
     if (pickle == Py_None) { /* no cloudpickle, but the first attempt has worked */
         Py_DECREF(pickle);
@@ -192,14 +239,16 @@ int eng_pack(PyObject *value, struct eng_packed *packed)
     }
     packed->buffers = PyList_New(0);
     PyObject *callback = packed->buffers ? PyCFunction_New(&on_buffer_def, packed->buffers) : NULL;
+    PyObject *large = PyList_New(0);
+    Py_ssize_t left = ITEMS_MAX;
     int failed = -1;
-    if (callback) {
-        PyObject *arguments[] = {value, protocol, callback};
-        packed->pickle = PyObject_Vectorcall(plain_dumps, arguments, 2, dump_names);
+    if (callback && large && find_large(value, DEPTH_MAX, &left, large) == 0) {
+        packed->pickle = pack_plain(value, large, callback);
         failed = packed->pickle && !names_our_main(packed->pickle)
                      ? 0
-                     : pack_by_value(value, callback, packed);
+                     : pack_by_value(value, large, callback, packed);
     }
+    Py_XDECREF(large);
     Py_XDECREF(callback);
     if (failed)
         eng_packed_clear(packed);

@@ -185,23 +185,68 @@ def use(name):
     _pickler = name
 
 
-def _dump_by_value(value, buffer_callback):
+#: pcluster.can_map of this process: what is pickled instead of objects of a type.
+can_map: dict = {}
+
+
+class _Buffer:
+    """Becomes a copy of a bytes object or bytearray, or a memoryview of what arrived."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        value = self.value
+        if type(value) is not memoryview:
+            return (type(value), (pickle.PickleBuffer(value),))
+        flat = value.cast("B") if value.c_contiguous else memoryview(value.tobytes())
+        if value.format == "B" and value.ndim == 1:
+            return (memoryview, (pickle.PickleBuffer(flat),))
+        return (memoryview.cast, (_Buffer(flat), value.format, value.shape))
+
+
+def _dump_with(kind, value, large, buffer_callback):
+    """Puts the large buffers first and makes the memo know them: pickle would copy or refuse them."""
+    file = io.BytesIO()
+    if can_map:
+        from pcluster.serialize.picklers import canning  # whoever has filled can_map has the package
+        kind = canning(kind)
+    pickler = kind(file, protocol=5, buffer_callback=buffer_callback)
+    if large:
+        stand_ins = {id(item): _Buffer(item) for item in large}
+        pickler.dump(list(stand_ins.values()))
+        memo = pickler.memo.copy()
+        for name, stand_in in stand_ins.items():
+            memo[name] = (memo.pop(id(stand_in))[0], stand_in.value)
+        pickler.memo = memo
+        file.seek(-1, io.SEEK_END)
+        file.write(pickle.POP)
+    pickler.dump(value)
+    return file.getvalue()
+
+
+def plain(value, large, buffer_callback):
+    """Pickles a value with large bytes objects, bytearrays or memoryviews in it, or under can_map."""
+    return _dump_with(pickle.Pickler, value, large, buffer_callback)
+
+
+def _dump_by_value(value, large, buffer_callback):
     if _pickler == "pickle":
         raise ImportError("not wanted", name=_pickler)
     if _pickler == "dill":
         import dill
-        return dill.dumps(value, 5, buffer_callback=buffer_callback)
+        if not (can_map or large):
+            return dill.dumps(value, 5, buffer_callback=buffer_callback)
+        return _dump_with(dill.Pickler, value, large, buffer_callback)
     import cloudpickle
-    file = io.BytesIO()
-    cloudpickle.CloudPickler(file, protocol=5, buffer_callback=buffer_callback).dump(value)
-    return file.getvalue()
+    return _dump_with(cloudpickle.CloudPickler, value, large, buffer_callback)
 
 
-def dump(value, buffer_callback, plain_error):
+def dump(value, large, buffer_callback, plain_error):
     """Pickles what plain pickle can't, or only by the name it has in our own `__main__`."""
     reason = plain_error
     try:
-        return _dump_by_value(value, buffer_callback)
+        return _dump_by_value(value, large, buffer_callback)
     except ImportError as error:
         if error.name != _pickler:
             reason = error

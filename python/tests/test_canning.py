@@ -108,9 +108,10 @@ def test_thresholds():
     assert len(serialize_object(b"x" * 1023)) == 1
     assert len(serialize_object(b"x" * 1024)) == 2
     assert len(serialize_object(b"x" * 1024, buffer_threshold=2000)) == 1
-    assert len(serialize_object([b"x" * 1024] * 63)) == 64
-    assert len(serialize_object([b"x" * 1024] * 64)) == 1
-    assert len(serialize_object([b"x" * 1024] * 64, item_threshold=65)) == 65
+    many = [bytes([n]) * 1024 for n in range(64)]
+    assert len(serialize_object(many[:63])) == 64
+    assert len(serialize_object(many)) == 1
+    assert len(serialize_object(many, item_threshold=65)) == 65
 
 
 def test_large_buffers_are_not_copied():

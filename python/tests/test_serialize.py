@@ -2,6 +2,7 @@
 """What is sent: pickles, buffers beside them, and the cache of pickled functions."""
 
 import builtins
+import ctypes
 import functools
 import gc
 import inspect
@@ -10,6 +11,7 @@ import math
 import pickle
 import sys
 import threading
+import tracemalloc
 import types
 import weakref
 
@@ -24,7 +26,9 @@ from pcluster.serialize import (
     pack_arguments,
     pack_namespace,
     picklers,
+    serialize_object,
 )
+from pcluster.serialize.buffers import find_large
 from pcluster.serialize.reference import MAP, Expression
 
 
@@ -464,3 +468,56 @@ def test_what_needs_cloudpickle_is_not_kept():
         assert watch() is None
     finally:
         gc.enable()
+
+
+def address(buffer):
+    """Where the memory of a buffer is."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+def test_large_bytes_are_not_copied_wherever_they_are():
+    data, view = bytearray(1 << 20), memoryview(bytearray(300_000)).cast("d")
+    parts, _ = pack_arguments(([data, {"k": (data, view)}],), {"v": memoryview(data), "small": memoryview(b"abc")})
+    assert len(parts) == 4 and len(parts[0]) < 1000
+    assert {address(part) for part in parts[1:]} == {address(data), address(view)}
+    (got,), kwargs = load_arguments(parts)
+    assert got[0] is got[1]["k"][0] and got[0] == data
+    assert got[1]["k"][1].format == "d" and address(got[1]["k"][1]) == address(view)
+    assert kwargs["small"] == b"abc" and address(kwargs["v"]) == address(data)
+
+
+def test_copies_of_large_arguments():
+    """What is packed needs no memory of the size of the data."""
+    data, nested = b"x" * (8 << 20), {"a": [bytearray(8 << 20)]}
+    tracemalloc.start()
+    try:
+        pack_arguments((data, nested), {})
+        pack_namespace({"n": nested, "data": data})
+        serialize_object([data, nested])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("use", ["use_cloudpickle", "use_dill"])
+def test_large_bytes_beside_what_goes_by_value(use):
+    if use == "use_dill":
+        pytest.importorskip("dill")
+    getattr(picklers, use)()
+    try:
+        data = b"x" * (1 << 20)
+        parts, _ = pack_arguments((data, [memoryview(data)], lambda: len(data)), {})
+        assert len(parts) == 3 and len(parts[0]) < 10_000
+        (got, (view,), f), _ = load_arguments(parts)
+        assert f() == len(got) == len(view) == 1 << 20 and got is f.__closure__[0].cell_contents
+    finally:
+        picklers.use_cloudpickle()
+
+
+def test_search_for_large_bytes_has_an_end():
+    cycle = []
+    cycle.append(cycle)
+    assert find_large([cycle, [[0.5] * 200] * 200]) == []
+    assert len(find_large([memoryview(b"a")] * 300)) == 0
+    (back,), _ = load_arguments(pack_arguments(([cycle, b"x" * (1 << 20)],), {})[0])
+    assert back[0][0] is back[0]

@@ -377,6 +377,23 @@ def test_can_map(view):
         pcluster.can_map.clear()
 
 
+def test_can_map_for_results(view):
+    """The can_map of an engine's process is for what it sends."""
+    view.execute(
+        "import pcluster, threading\n"
+        "class Handle:\n    def __init__(self, n): self.n, self.lock = n, threading.Lock()\n"
+        "pcluster.can_map[Handle] = lambda handle: {'handle': handle.n}"
+    )
+    try:
+        assert view.pull(["Handle(1)", "[Handle(2), b'x' * 1000000]"]) == [
+            {"handle": 1}, [{"handle": 2}, b"x" * 1000000]]
+        f = from_main("def f(): return {'h': Handle(3), 'f': lambda: 4}")
+        assert view.apply(f)["h"] == {"handle": 3}
+    finally:
+        view.execute("pcluster.can_map.clear()")
+    assert "Handle" in str(raised(view.pull, "Handle(1)"))
+
+
 # ---- large things -----------------------------------------------------------------------------------
 
 
@@ -396,6 +413,35 @@ def test_100_mb_arguments(view):
     back = view.apply(change, {"a": array})["a"]
     assert back[0] == 5 and back.size == 100 << 17 and array[0] == 0
     back[1] = 1
+
+
+def test_memoryviews_come_back(view):
+    numbers = memoryview(bytearray(800)).cast("d", (10, 10))
+    back = view.apply(by_value(lambda *views: views), numbers, memoryview(b"abc")[1:], memoryview(bytearray(9))[::2])
+    assert [type(item) for item in back] == [memoryview] * 3
+    assert (back[0].shape, back[0].format, back[1], bytes(back[2])) == ((10, 10), "d", b"bc", bytes(5))
+    back[0][3, 4] = 1.5
+    nested = view.apply(by_value(lambda v: {"k": [(v, v)]}), memoryview(bytearray(1 << 20)))["k"][0]
+    assert nested[0] is nested[1] and len(nested[0]) == 1 << 20
+    nested[0][0] = 1
+
+
+def test_engines_do_not_copy_what_is_large(view):
+    """Neither what arrives in arrays and memoryviews nor what is sent, however deep it is."""
+    size = 8 << 20
+    view.execute("import tracemalloc; tracemalloc.start()")
+    peak = by_value(lambda: __import__("tracemalloc").get_traced_memory()[1])
+    try:
+        view.push({"v": memoryview(bytes(size)), "d": {"deep": [memoryview(bytearray(size))]}})
+        assert view.apply(peak) < size // 2
+        view.execute(f"data = bytes({size}); more = [1, {{'k': (bytearray({size}), memoryview(data))}}]")
+        view.execute("tracemalloc.reset_peak()")
+        assert view.pull("data") == bytes(size)
+        data, view_of_it = view.pull("more")[1]["k"]
+        assert (len(data), view_of_it.nbytes) == (size, size) and type(data) is bytearray
+        assert view.apply(peak) < 2.5 * size  # the two that are there
+    finally:
+        view.execute("tracemalloc.stop()")
 
 
 def test_function_with_much_data(client):  # noqa: F811

@@ -13,19 +13,17 @@ import functools
 import itertools
 import pickle
 from types import FunctionType
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..error import CannotPickle
 from . import picklers
+from .buffers import find_large
 from .picklers import PROTOCOL
-from .reference import Expression
 
 #: Buffers of at least so many bytes travel beside the pickle; for smaller ones a copy is cheaper.
 OUT_OF_BAND = 8192
 #: The wire takes 4096 parts.
 BUFFERS_MAX = 4000
-#: bytes, bytearray and memoryview arguments from this size on travel as buffers, too.
-LARGE_BYTES = 128 * 1024
 
 Parts = Tuple[Any, ...]
 
@@ -34,27 +32,7 @@ _DEPTH_MAX = 8
 _CHILDREN_MAX = 1000
 
 _ATOMS = frozenset({bool, int, float, complex, str, type(None)})
-_BYTES: FrozenSet[Any] = frozenset({bytes, bytearray, memoryview})
 _NOTHING = pickle.dumps(((), {}), PROTOCOL)
-
-
-_CAST = Expression("lambda: lambda data, *shape: memoryview(data).cast(*shape)")
-
-
-class _Bytes:
-    """A large bytes object, bytearray or memoryview, sent as a buffer."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __reduce__(self) -> Tuple[Any, ...]:
-        value = self.value
-        if type(value) is not memoryview:
-            return (type(value), (pickle.PickleBuffer(value),))
-        flat = value.cast("B") if value.c_contiguous else memoryview(value.tobytes())
-        if value.format == "B" and value.ndim == 1:
-            return (memoryview, (pickle.PickleBuffer(flat),))
-        return (_CAST, (pickle.PickleBuffer(flat), value.format, value.shape))
 
 
 def _keep(buffers: List[memoryview], least: int, buffer: pickle.PickleBuffer) -> bool:
@@ -67,7 +45,10 @@ def _keep(buffers: List[memoryview], least: int, buffer: pickle.PickleBuffer) ->
 
 
 def dumps(
-    obj: Any, buffers: Optional[List[memoryview]] = None, least: int = OUT_OF_BAND
+    obj: Any,
+    buffers: Optional[List[memoryview]] = None,
+    least: int = OUT_OF_BAND,
+    large: Sequence[Any] = (),
 ) -> Tuple[bytes, bool]:
     """Pickle one object.
 
@@ -75,6 +56,7 @@ def dumps(
         obj: what to pickle
         buffers: receives the large buffers that travel beside the pickle; None: none do
         least: how many bytes a large one has at least
+        large: what find_large() has found in `obj`
 
     Returns:
         The pickle, and whether it carries code by value.
@@ -85,7 +67,7 @@ def dumps(
     callback = None if buffers is None else functools.partial(_keep, buffers, least)
     why: Exception
     try:
-        data = picklers.plain(obj, callback)
+        data = picklers.plain(obj, callback, large)
         if b"__main__" not in data or picklers.chosen() == "pickle":
             return data, False
         why = pickle.PicklingError("it is defined in __main__")
@@ -94,12 +76,14 @@ def dumps(
     if buffers is not None:
         buffers.clear()
     try:
-        return dumps_by_value(obj, why, callback)
+        return dumps_by_value(obj, why, callback, large)
     finally:
         del why  # its traceback leads to this frame, and from there to everything that is being sent
 
 
-def dumps_by_value(obj: Any, why: Exception, callback: picklers.Callback = None) -> Tuple[bytes, bool]:
+def dumps_by_value(
+    obj: Any, why: Exception, callback: picklers.Callback = None, large: Sequence[Any] = ()
+) -> Tuple[bytes, bool]:
     """The same of what plain pickle can't do; `why` says why not."""
     name = picklers.chosen()
     if isinstance(why, RecursionError):
@@ -107,7 +91,7 @@ def dumps_by_value(obj: Any, why: Exception, callback: picklers.Callback = None)
     if name == "pickle":
         raise CannotPickle(f"can't pickle {describe(obj)}: {why}{_where(obj)}; use_cloudpickle() may help") from why
     try:
-        data = picklers.by_value(obj, callback)
+        data = picklers.by_value(obj, callback, large)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise CannotPickle(f"can't pickle {describe(obj)}: {error}") from error
@@ -181,13 +165,6 @@ def _where(obj: Any) -> str:
     return f" (it is{path if path.startswith(' ') else ' at ' + path})" if path else ""
 
 
-def with_buffers(value: Any, size: int = LARGE_BYTES) -> Any:
-    """What is pickled instead of a bytes object, bytearray or memoryview of at least `size` bytes."""
-    if type(value) in _BYTES and (type(value) is memoryview or len(value) >= size):
-        return _Bytes(value)
-    return value
-
-
 def _blame(args: Tuple[Any, ...], kwargs: Dict[str, Any], error: CannotPickle) -> CannotPickle:
     """The same error naming the argument that can't be pickled."""
     for name, value in [*enumerate(args), *kwargs.items()]:
@@ -212,13 +189,9 @@ def pack_arguments(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Parts
         return (_NOTHING,), False
     if _ATOMS.issuperset(map(type, args)) and _ATOMS.issuperset(map(type, kwargs.values())):
         return (pickle.dumps((args, kwargs), PROTOCOL),), False
-    if not _BYTES.isdisjoint(map(type, args)):
-        args = tuple(map(with_buffers, args))
-    if not _BYTES.isdisjoint(map(type, kwargs.values())):
-        kwargs = {name: with_buffers(value) for name, value in kwargs.items()}
     buffers: List[memoryview] = []
     try:
-        data, by_value = dumps((args, kwargs), buffers)
+        data, by_value = dumps((args, kwargs), buffers, large=find_large((args, kwargs)))
     except CannotPickle as error:
         raise _blame(args, kwargs, error) from error.__cause__
     return (data, *buffers), by_value
@@ -226,10 +199,9 @@ def pack_arguments(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Parts
 
 def pack_namespace(namespace: Dict[str, Any]) -> Tuple[Parts, bool]:
     """The parts of a message that carry names and their values. Like pack_arguments."""
-    namespace = {name: with_buffers(value) for name, value in namespace.items()}
     buffers: List[memoryview] = []
     try:
-        data, by_value = dumps(namespace, buffers)
+        data, by_value = dumps(namespace, buffers, large=find_large(namespace))
     except CannotPickle as error:
         raise _blame((), namespace, error) from error.__cause__
     return (data, *buffers), by_value

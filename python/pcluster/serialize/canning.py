@@ -16,7 +16,8 @@ from types import FunctionType
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import picklers
-from .arguments import BUFFERS_MAX, dumps, with_buffers
+from .arguments import BUFFERS_MAX, dumps
+from .buffers import find_large
 from .picklers import can_map, find, uncan_map
 
 #: Defaults of serialize_object().
@@ -73,15 +74,8 @@ def serialize_object(
         CannotPickle: naming the object
     """
     buffers: List[memoryview] = []
-    data, _ = dumps(_with_large_bytes(obj, buffer_threshold, item_threshold), buffers, buffer_threshold)
+    data, _ = dumps(obj, buffers, buffer_threshold, find_large(obj, buffer_threshold, item_threshold - 1))
     return [data + _COUNT.pack(len(buffers)), *buffers]
-
-
-def _with_large_bytes(obj: Any, size: int, items: int) -> Any:
-    change = functools.partial(with_buffers, size=size)
-    if type(obj) in (list, tuple, dict) and len(obj) < items:
-        return _rebuilt(obj, change)
-    return change(obj)
 
 
 def deserialize_object(
@@ -148,9 +142,7 @@ def pack_apply_message(
 ) -> List[Any]:
     """A call as a list of buffers: of the function, then of its arguments. See serialize_object()."""
     buffers = serialize_object(f, buffer_threshold, item_threshold)
-    args = tuple(_with_large_bytes(arg, buffer_threshold, item_threshold) for arg in args)
-    kwargs = {k: _with_large_bytes(arg, buffer_threshold, item_threshold) for k, arg in kwargs.items()}
-    return buffers + serialize_object((args, kwargs), buffer_threshold, item_threshold)
+    return buffers + serialize_object((tuple(args), kwargs), buffer_threshold, item_threshold)
 
 
 def unpack_apply_message(

@@ -8,14 +8,16 @@ goes by value through cloudpickle, or through dill, or not at all: that is what 
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import sys
 from opcode import opmap
 from types import CodeType, FunctionType
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from .. import _client
+from .buffers import send_first
 from .reference import Expression
 
 PROTOCOL = 5
@@ -23,8 +25,9 @@ PROTOCOL = 5
 Callback = Optional[Callable[[pickle.PickleBuffer], bool]]
 Mapping = Dict[Union[type, str], Callable[..., Any]]
 
-#: {type, or its name 'module.Type': f(obj)}: what is pickled instead of objects of this type.
-can_map: Mapping = {}
+#: {type, or its name 'module.Type': f(obj)}: what is pickled instead of objects of this type. On an
+#: engine it is the engine's own, and what results go through.
+can_map: Mapping = getattr(sys.modules.get("pcluster_load"), "can_map", {})
 #: {type, or its name 'module.Type': f(obj, namespace)}: what an object of this type that a function
 #: of can_map has made becomes where it arrives. Has to be set there.
 uncan_map: Mapping = {}
@@ -50,7 +53,9 @@ def find(mapping: Mapping, kind: type) -> Optional[Callable[..., Any]]:
 class _Canning:
     """Part of a pickler: rewrites what can_map names, at any depth."""
 
-    _canned: List[Any]
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._canned: List[Any] = []
 
     def reducer_override(self, obj: Any) -> Any:
         """Called by pickle for everything that is no plain data."""
@@ -63,36 +68,41 @@ class _Canning:
         return (_UNCAN, (canned,))
 
 
-class _PlainCanning(_Canning, pickle.Pickler):
-    pass
+@functools.lru_cache
+def canning(kind: Any) -> Any:
+    """The same kind of pickler, but one that rewrites what can_map names."""
+    return type("_Canning", (_Canning, kind), {})
 
 
-def _dump_with(kind: Any, obj: Any, callback: Callback) -> bytes:
+def _dump_with(kind: Any, obj: Any, callback: Callback, large: Sequence[Any]) -> bytes:
     file = io.BytesIO()
-    pickler = kind(file, PROTOCOL, buffer_callback=callback)
-    pickler._canned = []
+    pickler = (canning(kind) if can_map else kind)(file, PROTOCOL, buffer_callback=callback)
+    if large:
+        send_first(pickler, file, large)
     pickler.dump(obj)
     return file.getvalue()
 
 
-def plain(obj: Any, callback: Callback) -> bytes:
-    """With pickle itself."""
-    if can_map:
-        return _dump_with(_PlainCanning, obj, callback)
+def plain(obj: Any, callback: Callback, large: Sequence[Any] = ()) -> bytes:
+    """With pickle itself; `large`: see buffers.py."""
+    if can_map or large:
+        return _dump_with(pickle.Pickler, obj, callback, large)
     return pickle.dumps(obj, PROTOCOL, buffer_callback=callback)
 
 
-def by_value(obj: Any, callback: Callback) -> bytes:
+def by_value(obj: Any, callback: Callback, large: Sequence[Any] = ()) -> bytes:
     """With the pickler that was chosen. ImportError: it is not there."""
     if _name == "dill":
         import dill
 
+        if can_map or large:
+            return _dump_with(dill.Pickler, obj, callback, large)
         return dill.dumps(obj, PROTOCOL, buffer_callback=callback)  # type: ignore[no-any-return]
     cloud = _cloud or _load_cloudpickle()
-    if can_map:
-        return _dump_with(type("_CloudCanning", (_Canning, cloud.CloudPickler), {}), obj, callback)
     if type(obj) is FunctionType and _cloud_names is not None:
         global_names(obj.__code__)
+    if can_map or large:
+        return _dump_with(cloud.CloudPickler, obj, callback, large)
     return cloud.dumps(obj, PROTOCOL, buffer_callback=callback)  # type: ignore[no-any-return]
 
 
