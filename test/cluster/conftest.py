@@ -5,33 +5,19 @@ Every test has folders of its own for profiles and sockets (`home`), and whateve
 ended with it; a test that leaves a process behind fails.
 """
 
-import shutil
 import signal
-import tempfile
 
 import pytest
-from home import DEADLINE_S, Cluster, Home, children, is_alive, wait_until
+from home import DEADLINE_S, Cluster, Home, children, is_alive, temporary_home, wait_until
 
 __all__ = ["DEADLINE_S", "Cluster", "Home", "children", "is_alive", "wait_until"]
 
 
 @pytest.fixture
-def home(monkeypatch):
+def home():
     """Private folders. Sets the environment of this process, too, for Client() in a test."""
-    # Short: the path of a Unix socket has at most 107 bytes.
-    path = tempfile.mkdtemp(prefix="pc-", dir="/tmp")
-    home = Home(path)
-    monkeypatch.setenv("PCLUSTER_DIR", home.profiles)
-    monkeypatch.setenv("PCLUSTER_ETC", home.etc)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", home.runtime)
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
-    yield home
-    # What dies with another process does so a moment later.
-    left = home.wait_for_end(5)
-    home.signal(left, signal.SIGTERM)
-    home.signal(home.wait_for_end(10) if left else [], signal.SIGKILL)
-    shutil.rmtree(path, ignore_errors=True)
-    assert not left, f"the test left processes behind: {left}"
+    with temporary_home() as made:
+        yield made
 
 
 @pytest.fixture

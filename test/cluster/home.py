@@ -2,15 +2,19 @@
 """A cluster of the real executable in folders of its own, and the processes that belong to it.
 
 Processes are recognised by their current folder, which they inherit. $PCLUSTER_EXE names the
-executable. What tests, their fixtures and the fault harness share; conftest.py passes it on.
+executable, else PATH. What tests, their fixtures and the fault harness share; conftest.py passes it on.
 """
 
+import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from unittest import mock
 
 import pytest
 
@@ -33,6 +37,12 @@ def wait_until(condition, what="the condition", deadline_s=DEADLINE_S):
         if time.monotonic() > end:
             pytest.fail(f"waited {deadline_s} s in vain for {what}")
         time.sleep(0.01)
+
+
+def by_value(f):
+    """Decorator: engines can't import the tests, so send this function by value."""
+    f.__module__ = "__main__"
+    return f
 
 
 def is_alive(pid):
@@ -65,7 +75,7 @@ class Home:
         for folder in (self.profiles, self.runtime, self.work):
             os.mkdir(folder, 0o700)
         os.mkdir(self.etc, 0o755)
-        self.exe = os.environ["PCLUSTER_EXE"]
+        self.exe = os.environ.get("PCLUSTER_EXE") or shutil.which("pcluster")
 
     def security(self, name="pcluster-client.json", profile="default"):
         return os.path.join(self.profiles, f"profile_{profile}", "security", name)
@@ -206,3 +216,26 @@ class Cluster:
     def wait(self):
         out, err = self.process.communicate(timeout=DEADLINE_S)
         return self.process.returncode, out, err
+
+
+@contextlib.contextmanager
+def temporary_home():
+    """A Home in new folders, which the environment of this process names as well, for Client().
+
+    At the end whatever runs in it is ended; AssertionError when there was something.
+    """
+    # Short: the path of a Unix socket has at most 107 bytes.
+    path = tempfile.mkdtemp(prefix="pc-", dir="/tmp")
+    home = Home(path)
+    folders = {"PCLUSTER_DIR": home.profiles, "PCLUSTER_ETC": home.etc, "XDG_RUNTIME_DIR": home.runtime}
+    try:
+        with mock.patch.dict(os.environ, folders):
+            os.environ.pop("VIRTUAL_ENV", None)
+            yield home
+    finally:
+        # What dies with another process does so a moment later.
+        left = home.wait_for_end(5)
+        home.signal(left, signal.SIGTERM)
+        home.signal(home.wait_for_end(10) if left else [], signal.SIGKILL)
+        shutil.rmtree(path, ignore_errors=True)
+    assert not left, f"processes are left behind: {left}"

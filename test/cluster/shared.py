@@ -2,13 +2,11 @@
 """One cluster for all tests of a file: for tests that do it no harm. Import the fixtures."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 
 import pytest
-from conftest import DEADLINE_S, Cluster, Home
+from home import DEADLINE_S, Cluster, by_value, temporary_home
 
 import pcluster
 
@@ -18,19 +16,12 @@ ENGINES = 4
 @pytest.fixture(scope="module")
 def shared():
     """A cluster of four engines; its environment is that of the tests."""
-    path = tempfile.mkdtemp(prefix="pc-", dir="/tmp")
-    home = Home(path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PCLUSTER_DIR", home.profiles)
-        patch.setenv("PCLUSTER_ETC", home.etc)
-        patch.setenv("XDG_RUNTIME_DIR", home.runtime)
-        patch.delenv("VIRTUAL_ENV", raising=False)
+    with temporary_home() as home:
         cluster = Cluster(home, ["-n", ENGINES])
         yield cluster
         cluster.end()
         home.wait_empty()
         left = home.leftovers()
-    shutil.rmtree(path, ignore_errors=True)
     assert left == []
 
 
@@ -41,12 +32,6 @@ def client(shared):
         yield c
         c[:].clear(block=True)
         assert c.ids == list(range(ENGINES))
-
-
-def by_value(f):
-    """Decorator: engines can't import the tests, so send this function by value."""
-    f.__module__ = "__main__"
-    return f
 
 
 def run_python(*args, python=sys.executable, **options):

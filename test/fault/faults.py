@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is done to a cluster: one process, or its wires, and when it is over."""
+
+import os
+import signal
+import time
+
+from home import children, is_alive, wait_until
+
+# Of an engine: longer than its heartbeat allows, or not.
+PAUSES_S = (0.05, 0.3, 3)
+
+
+def title(pid):
+    """What the process calls itself: "engine 3", "hub"."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().rstrip(b"\0").decode().removeprefix("pcluster: ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def find(parent, name):
+    """Pids of the living roles of that name."""
+    found = children(parent)
+    found += [pid for child in found if title(child) == "nursery" for pid in children(child)]
+    return [pid for pid in found if title(pid).split(" ")[0] == name and is_alive(pid)]
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+class Faults:
+    """Does one after the other to a running cluster.
+
+    Args:
+        parent: pid of the cluster's parent
+        rng: decides what, to whom and for how long
+        proxy: the wire of some clients
+        log: takes a line on each
+    """
+
+    def __init__(self, parent, rng, proxy, log):
+        self.parent = parent
+        self.rng = rng
+        self.proxy = proxy
+        self.log = log
+        self.count = 0
+
+    def do(self, kind):
+        """One fault; returns when it is over, not when the cluster has recovered."""
+        self.count += 1
+        what, _, who = kind.rpartition("-")
+        getattr(self, what.replace("-", "_"))(who)
+
+    def kill(self, who):
+        pid = self.pick(who)
+        if pid:
+            self.log(f"kill {title(pid)} (pid {pid})")
+            send(pid, signal.SIGKILL)
+            wait_until(lambda: not is_alive(pid), f"the {who} to be dead")
+
+    def pause(self, who):
+        """Stops it and lets it go on."""
+        pid = self.pick(who)
+        if not pid:
+            return
+        pause_s = self.rng.choice(PAUSES_S)
+        self.log(f"pause {title(pid)} (pid {pid}) for {pause_s} s")
+        send(pid, signal.SIGSTOP)
+        time.sleep(pause_s)  # this is the fault, not a wait
+        send(pid, signal.SIGCONT)
+
+    def cut(self, _):
+        self.log("cut the wires")
+        self.proxy.cut()
+
+    def half_close(self, _):
+        self.log("close the wires halfway")
+        self.proxy.half_close()
+
+    def hold(self, _):
+        pause_s = self.rng.choice(PAUSES_S)
+        self.log(f"hold the wires for {pause_s} s")
+        self.proxy.hold()
+        time.sleep(pause_s)  # as above
+        self.proxy.flow()
+
+    def pick(self, who):
+        pids = find(self.parent, who)
+        return self.rng.choice(pids) if pids else None
