@@ -105,16 +105,34 @@ static int ask_version(const char *path, char *answer, size_t size, struct pc_er
     return 0;
 }
 
+/* The virtual environment that pcluster is installed in, as in $ENV/bin/pcluster; "" if in none. */
+static void find_own_environment(char *path, size_t size)
+{
+    char exe[1024], marker[1100];
+    ssize_t length = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    exe[length < 0 ? 0 : length] = '\0';
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(exe, '/');
+        if (slash)
+            *slash = '\0';
+    }
+    snprintf(marker, sizeof(marker), "%s/pyvenv.cfg", exe);
+    snprintf(path, size, "%s", access(marker, R_OK) == 0 ? exe : "");
+}
+
 int parent_choose_python(const char *option, char *path, size_t size, struct pc_err *err)
 {
-    const char *environment = getenv("VIRTUAL_ENV");
-    char chosen[1200], answer[64];
+    char own[1024], chosen[1200], answer[64];
     char source[1100] = "--python";
+    find_own_environment(own, sizeof(own));
+    const char *environment = *own ? own : getenv("VIRTUAL_ENV");
     if (!option && (!environment || !*environment)) {
         path[0] = '\0';
         return 0;
     }
-    if (!option)
+    if (!option && *own)
+        snprintf(source, sizeof(source), "where this pcluster is installed");
+    else if (!option)
         snprintf(source, sizeof(source), "VIRTUAL_ENV=%s", environment);
     if (make_path(option ? option : environment, chosen, sizeof(chosen), err) < 0)
         return -1;

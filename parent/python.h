@@ -8,9 +8,10 @@
 #include "lib/err.h"
 
 /*
- * `option` (--python: an interpreter, or the folder of a virtual environment) wins over
- * $VIRTUAL_ENV; without either `path` becomes "": what pcluster was built with. Otherwise the
- * interpreter is run once and must have the minor version that the engines embed.
+ * In this order: `option` (--python: an interpreter, or the folder of a virtual environment), the
+ * virtual environment that pcluster itself is installed in (as pip does), $VIRTUAL_ENV. Without any
+ * `path` becomes "": what pcluster was built with. Otherwise the interpreter is run once and must
+ * have the minor version that the engines embed.
  */
 int parent_choose_python(const char *option, char *path, size_t size, struct pc_err *err);
 

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -401,11 +402,14 @@ def environment(home):
     return path
 
 
-@pytest.mark.parametrize("way", ["variable", "python", "folder"])
-def test_virtual_environment(environment, start, way):
+@pytest.mark.parametrize("way", ["variable", "python", "folder", "installed"])
+def test_virtual_environment(home, environment, start, way):
     python = os.path.join(environment, "bin", "python")
     if way == "variable":
         cluster = start(1, env={"VIRTUAL_ENV": environment})
+    elif way == "installed":  # whatever else is active
+        home.exe = shutil.copy(home.exe, os.path.join(environment, "bin"))
+        cluster = start(1, env={"VIRTUAL_ENV": "/nowhere/env"})
     else:
         cluster = start(1, "--python", python if way == "python" else environment)
     done = cluster.run("exec", "import sys, only_here; print(sys.executable, only_here.where)")

@@ -48,13 +48,24 @@ def find_executable() -> str:
 def start(command: str, args: List[str]) -> Dict[str, Any]:
     """Run `pcluster COMMAND` in the background; what it says when it is ready.
 
+    In a virtual environment engines are those of that environment, whether it is active or not.
+
     Raises:
         ClusterError: it could not start; in its own words
     """
     line = [find_executable(), command, "--daemonize", "--json", *args]
+    environment = dict(os.environ)
+    if sys.prefix != sys.base_prefix:
+        environment["VIRTUAL_ENV"] = sys.prefix
     try:
         done = subprocess.run(
-            line, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+            line,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=environment,
         )
     except OSError as problem:
         raise error.ClusterError(f"can't run '{line[0]}': {problem.strerror}") from problem
