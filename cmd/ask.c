@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cmd/ask.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,11 +55,11 @@ pc_json *ask_query(struct pc_client *client, const char *query, int timeout_ms, 
     return reply;
 }
 
-pc_json *ask_json(struct pc_client *client, pc_json *query, struct pc_err *err)
+pc_json *ask_json(struct pc_client *client, pc_json *query, int timeout_ms, struct pc_err *err)
 {
     char *text = pc_json_print(query);
     pc_json_free(query);
-    pc_json *reply = ask_query(client, text, ASK_TIMEOUT_MS, err);
+    pc_json *reply = ask_query(client, text, timeout_ms, err);
     free(text);
     return reply;
 }
@@ -72,7 +73,7 @@ int ask_once(const char *command, const struct ask_where *where, pc_json *query,
         pc_json_free(query);
         return ask_error(command, &err);
     }
-    pc_json *reply = ask_json(client, query, &err);
+    pc_json *reply = ask_json(client, query, ASK_TIMEOUT_MS, &err);
     pc_client_close(client);
     if (!reply)
         return ask_error(command, &err);
@@ -82,6 +83,29 @@ int ask_once(const char *command, const struct ask_where *where, pc_json *query,
         json_show(reply);
     pc_json_free(reply);
     return CMD_OK;
+}
+
+bool ask_is_up(const pc_json *engine)
+{
+    return strcmp(pc_json_str_or(engine, "state", ""), "down") != 0;
+}
+
+size_t ask_count_up(const pc_json *engines)
+{
+    size_t count = 0;
+    for (const pc_json *row = pc_json_first(engines); row; row = pc_json_next(row))
+        count += ask_is_up(row);
+    return count;
+}
+
+void ask_tags_text(const pc_json *engine, char *text, size_t size)
+{
+    size_t used = 0;
+    const pc_json *tag = pc_json_first(pc_json_member(engine, "tags"));
+    text[0] = '\0';
+    for (; tag && used < size - 1; tag = pc_json_next(tag))
+        used +=
+            (size_t)snprintf(text + used, size - used, "%s%s", used ? "," : "", pc_json_text(tag));
 }
 
 bool ask_is_nothing(const struct pc_err *err)

@@ -22,12 +22,14 @@ struct cmd {
 
 /* Both end with name NULL. */
 extern const struct cmd cmd_table[];
+extern const struct cmd engines_commands[];
 extern const struct cmd task_commands[];
 
 int cmd_start(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_controller(int argc, char **argv);
 int cmd_engine(int argc, char **argv);
+int cmd_engines(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_bench(int argc, char **argv);

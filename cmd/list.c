@@ -15,21 +15,12 @@ struct list {
     size_t running_count;
 };
 
-/* Engines that are there: not those listed because of how they ended. */
-static int64_t count_up(const pc_json *engines)
-{
-    int64_t count = 0;
-    for (const pc_json *row = engines ? pc_json_first(engines) : NULL; row; row = pc_json_next(row))
-        count += strcmp(pc_json_str_or(row, "state", ""), "down") != 0;
-    return count;
-}
-
 /* Those that some engine has, each once. */
 static pc_json *tags_of(const pc_json *engines)
 {
     pc_json *list = pc_json_array();
     for (const pc_json *row = pc_json_first(engines); row; row = pc_json_next(row)) {
-        if (strcmp(pc_json_str_or(row, "state", ""), "down") == 0)
+        if (!ask_is_up(row))
             continue;
         const pc_json *tag = pc_json_first(pc_json_member(row, "tags"));
         for (; tag; tag = pc_json_next(tag)) {
@@ -63,7 +54,7 @@ static int add_cluster(const struct pc_profile *profile, const char *cluster_id,
         list->running_count++;
         pc_json_put_str(row, "state", "running");
         pc_json_put_str(row, "url", pc_json_str_or(status, "url", ""));
-        pc_json_put_i64(row, "engines", count_up(pc_json_member(status, "engines")));
+        pc_json_put_i64(row, "engines", (int64_t)ask_count_up(pc_json_member(status, "engines")));
         pc_json_put(row, "tags", tags_of(pc_json_member(status, "engines")));
         pc_json_put_i64(row, "clients", pc_json_i64_or(status, "clients", 0));
         pc_json_put_i64(row, "started_us", pc_json_i64_or(status, "started_us", 0));

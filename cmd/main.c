@@ -10,6 +10,8 @@ const struct cmd cmd_table[] = {
     {"start", cmd_start, "start a cluster: controller and engines on this machine"},
     {"stop", cmd_stop, "stop a cluster"},
     {"status", cmd_status, "show a cluster: processes, engines, tasks"},
+    {"engines", cmd_engines, "list engines, start more, end, restart or signal some",
+     engines_commands},
     {"list", cmd_list, "list the clusters of all profiles"},
     {"exec", cmd_exec, "run code on engines and show what it prints"},
     {"abort", cmd_abort, "end tasks early"},

@@ -66,17 +66,6 @@ static void add_reason(struct table *table, const char *reason)
     table_add(table, "%.*s", (int)strcspn(reason, ";\n"), reason);
 }
 
-static void add_tags(struct table *table, const pc_json *tags)
-{
-    char text[256] = "";
-    size_t used = 0;
-    for (const pc_json *tag = pc_json_first(tags); tag && used < sizeof(text) - 1;
-         tag = pc_json_next(tag))
-        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used ? "," : "",
-                                 pc_json_text(tag));
-    table_add(table, "%s", text);
-}
-
 static void add_engine(struct table *table, const pc_json *row)
 {
     char memory[32];
@@ -100,6 +89,7 @@ static void print_engines(const pc_json *engines)
     bool has_reason = false, has_tags = false;
     const pc_json *first = engines ? pc_json_first(engines) : NULL;
     struct table table;
+    char tags[256];
     if (!first) {
         puts("engines  none");
         return;
@@ -116,8 +106,9 @@ static void print_engines(const pc_json *engines)
     table_init(&table, titles, columns);
     for (const pc_json *row = first; row; row = pc_json_next(row)) {
         add_engine(&table, row);
+        ask_tags_text(row, tags, sizeof(tags));
         if (has_tags)
-            add_tags(&table, pc_json_member(row, "tags"));
+            table_add(&table, "%s", tags);
         if (has_reason)
             add_reason(&table, pc_json_str_or(row, "reason", ""));
     }

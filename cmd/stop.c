@@ -68,15 +68,6 @@ static int open_parent(const struct stopping *stopping, const pc_json *status)
     return pid > 1 ? pidfd_open(pid, 0) : -1;
 }
 
-static long long count_up(const pc_json *status)
-{
-    const pc_json *engines = pc_json_member(status, "engines");
-    long long count = 0;
-    for (const pc_json *row = engines ? pc_json_first(engines) : NULL; row; row = pc_json_next(row))
-        count += strcmp(pc_json_str_or(row, "state", ""), "down") != 0;
-    return count;
-}
-
 /* ---- its end ---------------------------------------------------------------------------- */
 
 static bool wait_process(int pidfd, int64_t limit_ms)
@@ -185,7 +176,8 @@ static int stop_orderly(struct stopping *stopping, int64_t limit_ms)
     struct pc_err err;
     pc_json *status = ask_query(stopping->client, "{\"query\":\"status\",\"memory\":false}",
                                 ask_limit_ms(limit_ms), &err);
-    stopping->engine_count = status ? count_up(status) : -1;
+    stopping->engine_count =
+        status ? (long long)ask_count_up(pc_json_member(status, "engines")) : -1;
     stopping->parent_fd = open_parent(stopping, status);
     pc_json_free(status);
     pc_json *reply =

@@ -24,21 +24,27 @@ static int read_id(const char **at, uint32_t *id)
     return 0;
 }
 
-/* "0-3,7 ..." of what there is; many ids make a long text, the first ones say enough. */
-static void engines_text(const struct pc_engine *engines, size_t count, char *text, size_t size)
+void targets_text(const uint32_t *ids, size_t count, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = '\0';
     for (size_t i = 0; i < count && used + 32 < size; i++) {
         size_t first = i;
-        while (i + 1 < count && engines[i + 1].id == engines[i].id + 1)
+        while (i + 1 < count && ids[i + 1] == ids[i] + 1)
             i++;
-        const char *comma = used ? "," : "";
-        used +=
-            (size_t)(first == i ? snprintf(text + used, size - used, "%s%u", comma, engines[i].id)
-                                : snprintf(text + used, size - used, "%s%u-%u", comma,
-                                           engines[first].id, engines[i].id));
+        used += (size_t)snprintf(text + used, size - used, "%s%u", used ? "," : "", ids[first]);
+        if (first != i)
+            used += (size_t)snprintf(text + used, size - used, "-%u", ids[i]);
     }
+}
+
+static void engines_text(const struct pc_engine *engines, size_t count, char *text, size_t size)
+{
+    uint32_t *ids = pc_xcalloc(count, sizeof(*ids));
+    for (size_t i = 0; i < count; i++)
+        ids[i] = engines[i].id;
+    targets_text(ids, count, text, size);
+    free(ids);
 }
 
 /* By rising id; so are the engines. */

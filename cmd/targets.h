@@ -16,4 +16,7 @@
 int targets_read(const char *text, const struct pc_engine *engines, size_t engine_count,
                  uint32_t **ids, size_t *count, struct pc_err *err);
 
+/* "0-3,7"; of many the first ones, which say enough. `size` is 32 or more. */
+void targets_text(const uint32_t *ids, size_t count, char *text, size_t size);
+
 #endif

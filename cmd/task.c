@@ -10,6 +10,7 @@
 
 #include "cmd/ask.h"
 #include "cmd/cmd.h"
+#include "cmd/group.h"
 #include "cmd/options.h"
 #include "cmd/table.h"
 #include "lib/clock.h"
@@ -38,7 +39,7 @@ static int ask_pages(struct pc_client *client, pc_json *question, long limit,
             pc_json_put_i64(page, "after", next);
         if (limit >= 0)
             pc_json_put_i64(page, "limit", limit);
-        pc_json *reply = ask_json(client, page, err);
+        pc_json *reply = ask_json(client, page, ASK_TIMEOUT_MS, err);
         if (!reply)
             break;
         take(reply, into);
@@ -306,28 +307,10 @@ const struct cmd task_commands[] = {
 
 int cmd_task(int argc, char **argv)
 {
-    bool is_help = argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0);
-    for (const struct cmd *cmd = task_commands; argc > 1 && cmd->name; cmd++)
-        if (strcmp(cmd->name, argv[1]) == 0)
-            return cmd->run(argc - 1, argv + 1);
-    if (argc > 1 && !is_help) {
-        command_error("task", "no such command: '%s'; 'pcluster task -h' lists them", argv[1]);
-        return CMD_USAGE;
-    }
-    FILE *out = is_help ? stdout : stderr;
-    fputs("usage: pcluster task COMMAND [options] [arguments]\n\n"
-          "What the hub remembers of tasks, of all clients.\n\ncommands:\n",
-          out);
-    for (const struct cmd *cmd = task_commands; cmd->name; cmd++)
-        fprintf(out, "  %-12s %s\n", cmd->name, cmd->help);
-    if (!is_help) {
-        fputs("\n'pcluster task -h' shows their options.\n", out);
-        return CMD_USAGE;
-    }
-    for (const struct cmd *cmd = task_commands; cmd->name; cmd++) {
-        char *page[] = {(char *)(uintptr_t)cmd->name, argv[1], NULL};
-        putchar('\n');
-        cmd->run(2, page);
-    }
-    return CMD_OK;
+    static const struct group group = {
+        .name = "task",
+        .about = "What the hub remembers of tasks, of all clients.",
+        .commands = task_commands,
+    };
+    return group_run(&group, argc, argv);
 }

@@ -368,16 +368,24 @@ void pc_json_append_str(pc_json *array, const char *value)
     pc_json_append(array, new_string(value));
 }
 
-void pc_json_put_i64(pc_json *object, const char *name, int64_t value)
+static pc_json *new_i64(int64_t value)
 {
     /* cJSON prints 15 digits where that is "near enough", which from 2^52 on it can wrongly be. */
-    if (value > -EXACT_TO_CJSON && value < EXACT_TO_CJSON) {
-        pc_json_put(object, name, cJSON_CreateNumber((double)value));
-        return;
-    }
+    if (value > -EXACT_TO_CJSON && value < EXACT_TO_CJSON)
+        return cJSON_CreateNumber((double)value);
     char text[24];
     snprintf(text, sizeof(text), "%" PRId64, value);
-    pc_json_put(object, name, cJSON_CreateRaw(text));
+    return cJSON_CreateRaw(text);
+}
+
+void pc_json_put_i64(pc_json *object, const char *name, int64_t value)
+{
+    pc_json_put(object, name, new_i64(value));
+}
+
+void pc_json_append_i64(pc_json *array, int64_t value)
+{
+    pc_json_append(array, new_i64(value));
 }
 
 void pc_json_put_double(pc_json *object, const char *name, double value)

@@ -70,6 +70,7 @@ void pc_json_put_u64(pc_json *object, const char *name, uint64_t value); /* as 1
 void pc_json_put(pc_json *object, const char *name, pc_json *value);     /* takes value */
 void pc_json_append(pc_json *array, pc_json *value);                     /* takes value */
 void pc_json_append_str(pc_json *array, const char *value);
+void pc_json_append_i64(pc_json *array, int64_t value);
 pc_json *pc_json_copy(const pc_json *json);
 
 /* Text for the caller to free(); NULL when memory ran out, now or while building. */
