@@ -47,13 +47,12 @@ static void answer(struct bench_engine *engine, const struct pc_msg *run)
     pc_result_encode(body, &(struct pc_result_body){.status = PC_STATUS_OK,
                                                     .started_us = now_us,
                                                     .completed_us = now_us});
-    struct pc_msg *result = pc_msg_with_body(PC_MSG_RESULT, body, sizeof(body));
-    if (!result)
-        pc_fatal(1, "out of memory");
-    result->head.session = run->head.session;
-    result->head.sequence = run->head.sequence;
-    result->head.engine_id = run->head.engine_id;
-    pc_conn_send(&engine->work, result);
+    struct pc_frame head = {.type = PC_MSG_RESULT,
+                            .body_size = sizeof(body),
+                            .session = run->head.session,
+                            .sequence = run->head.sequence,
+                            .engine_id = run->head.engine_id};
+    pc_conn_send_parts(&engine->work, &head, body, NULL);
 }
 
 static void on_work(struct pc_conn *conn, struct pc_msg *msg)

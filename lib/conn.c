@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "lib/log.h"
+#include "lib/proto.h"
 
 #define END_LIMIT_MS 500 /* twice that is the longest an ending connection lives */
 
@@ -186,9 +187,21 @@ void pc_conn_send(struct pc_conn *conn, struct pc_msg *msg)
     pc_msg_unref(msg);
 }
 
+void pc_conn_send_parts(struct pc_conn *conn, const struct pc_frame *head, const void *body,
+                        struct pc_msg *owner)
+{
+    if (conn->is_closing || conn->is_ending)
+        return;
+    if (pc_wire_send_parts(&conn->sock.wire, head, body, owner))
+        pc_fatal(1, "out of memory");
+    dirty_add(conn);
+}
+
 void pc_conn_send_body(struct pc_conn *conn, uint8_t type, const void *body, size_t body_size)
 {
-    pc_conn_send(conn, pc_msg_with_body(type, body, body_size));
+    struct pc_frame head = {
+        .type = type, .body_size = (uint32_t)body_size, .engine_id = PC_NO_ENGINE};
+    pc_conn_send_parts(conn, &head, body, NULL);
 }
 
 void pc_conn_read_rest(struct pc_conn *conn)

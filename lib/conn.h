@@ -69,6 +69,9 @@ void pc_conn_start(struct pc_conn *conn);
 void pc_conn_send(struct pc_conn *conn, struct pc_msg *msg);
 /* Queues a message with a JSON or binary body and no parts. */
 void pc_conn_send_body(struct pc_conn *conn, uint8_t type, const void *body, size_t body_size);
+/* As pc_wire_send_parts. */
+void pc_conn_send_parts(struct pc_conn *conn, const struct pc_frame *head, const void *body,
+                        struct pc_msg *owner);
 /* Writes what can be written now instead of at the end of the turn. */
 void pc_conn_flush(struct pc_conn *conn);
 /* Takes in what has arrived, before its owner gives it up. */

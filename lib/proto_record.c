@@ -58,19 +58,23 @@ static bool flags_fit(const struct pc_record *record)
 
 int pc_record_decode(struct pc_reader *reader, struct pc_record *record)
 {
-    struct pc_record got = {0};
-    got.event = pc_get_u8(reader);
-    got.kind = pc_get_u8(reader);
-    got.status = pc_get_u8(reader);
-    got.flags = pc_get_u8(reader);
-    got.engine_id = pc_get_u32(reader);
-    got.session = pc_get_u64(reader);
-    got.sequence = pc_get_u64(reader);
-    got.time_us = (int64_t)pc_get_u64(reader);
-    got.bytes = pc_get_u64(reader);
-    got.body_size = pc_get_u32(reader);
-    got.part_count = pc_get_u16(reader);
-    uint16_t zero = pc_get_u16(reader);
+    const uint8_t *head = pc_get_bytes(reader, PC_RECORD_HEAD_SIZE);
+    if (!head)
+        return -1;
+    struct pc_record got = {
+        .event = head[0],
+        .kind = head[1],
+        .status = head[2],
+        .flags = head[3],
+        .engine_id = pc_load_u32(head + 4),
+        .session = pc_load_u64(head + 8),
+        .sequence = pc_load_u64(head + 16),
+        .time_us = (int64_t)pc_load_u64(head + 24),
+        .bytes = pc_load_u64(head + 32),
+        .body_size = pc_load_u32(head + 40),
+        .part_count = pc_load_u16(head + 44),
+    };
+    uint16_t zero = pc_load_u16(head + 46);
     got.body = pc_get_bytes(reader, got.body_size);
     got.part_sizes = pc_get_bytes(reader, (size_t)got.part_count * 4);
     if (reader->failed || zero || got.event < PC_RECORD_SUBMITTED || got.event > PC_RECORD_ENDED ||

@@ -10,6 +10,7 @@
 
 #define IN_FIRST     512           /* first size of the input buffer ... */
 #define IN_MAX       (128u * 1024) /* ... and how far it grows when reads fill it */
+#define WHOLE_PARTS  16            /* parts of a message that is taken out of it in one step */
 #define DIRECT_MIN   4096          /* larger rests of a part are read into the part itself */
 #define RECORD_HEAD  2
 #define RECORD_MAX   (RECORD_HEAD + PC_RECORD_PLAIN_MAX + PC_NOISE_TAG_SIZE)
@@ -251,12 +252,51 @@ static size_t collect(uint8_t *place, size_t *have, size_t want, const uint8_t *
     return n;
 }
 
+/* Most messages are small and lie in the buffer as a whole. Returns how many bytes *msg took; 0:
+ * not this one, nothing was taken; -1: the peer broke the rules. */
+static ssize_t consume_whole(struct pc_wire *wire, const uint8_t *data, size_t size,
+                             struct pc_msg **msg, struct pc_err *err)
+{
+    struct pc_frame frame;
+    uint64_t sizes[WHOLE_PARTS];
+    if (size < PC_FRAME_SIZE)
+        return 0;
+    if (pc_frame_decode(data, wire->senders, &frame, err))
+        return -1;
+    size_t head = PC_FRAME_SIZE + (size_t)frame.part_count * 8;
+    if (frame.part_count > WHOLE_PARTS || head > size || frame.body_size > size - head)
+        return 0;
+    size_t used = head + frame.body_size;
+    for (uint16_t i = 0; i < frame.part_count; i++) {
+        sizes[i] = pc_load_u64(data + PC_FRAME_SIZE + 8 * (size_t)i);
+        if (sizes[i] > size - used)
+            return 0;
+        used += sizes[i];
+    }
+    struct pc_msg *whole = pc_msg_new(frame.type, frame.body_size, sizes, frame.part_count);
+    if (!whole)
+        return pc_err_set(err, PC_E_MEMORY, "out of memory");
+    whole->head = frame;
+    data += head;
+    memcpy(whole->body, data, frame.body_size);
+    data += frame.body_size;
+    for (uint16_t i = 0; i < frame.part_count; data += sizes[i++])
+        memcpy(whole->parts[i].data, data, sizes[i]);
+    *msg = whole;
+    return (ssize_t)used;
+}
+
 /* Takes bytes of the stream of frames until one message is whole. Returns how many bytes it took;
  * *msg is set when one is whole. -1: the peer broke the rules. */
 static ssize_t consume(struct pc_wire *wire, const uint8_t *data, size_t size, struct pc_msg **msg,
                        struct pc_err *err)
 {
     size_t used = 0;
+    if (!wire->head_have) {
+        ssize_t whole = consume_whole(wire, data, size, msg, err);
+        if (whole)
+            return whole;
+    }
     if (wire->head_have < PC_FRAME_SIZE) {
         used += collect(wire->head, &wire->head_have, PC_FRAME_SIZE, data, size);
         if (wire->head_have < PC_FRAME_SIZE)
@@ -392,34 +432,35 @@ static uint8_t *flat_place(struct pc_wire *wire, size_t size)
     return place;
 }
 
-static int send_reference(struct pc_wire *wire, struct pc_msg *msg, const struct pc_part *part)
+static int send_reference(struct pc_wire *wire, struct pc_msg *owner, const struct pc_part *part)
 {
     struct pc_wire_segment *segment = malloc(sizeof(*segment));
     if (!segment)
         return -1;
     *segment = (struct pc_wire_segment){
-        .msg = pc_msg_ref(msg), .data = part->data, .size = part->size, .capacity = 0};
+        .msg = pc_msg_ref(owner), .data = part->data, .size = part->size, .capacity = 0};
     append(wire, segment);
     wire->out_bytes += part->size;
     return 0;
 }
 
-int pc_wire_send(struct pc_wire *wire, struct pc_msg *msg)
+int pc_wire_send_parts(struct pc_wire *wire, const struct pc_frame *head, const void *body,
+                       struct pc_msg *owner)
 {
-    size_t table = (size_t)msg->head.part_count * 8;
-    size_t fixed = PC_FRAME_SIZE + table + msg->head.body_size;
+    size_t table = (size_t)head->part_count * 8;
+    size_t fixed = PC_FRAME_SIZE + table + head->body_size;
     uint8_t *place = flat_place(wire, fixed);
     if (!place)
         return -1;
-    pc_frame_encode(&msg->head, place);
-    for (uint16_t i = 0; i < msg->head.part_count; i++)
-        pc_store_u64(place + PC_FRAME_SIZE + 8 * (size_t)i, msg->parts[i].size);
-    if (msg->head.body_size)
-        memcpy(place + PC_FRAME_SIZE + table, msg->body, msg->head.body_size);
-    for (uint16_t i = 0; i < msg->head.part_count; i++) {
-        const struct pc_part *part = &msg->parts[i];
+    pc_frame_encode(head, place);
+    for (uint16_t i = 0; i < head->part_count; i++)
+        pc_store_u64(place + PC_FRAME_SIZE + 8 * (size_t)i, owner->parts[i].size);
+    if (head->body_size)
+        memcpy(place + PC_FRAME_SIZE + table, body, head->body_size);
+    for (uint16_t i = 0; i < head->part_count; i++) {
+        const struct pc_part *part = &owner->parts[i];
         if (part->size > BY_REFERENCE) {
-            if (send_reference(wire, msg, part))
+            if (send_reference(wire, owner, part))
                 return -1;
         } else if (part->size) {
             if (!(place = flat_place(wire, part->size)))
@@ -428,6 +469,11 @@ int pc_wire_send(struct pc_wire *wire, struct pc_msg *msg)
         }
     }
     return 0;
+}
+
+int pc_wire_send(struct pc_wire *wire, struct pc_msg *msg)
+{
+    return pc_wire_send_parts(wire, &msg->head, msg->body, msg);
 }
 
 static int gather_plain(struct pc_wire *wire, struct iovec *vectors, int max)

@@ -99,6 +99,10 @@ bool pc_wire_is_within(const struct pc_wire *wire);
 /* Sending: queue a message (keeps a reference while parts are sent by reference; small messages
  * are copied at once). -1: out of memory. */
 int pc_wire_send(struct pc_wire *wire, struct pc_msg *msg);
+/* The same without a message of its own: a head and a body with the parts of `owner` (NULL when
+ * head->part_count is 0). */
+int pc_wire_send_parts(struct pc_wire *wire, const struct pc_frame *head, const void *body,
+                       struct pc_msg *owner);
 /* What to write now: fills up to `max` vectors, returns how many; 0 = nothing queued, -1 = out of
  * memory or the cipher is used up. */
 int pc_wire_gather(struct pc_wire *wire, struct iovec *vectors, int max);

@@ -31,19 +31,24 @@ static bool lane_before(const struct heap_node *a, const struct heap_node *b)
 static struct lane *lane_get(struct group *group, const struct task *task)
 {
     struct lane_key key = {.session = task->key.session, .priority = task->priority};
-    struct lane *lane;
+    struct lane *lane = group->last_lane;
+    if (lane && lane->key.session == key.session && lane->key.priority == key.priority)
+        return lane;
     HASH_FIND(hh, group->lanes, &key, sizeof(key), lane);
     if (!lane) {
         lane = pc_xcalloc(1, sizeof(*lane));
         lane->key = key;
         HASH_ADD(hh, group->lanes, key, sizeof(lane->key), lane);
     }
+    group->last_lane = lane;
     return lane;
 }
 
 static void lane_free(struct group *group, struct lane *lane)
 {
     HASH_DEL(group->lanes, lane);
+    if (group->last_lane == lane)
+        group->last_lane = NULL;
     free(lane);
 }
 

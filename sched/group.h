@@ -46,10 +46,10 @@ struct group {
     struct sched *sched;
     struct pool pool;
     struct member *members;
-    struct lane *lanes;
-    struct heap waiting; /* lanes with tasks */
-    unsigned users;      /* tasks that name it; freed with the last */
-    const char *tags;    /* in the key; "": any engine */
+    struct lane *lanes, *last_lane; /* last_lane: that of the latest task, or NULL */
+    struct heap waiting;            /* lanes with tasks */
+    unsigned users;                 /* tasks that name it; freed with the last */
+    const char *tags;               /* in the key; "": any engine */
     const uint32_t *ids; /* in the key, rising: of its engines, or of those it excludes */
     size_t id_count;
     size_t key_size;

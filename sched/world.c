@@ -31,13 +31,13 @@ void world_run(struct engine *engine, const struct task *task)
     if (task->function)
         send_function(engine, task->function);
     size_t size = pc_run_encode(body, &run);
-    struct pc_msg *msg = pc_msg_sharing(PC_MSG_RUN, body, size, task->request);
-    if (!msg)
-        pc_fatal(1, "out of memory");
-    msg->head.session = task->key.session;
-    msg->head.sequence = task->key.sequence;
-    msg->head.engine_id = engine->id;
-    pc_conn_send(&engine->work->conn, msg);
+    struct pc_frame head = {.type = PC_MSG_RUN,
+                            .body_size = (uint32_t)size,
+                            .session = task->key.session,
+                            .sequence = task->key.sequence,
+                            .engine_id = engine->id,
+                            .part_count = task->request->head.part_count};
+    pc_conn_send_parts(&engine->work->conn, &head, body, task->request);
 }
 
 void world_recall(struct engine *engine, uint32_t first)
