@@ -388,7 +388,8 @@ static struct hub_task *task_of(sqlite3_stmt *row)
     task->event = PC_RECORD_ENDED;
     task->has_gap = flags & FLAG_GAP;
     task->was_kept = flags & FLAG_WAS_KEPT;
-    hub_task_set_body(task, sqlite3_column_blob(row, 17), (size_t)sqlite3_column_bytes(row, 17));
+    hub_task_set_body(task, sqlite3_column_blob(row, 17), (size_t)sqlite3_column_bytes(row, 17),
+                      &(struct pc_submit_body){0});
     task->is_elsewhere = true;
     return task;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "hub/memory.h"
+#include "lib/key.h"
 #include "lib/mem.h"
 #include "lib/proto.h"
 #include "lib/tags.h"
@@ -52,6 +53,7 @@ struct hub_engine *hub_engines_add(struct hub_engines *engines, const char *uuid
     engine->host = pc_xstrdup(host);
     engine->tags = pc_xstrdup(tags);
     snprintf(engine->uuid, sizeof(engine->uuid), "%s", uuid);
+    engine->has_uuid_bytes = pc_hex_decode(uuid, engine->uuid_bytes, HUB_UUID_SIZE) == 0;
     snprintf(engine->python, sizeof(engine->python), "%s", python);
     HASH_ADD(hh, engines->by_id, id, sizeof(engine->id), engine);
     return engine;

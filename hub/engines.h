@@ -10,6 +10,8 @@
 
 #include <uthash.h>
 
+#define HUB_UUID_SIZE 16
+
 enum hub_engine_state {
     HUB_ENGINE_REGISTERED, /* has an id; its work lane is not open yet */
     HUB_ENGINE_UP,
@@ -24,8 +26,10 @@ struct hub_engine {
     char *host;
     char python[16];
     char uuid[40];
-    char *tags;   /* as in tags.h */
-    char *reason; /* of its end, NULL before */
+    uint8_t uuid_bytes[HUB_UUID_SIZE];
+    bool has_uuid_bytes; /* uuid is the text of one */
+    char *tags;          /* as in tags.h */
+    char *reason;        /* of its end, NULL before */
     uint64_t tasks_done;
     uint64_t tasks_failed;
     uint32_t queued;  /* tasks meant for it and not begun */

@@ -34,31 +34,41 @@ void hub_history_fini(struct hub_history *history)
 
 /* ---- counters of engines ---------------------------------------------------------------- */
 
-/* The engine a task waits for or runs on, while that engine is not down. */
-static struct hub_engine *engine_of(struct hub_engines *engines, uint32_t id)
+/* The engine that a task waits for or runs on; `near` may be it. */
+static struct hub_engine *engine_of(struct hub_engines *engines, const struct hub_task *task,
+                                    struct hub_engine *near)
 {
-    struct hub_engine *engine = id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, id);
-    return engine && engine->state != HUB_ENGINE_DOWN ? engine : NULL;
+    if (near && near->id == task->engine_id)
+        return near;
+    return task->engine_id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, task->engine_id);
 }
 
-/* Takes the task out of its engine's counters, whatever it was there. */
-static void leave_engine(struct hub_engines *engines, const struct hub_task *task)
+/* What is waiting for an engine that is down, or runs there, is not counted. */
+static bool is_counted(const struct hub_engine *engine)
 {
-    struct hub_engine *engine = engine_of(engines, task->engine_id);
-    if (engine && task->event == PC_RECORD_SUBMITTED && engine->queued)
+    return engine && engine->state != HUB_ENGINE_DOWN;
+}
+
+/* Takes the task out of the counters of its engine, whatever it was there. */
+static void leave_engine(struct hub_engine *engine, const struct hub_task *task)
+{
+    if (!is_counted(engine))
+        return;
+    if (task->event == PC_RECORD_SUBMITTED && engine->queued)
         engine->queued--;
-    if (engine && task->event == PC_RECORD_STARTED && engine->running)
+    if (task->event == PC_RECORD_STARTED && engine->running)
         engine->running--;
 }
 
-static void set_engine(struct hub_task *task, struct hub_engines *engines, uint32_t id)
+/* `engine`: the one of this id, NULL when it is not known. */
+static void set_engine(struct hub_task *task, const struct hub_engine *engine, uint32_t id)
 {
-    const struct hub_engine *engine = id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, id);
     if (id == PC_NO_ENGINE || (id == task->engine_id && task->has_engine_uuid))
         return;
     task->engine_id = id;
-    task->has_engine_uuid =
-        engine && pc_hex_decode(engine->uuid, task->engine_uuid, HUB_UUID_SIZE) == 0;
+    task->has_engine_uuid = engine && engine->has_uuid_bytes;
+    if (task->has_engine_uuid)
+        memcpy(task->engine_uuid, engine->uuid_bytes, HUB_UUID_SIZE);
 }
 
 /* ---- parts ------------------------------------------------------------------------------ */
@@ -103,8 +113,7 @@ static void take_request(struct hub_history *history, struct hub_task *task,
 {
     struct pc_submit_body body;
     task->request_bytes = record->bytes;
-    if (hub_task_set_body(task, record->body, record->body_size) == 0 &&
-        hub_task_body(task, &body) == 0) {
+    if (hub_task_set_body(task, record->body, record->body_size, &body) == 0) {
         const struct pc_known_function *known =
             body.function ? pc_known_use(&history->functions, body.function) : NULL;
         hub_tasks_set_label(&history->tasks, task, body.label, body.label_size);
@@ -125,26 +134,23 @@ static void take_request(struct hub_history *history, struct hub_task *task,
         history->pending_bytes += record->bytes;
 }
 
-static void task_submitted(struct hub_history *history, struct hub_engines *engines,
+static void task_submitted(struct hub_history *history, struct hub_engine *engine,
                            struct hub_task *task, const struct pc_record *record)
 {
     history->submitted++;
     task->submitted_us = record->time_us;
-    set_engine(task, engines, record->engine_id);
-    struct hub_engine *engine = engine_of(engines, record->engine_id);
-    if (engine)
+    set_engine(task, engine, record->engine_id);
+    if (is_counted(engine))
         engine->queued++;
 }
 
-static void task_started(struct hub_history *history, struct hub_engines *engines,
+static void task_started(struct hub_history *history, struct hub_engine *engine,
                          struct hub_task *task, const struct pc_record *record)
 {
     history->started++;
-    leave_engine(engines, task);
     task->started_us = record->time_us;
-    set_engine(task, engines, record->engine_id);
-    struct hub_engine *engine = engine_of(engines, record->engine_id);
-    if (engine)
+    set_engine(task, engine, record->engine_id);
+    if (is_counted(engine))
         engine->running++;
 }
 
@@ -165,13 +171,10 @@ static void take_times(struct hub_task *task, const struct pc_record *record)
         task->completed_us = body.completed_us;
 }
 
-static void task_ended(struct hub_history *history, struct hub_engines *engines,
+static void task_ended(struct hub_history *history, struct hub_engine *engine,
                        struct hub_task *task, const struct pc_record *record, struct pc_msg *msg)
 {
-    leave_engine(engines, task);
-    set_engine(task, engines, record->engine_id);
-    struct hub_engine *engine =
-        record->engine_id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, record->engine_id);
+    set_engine(task, engine, record->engine_id);
     bool is_ok = record->status == PC_STATUS_OK;
     *(is_ok ? &history->done : &history->failed) += 1;
     if (engine)
@@ -202,20 +205,21 @@ struct hub_task *hub_history_record(struct hub_history *history, struct hub_engi
                                     const struct pc_record *record, struct pc_msg *msg)
 {
     struct hub_task *task = task_of(history, record);
-    if (!task)
+    if (!task || (task->event && record->event == PC_RECORD_SUBMITTED))
         return NULL;
+    struct hub_engine *engine =
+        record->engine_id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, record->engine_id);
+    leave_engine(engine_of(engines, task, engine), task);
     switch (record->event) {
     case PC_RECORD_SUBMITTED:
-        if (task->event)
-            return NULL;
-        task_submitted(history, engines, task, record);
+        task_submitted(history, engine, task, record);
         take_request(history, task, record, msg);
         break;
     case PC_RECORD_STARTED:
-        task_started(history, engines, task, record);
+        task_started(history, engine, task, record);
         break;
     case PC_RECORD_ENDED:
-        task_ended(history, engines, task, record, msg);
+        task_ended(history, engine, task, record, msg);
         break;
     }
     task->kind = record->kind;

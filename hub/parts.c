@@ -42,7 +42,7 @@ void *hub_parts_pack(const struct pc_msg *msg, size_t *size)
 struct pc_msg *hub_parts_unpack(const void *data, size_t size)
 {
     struct pc_reader reader;
-    uint64_t sizes[PC_PARTS_MAX], sum = 0;
+    uint64_t sizes[PC_PARTS_MAX] = {0}, sum = 0;
     pc_reader_init(&reader, data, size);
     uint32_t count = pc_get_u32(&reader);
     if (reader.failed || count > PC_PARTS_MAX)

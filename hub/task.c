@@ -85,18 +85,22 @@ int hub_task_body(const struct hub_task *task, struct pc_submit_body *body)
     return task->body ? pc_submit_decode(&msg, body, NULL) : -1;
 }
 
-int hub_task_set_body(struct hub_task *task, const void *body, size_t size)
+int hub_task_set_body(struct hub_task *task, const void *body, size_t size,
+                      struct pc_submit_body *fields)
 {
-    struct pc_submit_body fields;
+    uint8_t *copy = size ? pc_xrealloc(NULL, size, 1) : NULL;
+    if (copy)
+        memcpy(copy, body, size);
     struct pc_msg msg = {.head = {.type = PC_MSG_SUBMIT, .body_size = (uint32_t)size},
-                         .body = (uint8_t *)(uintptr_t)body};
-    if (!size || pc_submit_decode(&msg, &fields, NULL))
+                         .body = copy};
+    if (!copy || pc_submit_decode(&msg, fields, NULL)) {
+        free(copy);
         return -1;
+    }
     free(task->body);
-    task->body = pc_xrealloc(NULL, size, 1);
-    memcpy(task->body, body, size);
+    task->body = copy;
     task->body_size = (uint32_t)size;
-    task->is_balanced = fields.flags & PC_SUBMIT_BALANCED;
+    task->is_balanced = fields->flags & PC_SUBMIT_BALANCED;
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hub/engines.h"
 #include "lib/capture.h"
 #include "lib/key.h"
 #include "lib/msg.h"
@@ -17,8 +18,6 @@
 #include "lib/proto_task.h"
 
 #include <uthash.h>
-
-#define HUB_UUID_SIZE 16
 
 struct hub_task_key {
     uint64_t session;
@@ -98,8 +97,9 @@ void hub_id_print(const struct hub_task_key *key, char text[HUB_ID_SIZE]);
 int hub_id_parse(const char *text, struct hub_task_key *key);
 
 /* Takes over what a SUBMIT body says; a broken one is ignored (-1). The label is left to the
- * caller. */
-int hub_task_set_body(struct hub_task *task, const void *body, size_t size);
+ * caller. *fields: the body decoded; its pointers are into task->body. */
+int hub_task_set_body(struct hub_task *task, const void *body, size_t size,
+                      struct pc_submit_body *fields);
 /* The body decoded; its pointers are into task->body. -1: it is not known. */
 int hub_task_body(const struct hub_task *task, struct pc_submit_body *body);
 

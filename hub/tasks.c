@@ -156,8 +156,10 @@ void hub_tasks_remove(struct hub_tasks *tasks, struct hub_task *task)
 void hub_tasks_fini(struct hub_tasks *tasks)
 {
     struct hub_task *task;
-    while ((task = hub_tasks_after(tasks, 0, NULL)) != NULL)
+    for (uint64_t at = 0; (task = hub_tasks_after(tasks, at, NULL)) != NULL;) {
+        at = task->number;
         hub_tasks_remove(tasks, task);
+    }
     pc_index_fini(&tasks->by_key);
     free(tasks->pages);
     *tasks = (struct hub_tasks){0};
