@@ -57,6 +57,13 @@ def depend(df: Callable[..., Any], *dargs: Any, **dkwargs: Any) -> Callable[[Any
         def work(): ...
 
     See dependent.
+
+    Args:
+        df: runs on the engine before the function; False sends the task to another engine
+        *dargs, **dkwargs: its arguments
+
+    Returns:
+        A decorator.
     """
 
     def decorate(f: Callable[..., Any]) -> dependent:
@@ -98,8 +105,12 @@ def require(*modules_or_functions: Any, **objects: Any) -> Callable[[Any], depen
         modules_or_functions: modules, or their names; functions and classes, which get their own name
         objects: anything else, by name
 
+    Returns:
+        A decorator.
+
     Raises:
         TypeError: something that has no name
+        ValueError: a str that is no name of a module
     """
     names: List[str] = []
     for thing in modules_or_functions:

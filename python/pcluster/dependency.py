@@ -24,7 +24,17 @@ def _msg_ids(value: Any) -> Iterable[str]:
 
 
 def numbers_of(name: str) -> Tuple[int, int]:
-    """Session and number of a msg_id. ValueError: it is none."""
+    """The parts of a msg_id.
+
+    Args:
+        name: the msg_id
+
+    Returns:
+        Session and number.
+
+    Raises:
+        ValueError: it is no msg_id
+    """
     found = _MSG_ID.fullmatch(name)
     if not found or int(found[2]) >= 1 << 64:
         raise ValueError(f"{name!r} is no msg_id")
@@ -68,14 +78,30 @@ class Dependency(Set[str]):
         return counting
 
     def check(self, completed: Iterable[str], failed: Iterable[str] = ()) -> bool:
-        """Whether it is met, given the tasks that have gone well and those that have failed."""
+        """Whether it is met.
+
+        Args:
+            completed: msg_ids of tasks that have gone well
+            failed: msg_ids of tasks that have failed
+
+        Returns:
+            True when a task that comes after it may start.
+        """
         if not self:
             return True
         counting = self._counting(completed, failed, self.success, self.failure)
         return self <= counting if self.all else bool(self & counting)
 
     def unreachable(self, completed: Iterable[str], failed: Iterable[str] = ()) -> bool:
-        """Whether it can't be met any more."""
+        """Whether it can't be met any more.
+
+        Args:
+            completed: msg_ids of tasks that have gone well
+            failed: msg_ids of tasks that have failed
+
+        Returns:
+            True when it never will be.
+        """
         if not self:
             return False
         spoiling = self._counting(completed, failed, not self.success, not self.failure)
@@ -89,7 +115,13 @@ class Dependency(Set[str]):
 
     @classmethod
     def from_value(cls, value: Any) -> Optional["Dependency"]:
-        """From anything that views accept: None, msg_id, AsyncResult, several of them, as_dict().
+        """From anything that views accept.
+
+        Args:
+            value: None, msg_id, AsyncResult, several of them, as_dict(), or a Dependency
+
+        Returns:
+            A Dependency, or None for None.
 
         Raises:
             ValueError: it is nothing of that kind
@@ -112,5 +144,12 @@ class Dependency(Set[str]):
 
 
 def packed(value: Optional[Union[Dependency, Any]]) -> Optional[Packed]:
-    """For the library; None when it depends on nothing."""
+    """A dependency in the form that the library takes.
+
+    Args:
+        value: a Dependency, or None
+
+    Returns:
+        None when it depends on nothing.
+    """
     return value._packed() if value else None

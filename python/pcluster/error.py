@@ -256,7 +256,11 @@ class RemoteError(KernelError):
     _render_traceback_ = render_traceback  # what IPython looks for
 
     def print_traceback(self, excid: Optional[int] = None) -> None:
-        """Print the engine's traceback on stderr."""
+        """Print the engine's traceback on stderr.
+
+        Args:
+            excid: ignored; for CompositeError
+        """
         print("\n".join(self.render_traceback()), file=sys.stderr)
 
 
@@ -315,7 +319,14 @@ class CompositeError(RemoteError):
         return f"CompositeError({len(self.elist)})"
 
     def render_traceback(self, excid: Optional[int] = None) -> List[str]:
-        """The tracebacks of the first errors, or of error number `excid`, as lines."""
+        """The tracebacks of the first errors, or of error number `excid`, as lines.
+
+        Args:
+            excid: which error, from 0
+
+        Returns:
+            Lines without their ends.
+        """
         if excid is not None:
             return self._at(excid).render_traceback()
         lines: List[str] = []
@@ -328,7 +339,11 @@ class CompositeError(RemoteError):
     _render_traceback_ = render_traceback
 
     def print_traceback(self, excid: Optional[int] = None) -> None:
-        """Print the tracebacks on stderr; only that of error number `excid` when given."""
+        """Print tracebacks on stderr.
+
+        Args:
+            excid: which error, from 0; default the first ones
+        """
         print("\n".join(self.render_traceback(excid)), file=sys.stderr)
 
     def _at(self, excid: int) -> RemoteError:
@@ -339,7 +354,15 @@ class CompositeError(RemoteError):
         return RemoteError(ename, evalue, traceback, info)
 
     def raise_exception(self, excid: int = 0) -> None:
-        """Raise error number `excid` as a RemoteError. IndexError when there is none."""
+        """Raise one of the errors as a RemoteError.
+
+        Args:
+            excid: which one, from 0
+
+        Raises:
+            RemoteError: that error
+            IndexError: there is none of this number
+        """
         raise self._at(excid)
 
 
@@ -415,6 +438,9 @@ def unwrap_exception(content: Mapping[str, Any], *, failed: bool = False) -> Rem
         content: dict with ename, evalue, traceback (text or list of lines) and engine_info
         failed: the controller or the library reported it, not user code; then the exception is
             also of the class that `ename` names
+
+    Returns:
+        The exception.
     """
     traceback = content.get("traceback") or ""
     if not isinstance(traceback, str):
@@ -427,7 +453,14 @@ def unwrap_exception(content: Mapping[str, Any], *, failed: bool = False) -> Rem
 
 
 def wrap_exception(engine_info: Optional[EngineInfo] = None) -> Dict[str, Any]:
-    """A message about the exception that is being handled: the inverse of unwrap_exception."""
+    """A message about the exception that is being handled: the inverse of unwrap_exception.
+
+    Args:
+        engine_info: where it happened: engine_id, method, ...
+
+    Returns:
+        dict with status, ename, evalue, traceback and engine_info.
+    """
     etype, evalue, _ = sys.exc_info()
     return {
         "status": "error",
@@ -449,6 +482,13 @@ def composite(errors: Iterable[RemoteError], method: str = "unspecified") -> Rem
 
     When the connection was lost that is the one thing to say. When all errors have the same cause
     by the controller (EngineError ...) the CompositeError is of that class, too.
+
+    Args:
+        errors: at least one
+        method: what was called, for the text
+
+    Returns:
+        The exception.
     """
     failed = list(errors)
     for error in failed:
@@ -462,7 +502,18 @@ def composite(errors: Iterable[RemoteError], method: str = "unspecified") -> Rem
 
 
 def collect_exceptions(results: T, method: str = "unspecified") -> T:
-    """Give `results` (a list or dict) back, or raise a CompositeError of the errors in it."""
+    """Raise the errors among results, if there are any.
+
+    Args:
+        results: a list or a dict
+        method: what was called, for the text
+
+    Returns:
+        `results`.
+
+    Raises:
+        CompositeError: of the errors in it
+    """
     values: Any = results.values() if isinstance(results, Mapping) else results
     errors = [value for value in values if isinstance(value, RemoteError)]
     if errors:

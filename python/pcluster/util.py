@@ -17,6 +17,12 @@ def interactive(f: F) -> F:
     """Decorator: make `f` look as if it had been defined in the interactive session.
 
     On an engine its globals are then the engine's namespace. Closures are lost.
+
+    Args:
+        f: a function
+
+    Returns:
+        A new function with the same code.
     """
     result: Any = f
     if isinstance(f, types.FunctionType):
@@ -30,12 +36,26 @@ def interactive(f: F) -> F:
 
 
 def name_of(f: Any) -> str:
-    """The name of a callable, for results and messages."""
+    """The name of a callable, for results and messages.
+
+    Args:
+        f: the callable
+
+    Returns:
+        Its `__name__`, or that of its class.
+    """
     return getattr(f, "__name__", None) or type(f).__name__
 
 
 def from_microseconds(value: int) -> Optional[datetime.datetime]:
-    """An aware UTC datetime from microseconds since 1970; None for 0, which means unknown."""
+    """A time.
+
+    Args:
+        value: microseconds since 1970, UTC; 0: unknown
+
+    Returns:
+        An aware datetime in UTC; None when it is unknown.
+    """
     if not value:
         return None
     return datetime.datetime(1970, 1, 1, tzinfo=utc) + datetime.timedelta(microseconds=value)

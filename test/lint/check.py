@@ -14,6 +14,7 @@ from pathlib import Path
 
 import rules_c  # noqa: F401  (registers its rules)
 import rules_docs  # noqa: F401
+import rules_docstrings  # noqa: F401
 import rules_files  # noqa: F401
 import rules_protocol  # noqa: F401
 import rules_python  # noqa: F401

@@ -14,6 +14,7 @@ sys.path.insert(0, str(HERE))
 import check  # noqa: E402,F401  (registers every rule)
 import rules_c  # noqa: E402
 import rules_docs  # noqa: E402
+import rules_docstrings  # noqa: E402
 import rules_files  # noqa: E402
 import rules_protocol  # noqa: E402
 import rules_python  # noqa: E402
@@ -164,11 +165,11 @@ CASES = [
      {"README.md": "[a](doc/GONE.md)\n"}, "link to doc/GONE.md"),
     (rules_docs.readme, {"README.md": "tools/demo tools/check\n"},
      {"README.md": "\n" * 40 + "tools/demo tools/check\n"}, "tools/demo is not in the first"),
-    (rules_python.docstrings,
+    (rules_docstrings.docstrings,
      {"python/pcluster/a.py": '"""M."""\nclass A:\n    """C."""\n    def _f(self): pass\n'},
      {"python/pcluster/a.py": '"""M."""\nclass A:\n    """C."""\n    def f(self): pass\n'},
      "python/pcluster/a.py:4: A.f is public"),
-    (rules_python.docstrings, {"python/pcluster/a.py": '"""M."""\n'},
+    (rules_docstrings.docstrings, {"python/pcluster/a.py": '"""M."""\n'},
      {"python/pcluster/a.py": "import os\n"}, "the module has no docstring"),
     (rules_python.types, {"python/pcluster/a.py": "x: int = 1\n"},
      {"python/pcluster/a.py": "x: int = 'a'\n"}, "python/pcluster/a.py:1: "),
@@ -213,6 +214,66 @@ def test_exports(source, expected, plant, tmp_path):
     tree = plant({"lib/pcluster.h": "PC_PUBLIC void\npc_a(void);\n"}, build)
     problems = found(rules_c.exports, tree)
     assert any(expected in p for p in problems) if expected else problems == []
+
+
+MODULE = '"""M."""\n'
+SAYS_ALL = MODULE + '''
+def f(a, *rest, b=1, **more):
+    """Does it.
+
+    Args:
+        a: metres
+        *rest: more
+          of them
+        b: seconds
+        **more: the rest
+
+    Returns:
+        A number.
+
+    Raises:
+        ValueError, KeyError: always
+    """
+    def inner():
+        raise OSError
+    if a:
+        raise ValueError("no")
+    raise error.KeyError
+    return 1
+'''
+
+
+@pytest.mark.parametrize("old, new, expected", [
+    ("", "", None),
+    ("        a: metres\n", "", "f does not say what 'a' is"),
+    ("        **more: the rest\n", "", "f does not say what 'more' is"),
+    ("(a, ", "(", "f speaks of 'a', which is no argument"),
+    ("    Returns:\n        A number.\n", "", "f does not say what it returns"),
+    ("return 1", "return", None),
+    ("Returns:", "Yields:", None),
+    ("return 1", "yield 1", None),
+    ("ValueError, ", "", "f does not say when it raises ValueError"),
+    ("    raise error.KeyError\n", "    raise\n", None),
+])
+def test_docstrings_agree_with_signatures(old, new, expected, plant):
+    text = SAYS_ALL.replace(old, new, 1) if old else SAYS_ALL
+    problems = found(rules_docstrings.docstrings, plant({"python/pcluster/a.py": text}))
+    assert [p.split(": ", 1)[1] for p in problems] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("text, expected", [
+    ('class A:\n    """C."""\n    def __init__(self, a): pass\n', ["A does not say what 'a' is"]),
+    ('class A:\n    """C.\n\n    Args:\n        a: it\n    """\n    def __init__(self, a): pass\n', []),
+    ('class A:\n    """C. Made by B."""\n    def __init__(self, a): pass\n', []),
+    ('def f(a):\n    """See g()."""\n', []),
+    ('def f():\n    """Its number."""\n    return 1\n', []),
+    ('class A:\n    """C."""\n    @property\n    def f(self):\n        """F."""\n        return 1\n'
+     '    @f.setter\n    def f(self, value): pass\n', []),
+    ('class A:\n    """C."""\n    @staticmethod\n    def f(a):\n        """F."""\n', ["A.f does not say what 'a' is"]),
+])
+def test_docstrings_that_need_less(text, expected, plant):
+    problems = found(rules_docstrings.docstrings, plant({"python/pcluster/a.py": MODULE + text}))
+    assert [p.split(": ", 1)[1] for p in problems] == expected
 
 
 def test_exports_of_a_missing_library(plant, tmp_path):

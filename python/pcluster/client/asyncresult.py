@@ -52,14 +52,32 @@ def _was_aborted(call: _client.Call) -> bool:
 
 
 def load_value(call: _client.Call) -> Any:
-    """What a call that has ended gave. Raises when it failed."""
+    """What a call that has ended gave.
+
+    Args:
+        call: one that has ended
+
+    Returns:
+        The value, unpickled.
+
+    Raises:
+        RemoteError: the call failed
+    """
     if call.status == _OK:
         return call.load()
     raise load_error(call)
 
 
 def result_value(client: "Client", call: _client.Call) -> Any:
-    """load_value(), as users get it: an ExecuteReply for an execution that is not silent."""
+    """load_value(), as users get it.
+
+    Args:
+        client: whose call it is
+        call: one that has ended
+
+    Returns:
+        The value; an ExecuteReply for an execution that is not silent.
+    """
     value = load_value(call)
     return ExecuteReply(value or {}, metadata_of(client, call)) if gives_reply(call) else value
 
@@ -134,13 +152,24 @@ class AsyncResult(LazyFuture):
         return bool(self._client._raw.wait(self._calls, 0))
 
     def successful(self) -> bool:
-        """Whether there was no error. RuntimeError when it is not ready."""
+        """Whether there was no error.
+
+        Raises:
+            RuntimeError: the result is not ready
+        """
         if not self.ready():
             raise RuntimeError("the result is not ready")
         return not self._has_failed()
 
     def result(self, timeout: Optional[float] = None) -> Any:
-        """Like get()."""
+        """get(), as a Future calls it.
+
+        Args:
+            timeout: seconds; None or negative: no limit
+
+        Returns:
+            What get() returns.
+        """
         try:
             return self.get(timeout)
         finally:
@@ -151,6 +180,9 @@ class AsyncResult(LazyFuture):
 
         Args:
             timeout: seconds; None or negative: no limit; 0: only look
+
+        Returns:
+            A RemoteError, or None when all went well.
 
         Raises:
             TimeoutError: not in the time given
@@ -209,7 +241,14 @@ class AsyncResult(LazyFuture):
         self._client._wait_until(is_over, _limit(timeout))
 
     def wait_for_output(self, timeout: Optional[float] = -1) -> bool:
-        """Wait until all output has arrived: it comes before the result, so the same as wait()."""
+        """Wait until all output has arrived: it comes before the result, so the same as wait().
+
+        Args:
+            timeout: seconds; None or negative: no limit
+
+        Returns:
+            False when the time is over.
+        """
         return bool(self.wait(timeout))
 
     @property
@@ -218,7 +257,14 @@ class AsyncResult(LazyFuture):
         return True
 
     def wait_for_send(self, timeout: Optional[float] = -1) -> bool:
-        """Nothing to wait for, see sent."""
+        """Nothing to wait for, see sent.
+
+        Args:
+            timeout: ignored
+
+        Returns:
+            True.
+        """
         return True
 
     def wait_interactive(
@@ -314,6 +360,9 @@ class AsyncResult(LazyFuture):
             return_exceptions: put exceptions in the places of values instead of raising
             return_when: FIRST_EXCEPTION raises as soon as one part has failed
 
+        Returns:
+            One value for one engine or task, else a list in the order of the targets or the items.
+
         Raises:
             TimeoutError: not in the time given
             RemoteError: the code raised, or its engine was lost (EngineError)
@@ -350,7 +399,18 @@ class AsyncResult(LazyFuture):
         return self.get()
 
     def get_dict(self, timeout: Optional[float] = -1) -> Dict[int, Any]:
-        """Results by engine id. ValueError when one engine ran several parts."""
+        """Results by engine.
+
+        Args:
+            timeout: seconds; None or negative: no limit
+
+        Returns:
+            {engine id: value}
+
+        Raises:
+            ValueError: one engine ran several parts
+            TimeoutError, RemoteError: as get()
+        """
         values = self.get(timeout)
         engines = [self._engine_id(call) for call in self._calls]
         if len(set(engines)) != len(engines):
@@ -452,7 +512,17 @@ class AsyncResult(LazyFuture):
         start_key: Callable[[Any], datetime.datetime] = min,
         end_key: Callable[[Any], datetime.datetime] = max,
     ) -> float:
-        """Seconds between two times, or between the earliest and the latest of two lists."""
+        """Seconds between two times.
+
+        Args:
+            start: a datetime, or a list of them
+            end: a datetime, or a list of them
+            start_key: which one of a list; default the earliest
+            end_key: which one of a list; default the latest
+
+        Returns:
+            The difference in seconds.
+        """
         first = start if isinstance(start, datetime.datetime) else start_key(start)
         last = end if isinstance(end, datetime.datetime) else end_key(end)
         return seconds_between(first, last)
@@ -501,7 +571,17 @@ class AsyncResult(LazyFuture):
 
     @classmethod
     def join(cls, *async_results: "AsyncResult") -> "AsyncResult":
-        """The inverse of split(): one AsyncResult for several. ValueError for no arguments."""
+        """The inverse of split().
+
+        Args:
+            *async_results: at least one, of one client
+
+        Returns:
+            One AsyncResult of a list.
+
+        Raises:
+            ValueError: there is none
+        """
         if not async_results:
             raise ValueError("join() needs at least one AsyncResult")
         first = async_results[0]
@@ -582,6 +662,8 @@ class AsyncMapResult(AsyncResult):
 
     Iteration is possible at any time and yields items as their parts arrive: in the order of the
     input, or with `ordered=False` in the order of completion.
+
+    Made by views.
     """
 
     ordered = True

@@ -64,7 +64,7 @@ def _tags(value: Union[None, str, Iterable[str]]) -> FrozenSet[str]:
 
 
 class LoadBalancedView(View):
-    """A view that runs each call on one engine, chosen by the scheduler.
+    """A view that runs each call on one engine, chosen by the scheduler. Made by a Client.
 
     Attributes (besides those of View):
         after: tasks that must have ended before a task starts
@@ -211,6 +211,7 @@ class LoadBalancedView(View):
 
         Args:
             f: called with one item of each sequence
+            *sequences: as many as f takes arguments
             block: wait; default the view's
             chunksize: items per task
             ordered: False: iterating the result yields items in the order of completion
@@ -219,6 +220,9 @@ class LoadBalancedView(View):
 
         Returns:
             A list when it has waited, else an AsyncMapResult.
+
+        Raises:
+            ValueError: chunksize is less than 1
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be at least 1, not {chunksize}")
@@ -266,9 +270,13 @@ class LoadBalancedView(View):
 
         Args:
             f: called with one item of each sequence
+            *sequences: as many as f takes arguments; may be infinite
             ordered: False: yield results in the order of completion
             max_outstanding: 'auto' is the number of engines; 0: consume all input at once
             return_exceptions: yield exceptions instead of raising them
+
+        Returns:
+            An iterator over the results.
         """
         limit = limit_of(max_outstanding, self)
         return LazyMapIterator(

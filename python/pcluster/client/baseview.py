@@ -76,7 +76,17 @@ class View:
     # ---- flags -------------------------------------------------------------------------------------
 
     def set_flags(self: V, **flags: Any) -> V:
-        """Set flags by name and return the view. KeyError for an unknown flag."""
+        """Set flags.
+
+        Args:
+            **flags: by name: block, track, label, ...; see the attributes of the view
+
+        Returns:
+            The view.
+
+        Raises:
+            KeyError: there is no such flag; none was set
+        """
         for name in flags:
             if name not in self._flag_names:
                 raise KeyError(f"{type(self).__name__} has no flag {name!r}")
@@ -86,7 +96,14 @@ class View:
 
     @contextlib.contextmanager
     def temp_flags(self: V, **flags: Any) -> Iterator[V]:
-        """Set flags within a `with` block; all flags are restored at its end."""
+        """Set flags within a `with` block; all flags are restored at its end.
+
+        Args:
+            **flags: as for set_flags()
+
+        Yields:
+            The view.
+        """
         saved = {name: getattr(self, name) for name in self._flag_names}
         try:
             yield self.set_flags(**flags)
@@ -173,6 +190,10 @@ class View:
     def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `f(*args, **kwargs)` on the view's engines.
 
+        Args:
+            f: the function
+            *args, **kwargs: its arguments, pickled; a Reference is replaced by an engine's value
+
         Returns:
             The result when `block` is set, else an AsyncResult.
         """
@@ -182,6 +203,13 @@ class View:
 
     def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
         """Call `f(*args, **kwargs)` on the view's engines; don't wait.
+
+        Args:
+            f: the function
+            *args, **kwargs: its arguments
+
+        Returns:
+            AsyncResult: of one value for a view of one engine or a load-balanced one, else of a list.
 
         Raises:
             CannotPickle: naming what can't be sent
@@ -194,6 +222,14 @@ class View:
 
     def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `f(*args, **kwargs)` on the view's engines and wait for the result.
+
+        Args:
+            f: the function
+            *args, **kwargs: its arguments
+
+        Returns:
+            What f returned: one value for a view of one engine or a load-balanced one, else a list. After
+            KeyboardInterrupt the AsyncResult.
 
         Raises:
             RemoteError, CompositeError: f raised, or its engine was lost
@@ -213,16 +249,43 @@ class View:
     # ---- map ---------------------------------------------------------------------------------------
 
     def map(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> Any:
-        """`f` for each item; see the subclasses."""
+        """`f` for each item; see the subclasses.
+
+        Args:
+            f: called with one item of each sequence
+            *sequences: as many as f takes arguments
+            **options: block, label and what the subclass knows
+
+        Raises:
+            NotImplementedError: this class does not know how
+        """
         raise NotImplementedError
 
     def map_async(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> AsyncMapResult:
-        """map() without waiting: an AsyncMapResult."""
+        """map() without waiting.
+
+        Args:
+            f: called with one item of each sequence
+            *sequences: as many as f takes arguments
+            **options: as for map(), without `block`
+
+        Returns:
+            AsyncMapResult: of a list in the order of the items.
+        """
         options["block"] = False
         return self.map(f, *sequences, **options)  # type: ignore[no-any-return]
 
     def map_sync(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> List[Any]:
-        """map() with waiting: a list."""
+        """map() with waiting.
+
+        Args:
+            f: called with one item of each sequence
+            *sequences: as many as f takes arguments
+            **options: as for map(), without `block`
+
+        Returns:
+            A list in the order of the items.
+        """
         options["block"] = True
         return self.map(f, *sequences, **options)  # type: ignore[no-any-return]
 
@@ -254,7 +317,13 @@ class View:
     def abort(
         self, jobs: Union[None, "Job", Iterable["Job"]] = None, targets: "Targets" = None, block: Optional[bool] = None
     ) -> None:
-        """Client.abort(); None: everything that this view has sent and that has not ended."""
+        """Client.abort(); None: everything that this view has sent and that has not ended.
+
+        Args:
+            jobs: msg_ids, indices in this view's history, or AsyncResults
+            targets: ignored: tasks are found wherever they are
+            block: ignored: it returns when the scheduler has the order
+        """
         if jobs is not None:
             self.client._end_early(jobs, lambda: self.history, None, False, False)
             return
@@ -292,7 +361,16 @@ class View:
         block: Optional[bool] = None,
         owner: bool = False,
     ) -> AsyncResult:
-        """Client.get_result(); an index counts in this view's history."""
+        """Client.get_result(); an index counts in this view's history.
+
+        Args:
+            indices_or_msg_ids: one, or a list of them
+            block: wait for the end; default the view's
+            owner: the new object takes the result out of `Client.results`; else it stays there
+
+        Returns:
+            AsyncResult: of one value for one task, else of a list.
+        """
         names = self.client._names_of(as_list(indices_or_msg_ids), lambda: self.history)
         is_one = isinstance(indices_or_msg_ids, (int, str))
         wanted: Any = names[0] if is_one else names
@@ -308,21 +386,51 @@ class View:
         return self._executor
 
     def remote(self, block: Optional[bool] = None, **flags: Any) -> Callable[[Any], RemoteFunction]:
-        """Decorator: calls of the function run on this view."""
+        """Decorator: calls of the function run on this view.
+
+        Args:
+            block: wait for the result of a call; default the view's
+            **flags: of the view during a call
+
+        Returns:
+            A decorator that makes a RemoteFunction.
+        """
         return remote(self, block, **flags)
 
     def parallel(
         self, dist: str = "b", block: Optional[bool] = None, **flags: Any
     ) -> Callable[[Any], ParallelFunction]:
-        """Decorator: calls of the function are cut in parts, which run on this view."""
+        """Decorator: calls of the function are cut in parts, which run on this view.
+
+        Args:
+            dist: how sequences are cut: 'b' in blocks, 'r' in turns
+            block: wait for the result of a call; default the view's
+            **flags: of the view during a call
+
+        Returns:
+            A decorator that makes a ParallelFunction.
+        """
         return parallel(self, dist, block, **flags)
 
     def queue_status(self, targets: "Targets" = None, verbose: bool = False) -> Dict[Any, Any]:
-        """Client.queue_status() for this view's engines."""
+        """Client.queue_status() for this view's engines.
+
+        Args:
+            targets: engine id(s); default those of the view
+            verbose: lists of msg_ids instead of numbers
+
+        Returns:
+            {engine id: {"queue": ..., "completed": ..., "tasks": ...}, "unassigned": ...}
+        """
         return self.client.queue_status(self._or_own(targets), verbose)
 
     def purge_results(self, jobs: Any = (), targets: "Targets" = None) -> None:
-        """Client.purge_results(); targets: default this view's engines, when no jobs are given."""
+        """Client.purge_results(); targets: default this view's engines, when no jobs are given.
+
+        Args:
+            jobs: msg_ids or AsyncResults whose records are forgotten, or 'all'
+            targets: engine id(s) whose records are forgotten
+        """
         if targets is None:
             targets = () if jobs else self._or_own(None)
         self.client.purge_results(jobs, targets)
@@ -335,12 +443,29 @@ class View:
     def shutdown(
         self, targets: "Targets" = None, restart: bool = False, hub: bool = False, block: Optional[bool] = None
     ) -> None:
-        """Client.shutdown() for this view's engines."""
+        """Client.shutdown() for this view's engines.
+
+        Args:
+            targets: engine id(s); default those of the view
+            restart: start new ones in their place
+            hub: end the whole cluster
+            block: wait until they are gone
+        """
         self.client.shutdown(self._or_own(targets), restart, hub, block)
 
 
 def columns_of(sequences: Tuple[Iterable[Any], ...]) -> Tuple[List[Any], int]:
-    """The sequences, sliceable and cut to the same length, and that length."""
+    """The arguments of a map() as sequences that can be cut.
+
+    Args:
+        sequences: at least one, of any iterables
+
+    Returns:
+        The sequences, sliceable and cut to the length of the shortest, and that length.
+
+    Raises:
+        TypeError: there is none
+    """
     if not sequences:
         raise TypeError("map() needs at least one sequence")
     columns: List[Any] = []

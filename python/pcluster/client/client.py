@@ -48,6 +48,7 @@ class Client(HubQueries, Control, FormerNames):
         VersionMismatch, WrongCluster: could not connect (all are ConnectFailed)
         TimeoutError: no answer in the time given
         ValueError: a URL was given instead of a file
+        NotImplementedError: tunnels by ssh are not there yet
 
     Warns:
         RuntimeWarning: the controller listens on localhost, but of another host: a tunnel leads
@@ -116,6 +117,9 @@ class Client(HubQueries, Control, FormerNames):
         Args:
             targets: an id, a slice, a sequence of ids; 'all' means all that are there at each call
             flags: block, track, label
+
+        Returns:
+            DirectView.
         """
         from .view import DirectView
 
@@ -133,6 +137,9 @@ class Client(HubQueries, Control, FormerNames):
         Args:
             targets: None for any engine, also those to come; else as for direct_view
             flags: block, track, label
+
+        Returns:
+            LoadBalancedView.
         """
         from .view import LoadBalancedView
 
@@ -153,6 +160,9 @@ class Client(HubQueries, Control, FormerNames):
             is_coalescing: accepted, see BroadcastView
             flags: block, track, label
 
+        Returns:
+            BroadcastView.
+
         Raises:
             NoEnginesRegistered: there is none
         """
@@ -163,11 +173,25 @@ class Client(HubQueries, Control, FormerNames):
         return view.set_flags(**flags)
 
     def executor(self, targets: Targets = None) -> "ViewExecutor":
-        """A concurrent.futures.Executor over a load-balanced view of the targets."""
+        """A concurrent.futures.Executor over a load-balanced view of the targets.
+
+        Args:
+            targets: None for any engine; else as for direct_view
+
+        Returns:
+            ViewExecutor.
+        """
         return self.load_balanced_view(targets).executor
 
     def activate(self, targets: Targets = "all", suffix: str = "") -> "DirectView":
         """Not there yet: registers magics in IPython.
+
+        Args:
+            targets: as for direct_view
+            suffix: of the magics' names
+
+        Returns:
+            The view.
 
         Raises:
             NotImplementedError: always
@@ -184,6 +208,9 @@ class Client(HubQueries, Control, FormerNames):
         Args:
             targets: which; default all
             block: wait for it; default `self.block`
+
+        Returns:
+            AsyncResult.
         """
         return self.direct_view("all" if targets is None else targets).clear(
             block=self.block if block is None else block

@@ -150,7 +150,17 @@ class Connection:
 
 
 def place_of(given: Union[None, str, "os.PathLike[str]", Dict[str, Any]]) -> Dict[str, Any]:
-    """The fields that say where the connection file is."""
+    """The fields that say where the connection file is.
+
+    Args:
+        given: path of one, what is in one, or None: that of the profile
+
+    Returns:
+        Keyword arguments of _client.Client.
+
+    Raises:
+        ValueError: a URL was given
+    """
     if given is None:
         return {}
     if isinstance(given, dict):
@@ -162,7 +172,11 @@ def place_of(given: Union[None, str, "os.PathLike[str]", Dict[str, Any]]) -> Dic
 
 
 def warn_of_other_host(info: Mapping[str, Any]) -> None:
-    """Say so when the connection goes over localhost to a cluster of another host."""
+    """Say so when the connection goes over localhost to a cluster of another host.
+
+    Args:
+        info: what is known of the connection: location, address
+    """
     location, here = str(info.get("location") or ""), socket.gethostname()
     address = str(info.get("address", ""))
     is_local = address.startswith(("tcp://127.", "tcp://[::1]", "tcp://localhost"))
@@ -176,7 +190,15 @@ def warn_of_other_host(info: Mapping[str, Any]) -> None:
 
 
 def open_connection(where: Dict[str, Any], timeout: float) -> _client.Client:
-    """Connect; wait up to `timeout` seconds for a connection file that is not there yet."""
+    """Connect; say once on stderr that there is no connection file yet.
+
+    Args:
+        where: from place_of(), and profile, cluster_id, transport
+        timeout: seconds to wait for a connection file and for the answer
+
+    Returns:
+        The connection. Raises what Client raises.
+    """
     end = time.monotonic() + timeout
     has_said = False
     while True:

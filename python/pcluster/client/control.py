@@ -16,6 +16,12 @@ _LIMIT = 60
 def signal_number(sig: Union[int, str]) -> int:
     """The number of a signal: 2, signal.SIGINT, 'SIGINT' and 'INT' are all 2.
 
+    Args:
+        sig: number or name
+
+    Returns:
+        The number.
+
     Raises:
         ValueError: there is no such signal
     """
@@ -79,6 +85,7 @@ class Control(Engines):
         Raises:
             IndexError, NoEnginesRegistered: there is no such engine
             TimeoutError: blocking, and it is not done a minute after the grace time
+            ValueError: both hub and restart
         """
         waits = self.block if block is None else block
         if hub:

@@ -103,7 +103,20 @@ class DirectView(View):
         block: Optional[bool] = None,
         label: Optional[str] = None,
     ) -> AsyncResult:
-        """Run the text of a local file in the engines' namespaces. See execute()."""
+        """Run the text of a local file in the engines' namespaces. See execute().
+
+        Args:
+            filename: path on this machine; UTF-8
+            targets: engine id(s); default those of the view
+            block: wait; default the view's
+            label: instead of the view's
+
+        Returns:
+            AsyncResult.
+
+        Raises:
+            OSError: the file can't be read
+        """
         with open(filename, encoding="utf-8") as file:
             return self.execute(file.read() + "\n", targets=targets, block=block, label=label)
 
@@ -140,7 +153,14 @@ class DirectView(View):
         return self._wait(self._result(calls, isinstance(ids, int), "push"), self._block(block))
 
     def update(self, ns: Dict[str, Any]) -> Any:
-        """push() under the name that dicts have for it."""
+        """push() under the name that dicts have for it.
+
+        Args:
+            ns: values by name
+
+        Returns:
+            As push().
+        """
         return self.push(ns, block=self.block)
 
     def pull(
@@ -155,6 +175,10 @@ class DirectView(View):
             names: an expression, or a list, tuple or set of them, which gives a list of values
             targets: instead of the view's
             block: wait; default the view's
+
+        Returns:
+            The value, or a list of values for several names; for several engines a list of that. An
+            AsyncResult of it when it does not wait.
 
         Raises:
             TypeError: for other types of names
@@ -171,7 +195,14 @@ class DirectView(View):
         return self._wait(self._result(calls, isinstance(ids, int), "pull"), self._block(block))
 
     def get(self, key_s: Union[str, Sequence[str]]) -> Any:
-        """pull(), always waiting."""
+        """pull(), always waiting.
+
+        Args:
+            key_s: an expression, or several, as for pull()
+
+        Returns:
+            As pull().
+        """
         return self.pull(key_s, block=True)
 
     def __getitem__(self, key: Union[str, Sequence[str]]) -> Any:
@@ -215,7 +246,15 @@ class DirectView(View):
     # ---- all names ---------------------------------------------------------------------------------
 
     def clear(self, targets: "Targets" = None, block: Optional[bool] = None) -> AsyncResult:
-        """Empty the engines' namespaces."""
+        """Empty the engines' namespaces.
+
+        Args:
+            targets: engine id(s); default those of the view
+            block: wait; default the view's
+
+        Returns:
+            AsyncResult.
+        """
         ids = self._choose(targets)
         calls = self._send(_client.KIND_CLEAR, ids, 0, (), self._block(block))
         result = self._result(calls, isinstance(ids, int), "clear")
@@ -286,6 +325,12 @@ class DirectView(View):
     ) -> Any:
         """Pull a name from all engines and join the parts: the inverse of scatter().
 
+        Args:
+            key: the name
+            dist: how it was cut: 'b' in blocks, 'r' in turns
+            targets: engine id(s); default those of the view
+            block: wait; default the view's
+
         Returns:
             An array where the parts are arrays, else a list, when it has waited; else an
             AsyncMapResult.
@@ -313,6 +358,7 @@ class DirectView(View):
 
         Args:
             f: called with one item of each sequence
+            *sequences: as many as f takes arguments
             block: wait; default the view's
             track: ignored
             return_exceptions: put one exception in the place of each failed part instead of raising
@@ -343,7 +389,16 @@ class DirectView(View):
         return self._wait(result, self._block(block))
 
     def imap(self, f: Callable[..., Any], /, *sequences: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """Iterator over map_async()."""
+        """Iterator over map_async().
+
+        Args:
+            f: called with one item of each sequence
+            *sequences: as many as f takes arguments
+            **options: as for map_async()
+
+        Returns:
+            An iterator over the results, in the order of the items.
+        """
         return iter(self.map_async(f, *sequences, **options))
 
     def sync_imports(self, local: bool = True, quiet: bool = False) -> ContextManager[None]:
@@ -355,8 +410,12 @@ class DirectView(View):
             local: must be True
             quiet: don't print a line for each import
 
+        Returns:
+            The context manager.
+
         Raises:
             CompositeError, RemoteError: at the end of the block, when an engine lacks a module
+            NotImplementedError: local is False
         """
         if not local:
             raise NotImplementedError("sync_imports() always imports here, too")
@@ -368,5 +427,12 @@ class DirectView(View):
         return self.sync_imports()
 
     def activate(self, suffix: str = "") -> None:
-        """Not there yet: registers magics in IPython."""
+        """Not there yet: registers magics in IPython.
+
+        Args:
+            suffix: of the magics' names
+
+        Raises:
+            NotImplementedError: always
+        """
         raise NotImplementedError("this version has no IPython magics")

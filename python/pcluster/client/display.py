@@ -43,6 +43,8 @@ def show_text(name: str, text: str, prefix: str) -> None:
     """Print text on the stream called `name`, ending with a newline.
 
     Args:
+        name: 'stdout' or 'stderr'
+        text: nothing is printed when it is empty
         prefix: what to put before it; on a line of its own when the text has several
     """
     if not text:
@@ -55,7 +57,12 @@ def show_text(name: str, text: str, prefix: str) -> None:
 
 
 def show_output(output: Dict[str, Any], prefix: str) -> None:
-    """Show one of the rich outputs of a task."""
+    """Show one of the rich outputs of a task.
+
+    Args:
+        output: dict with data and metadata, each by MIME type
+        prefix: printed before it
+    """
     data = output.get("data") or {}
     if in_ipython():
         import IPython.display
@@ -87,7 +94,17 @@ def _show(kind: str, row: Metadata, value: Any, has_prefix: bool) -> None:
 
 
 def display_outputs(result: "AsyncResult", groupby: str, result_only: bool) -> None:
-    """See AsyncResult.display_outputs()."""
+    """Show what tasks printed and returned.
+
+    Args:
+        result: one that is ready
+        groupby: 'type', 'engine' or 'order'
+        result_only: values without what was printed
+
+    Raises:
+        TimeoutError: the result is not ready
+        ValueError: another groupby
+    """
     if groupby not in ("type", "engine", "order"):
         raise ValueError(f"groupby must be 'type', 'engine' or 'order', not {groupby!r}")
     if not result.ready():

@@ -22,7 +22,7 @@ _WATCH_INTERVAL = 0.5
 
 
 class Engine:
-    """What a client knows about one engine."""
+    """What a client knows about one engine. Made by the client."""
 
     __slots__ = ("id", "pid", "host", "python", "uuid", "tags")
 
@@ -36,7 +36,7 @@ class Engine:
 
 
 class Engines(Connection):
-    """The part of a Client that knows the engines."""
+    """The part of a Client that knows the engines. Made as a part of a Client."""
 
     #: The object that started the cluster, if any.
     cluster: Any = None
@@ -169,6 +169,9 @@ class Engines(Connection):
             block: False returns a Future instead of waiting
             interactive: show progress on stderr; default: in IPython
             widget: see Progress
+
+        Returns:
+            None, or a concurrent.futures.Future of it when it does not block.
 
         Raises:
             TypeError: n is not known

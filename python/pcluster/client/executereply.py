@@ -14,6 +14,7 @@ _TEXT_MAX = 32
 
 class ExecuteReply:
     """What an engine sends for a numbered execution. IPython shows it as it would show the value.
+    Made by AsyncResult.
 
     Attributes:
         execution_count: number of the execution on that engine

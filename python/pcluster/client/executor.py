@@ -116,6 +116,7 @@ class ViewExecutor(Executor):
 
         Args:
             fn: called with one item of each iterable
+            *iterables: as many as fn takes arguments
             timeout: seconds from this call on; None: no limit
             chunksize: items per task
             ordered: False: yield results in the order of completion

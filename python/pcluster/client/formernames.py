@@ -21,7 +21,11 @@ class FormerNames(Memory):
         warnings.warn("spin() has nothing to do; remove it", DeprecationWarning, stacklevel=2)
 
     def spin_thread(self, interval: float = 1) -> None:
-        """Nothing, see spin()."""
+        """Nothing, see spin().
+
+        Args:
+            interval: ignored
+        """
         warnings.warn("spin_thread() has nothing to do; remove it", DeprecationWarning, stacklevel=2)
 
     def stop_spin_thread(self) -> None:
@@ -60,9 +64,15 @@ class FormerNames(Memory):
 
         Args:
             socket: ignored; there is one connection
+            f: the function
+            args: its positional arguments
+            kwargs: its keyword arguments
             metadata: a `label` in it is kept
             track: ignored
             ident: id or uuid of an engine; None: any
+
+        Returns:
+            AsyncResult.
         """
         view = self._target(ident).set_flags(label=(metadata or {}).get("label"))
         result: AsyncResult = view.apply_async(f, *(args or ()), **(kwargs or {}))
@@ -80,9 +90,13 @@ class FormerNames(Memory):
 
         Args:
             socket: ignored; there is one connection
+            code: the text
             silent: False: the result is an ExecuteReply
             metadata: a `label` in it is kept
             ident: id or uuid of an engine
+
+        Returns:
+            AsyncResult.
 
         Raises:
             TypeError: no engine was named

@@ -44,7 +44,11 @@ class LazyFuture(Future):  # type: ignore[type-arg]
     # ---- for subclasses ------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether the result is there."""
+        """Whether the result is there.
+
+        Raises:
+            NotImplementedError: the subclass does not say
+        """
         raise NotImplementedError
 
     def _watch(self) -> None:
@@ -129,8 +133,14 @@ class LazyFuture(Future):  # type: ignore[type-arg]
         return self.ready()
 
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
-        """Call `fn(self)` once the result is there: in a background thread, or at once in this one
-        when it is there already. Exceptions of fn are logged."""
+        """Have a function called once the result is there, with this as its argument.
+
+        In a background thread, or at once in this one when the result is there already. Exceptions are
+        logged.
+
+        Args:
+            fn: the function
+        """
         made = self._made()
         with made.condition:
             if made.state != FINISHED:
@@ -139,15 +149,33 @@ class LazyFuture(Future):  # type: ignore[type-arg]
         self._call(fn)
 
     def set_result(self, result: Any) -> None:
-        """Not for users: the result comes from the cluster."""
+        """Not for users: the result comes from the cluster.
+
+        Args:
+            result: ignored
+
+        Raises:
+            InvalidStateError: always
+        """
         raise InvalidStateError("the result of a task is set by the cluster")
 
     def set_exception(self, exception: Optional[BaseException]) -> None:
-        """Not for users: the result comes from the cluster."""
+        """Not for users: the result comes from the cluster.
+
+        Args:
+            exception: ignored
+
+        Raises:
+            InvalidStateError: always
+        """
         raise InvalidStateError("the result of a task is set by the cluster")
 
     def set_running_or_notify_cancel(self) -> bool:
-        """Not for users: the cluster runs the task."""
+        """Not for users: the cluster runs the task.
+
+        Raises:
+            RuntimeError: always
+        """
         raise RuntimeError("a task is run by the cluster")
 
     def __await__(self) -> Any:

@@ -232,6 +232,9 @@ class HubQueries(Memory, Questions):
             metadata: accepted and ignored
             block: wait for the results; default `self.block`
 
+        Returns:
+            AsyncHubResult: of one value for one task, else of a list.
+
         Raises:
             NoSuchTask: the hub does not know one (a KeyError)
         """
@@ -281,7 +284,12 @@ class HubQueries(Memory, Questions):
             question["after"] = page["next"]
 
     def purge_results(self, jobs: Ids = (), targets: Targets = ()) -> None:
-        """purge_local_results() and purge_hub_results()."""
+        """purge_local_results() and purge_hub_results().
+
+        Args:
+            jobs: msg_id, AsyncResult, several of them, or 'all'
+            targets: engine id(s), whose results are forgotten; or 'all'
+        """
         self.purge_local_results(jobs, targets)
         self.purge_hub_results(jobs, targets)
 

@@ -55,6 +55,12 @@ class JoblibBackend(AutoBatchingMixin, ParallelBackendBase):
 
         2 for a single engine: what has one worker, joblib would run here instead.
 
+        Args:
+            n_jobs: what joblib.Parallel was given
+
+        Returns:
+            At least 2.
+
         Raises:
             ValueError: n_jobs is 0
             NoEnginesRegistered: there are none
@@ -71,6 +77,9 @@ class JoblibBackend(AutoBatchingMixin, ParallelBackendBase):
         Args:
             func: the batch
             callback: called with the result when it is there, in the client's background thread
+
+        Returns:
+            What joblib gives to retrieve_result_callback().
         """
         try:
             # An argument, not the function: functions are kept on engines, for the next call.
@@ -89,7 +98,14 @@ class JoblibBackend(AutoBatchingMixin, ParallelBackendBase):
     apply_async = submit
 
     def retrieve_result_callback(self, out: Union[AsyncResult, "_NotSent"]) -> Any:
-        """What joblib's callback takes from `out`, which has ended: the values, or it raises."""
+        """What joblib's callback takes from `out`, which has ended: the values, or it raises.
+
+        Args:
+            out: what submit() returned
+
+        Returns:
+            The values of the batch.
+        """
         return out.get()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:

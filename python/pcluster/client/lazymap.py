@@ -25,6 +25,10 @@ def limit_of(max_outstanding: Union[int, str], view: Sized) -> int:
 
     Args:
         max_outstanding: 'auto' is the number of engines
+        view: whose engines count
+
+    Returns:
+        A number of tasks.
 
     Raises:
         ValueError: neither 'auto' nor a number

@@ -16,13 +16,30 @@ class Map:
     """The block distribution."""
 
     def partition(self, sequence: Any, p: int, q: int) -> Any:
-        """Part `p` of `q` parts of `sequence`."""
+        """Part `p` of `q` parts of `sequence`.
+
+        Args:
+            sequence: anything that can be sliced
+            p: which part, from 0
+            q: how many parts
+
+        Returns:
+            A slice of `sequence`.
+        """
         size, more = divmod(len(sequence), q)
         start = p * size + min(p, more)
         return sequence[start : start + size + (1 if p < more else 0)]
 
     def join(self, parts: Sequence[Any]) -> Any:
-        """The whole from its parts: arrays are concatenated, lists and tuples chained."""
+        """The whole from its parts.
+
+        Args:
+            parts: in their order
+
+        Returns:
+            Arrays concatenated along the first axis, or a list of the items of lists and tuples, or of
+            the parts when they are neither.
+        """
         if _are_arrays(parts):
             return sys.modules["numpy"].concatenate(parts)  # type: ignore[attr-defined]
         if parts and all(isinstance(part, (list, tuple)) for part in parts):
@@ -34,11 +51,27 @@ class RoundRobinMap(Map):
     """The strided distribution."""
 
     def partition(self, sequence: Any, p: int, q: int) -> Any:
-        """Part `p` of `q` parts of `sequence`."""
+        """Part `p` of `q` parts of `sequence`.
+
+        Args:
+            sequence: anything that can be sliced with a step
+            p: which part, from 0
+            q: how many parts
+
+        Returns:
+            Every q-th item of `sequence`, from the p-th.
+        """
         return sequence[p : len(sequence) : q]
 
     def join(self, parts: Sequence[Any]) -> Any:
-        """The whole from its parts, in the order before partition()."""
+        """The whole from its parts.
+
+        Args:
+            parts: in their order
+
+        Returns:
+            An array or a list of the items in the order before partition().
+        """
         if _are_arrays(parts):
             numpy: Any = sys.modules["numpy"]
             total = sum(len(part) for part in parts)
@@ -57,7 +90,17 @@ _MAPS = {"b": Map, "r": RoundRobinMap}
 
 
 def map_for(dist: str) -> Map:
-    """The distribution called `dist`. ValueError when there is none."""
+    """The distribution of a name.
+
+    Args:
+        dist: 'b' (blocks) or 'r' (in turns)
+
+    Returns:
+        What cuts and joins.
+
+    Raises:
+        ValueError: there is no such distribution
+    """
     try:
         return _MAPS[dist]()
     except KeyError:
@@ -72,7 +115,16 @@ def _are_arrays(parts: Sequence[Any]) -> bool:
 
 
 def partition_all(sequence: Any, count: int, dist: str = "b") -> List[Any]:
-    """All `count` parts of a sequence. Iterators and sets are made a list first."""
+    """All parts of a sequence.
+
+    Args:
+        sequence: iterators, sets and dicts are made a list first
+        count: how many parts; some are empty when there are fewer items
+        dist: 'b' or 'r'
+
+    Returns:
+        The parts in their order.
+    """
     if not hasattr(sequence, "__getitem__") or isinstance(sequence, dict):
         sequence = list(sequence)
     distribution = map_for(dist)

@@ -29,7 +29,10 @@ _NAMES: Dict[Optional[int], str] = {
 
 
 class Results(Mapping[str, Any]):
-    """The results that no AsyncResult owns, by msg_id; of a task that failed, the exception."""
+    """The results that no AsyncResult owns, by msg_id; of a task that failed, the exception.
+
+    Made by the client.
+    """
 
     def __init__(self, client: "Client") -> None:
         self._client = client
@@ -57,7 +60,10 @@ class Results(Mapping[str, Any]):
 
 
 class MetadataMap(Mapping[str, Metadata]):
-    """Metadata of the tasks that are pending, held by an AsyncResult, or in Client.results."""
+    """Metadata of the tasks that are pending, held by an AsyncResult, or in Client.results.
+
+    Made by the client.
+    """
 
     def __init__(self, client: "Client") -> None:
         self._client = client
@@ -123,6 +129,9 @@ class Memory(Tasks):
                 AsyncResult whose value is a list
             block: wait for it; default `self.block`
             owner: the new object takes the result out of `results`; else it stays there
+
+        Returns:
+            AsyncResult: of one value for one task, else of a list.
 
         Raises:
             IndexError: there is no such index in `history`

@@ -51,6 +51,10 @@ class Metadata(Dict[str, Any]):
 
     Times (`submitted`, `started`, `completed`, `received`) are aware datetimes in UTC, or None.
     Setting any other key is a KeyError.
+
+    Args:
+        values: to begin with, by key
+        more: the same
     """
 
     def __init__(self, values: Mapping[str, Any] = {}, **more: Any) -> None:
@@ -63,7 +67,15 @@ class Metadata(Dict[str, Any]):
         super().__setitem__(key, value)
 
     def update(self, *args: Any, **more: Any) -> None:
-        """Set several keys; KeyError for an unknown one."""
+        """Set several keys.
+
+        Args:
+            *args: a mapping, as for dict.update()
+            **more: values by key
+
+        Raises:
+            KeyError: there is no such key
+        """
         for key, value in dict(*args, **more).items():
             self[key] = value
 
@@ -81,12 +93,26 @@ class Metadata(Dict[str, Any]):
 
 
 def msg_id(call: _client.Call) -> str:
-    """The text form of a task's id."""
+    """The text form of a task's id.
+
+    Args:
+        call: the task
+
+    Returns:
+        Its client's session in 16 hexadecimal digits, '_', and its number there.
+    """
     return f"{call.session:016x}_{call.sequence}"
 
 
 def load_error(call: _client.Call) -> error.RemoteError:
-    """The exception that a call ended with."""
+    """The exception that a call ended with.
+
+    Args:
+        call: one that has failed
+
+    Returns:
+        A RemoteError, also of the real class where the controller reported it.
+    """
     try:
         content = json.loads(bytes(call.parts()[0]))
     except (IndexError, ValueError):
@@ -95,7 +121,14 @@ def load_error(call: _client.Call) -> error.RemoteError:
 
 
 def gives_reply(call: _client.Call) -> bool:
-    """Whether it is an execution that is not silent."""
+    """Whether a call is an execution that is not silent.
+
+    Args:
+        call: any
+
+    Returns:
+        True when its value is an ExecuteReply.
+    """
     return call.kind == _client.KIND_EXECUTE and not call.flags & _client.RUN_SILENT
 
 
@@ -115,13 +148,28 @@ def _fill_outcome(found: Metadata, call: _client.Call) -> None:
 
 
 def load_data(call: _client.Call) -> Dict[Any, Any]:
-    """What a task has published. Raises what unpickling it raises."""
+    """What a task has published.
+
+    Args:
+        call: pending or not
+
+    Returns:
+        The latest value of each key. Raises what unpickling raises.
+    """
     content = call.published()
     return {} if content is None else dict(pickle.loads(content))
 
 
 def metadata_of(client: "Engines", call: _client.Call) -> Metadata:
-    """Everything that is known about a call, pending or not."""
+    """Everything that is known about a call, pending or not.
+
+    Args:
+        client: whose call it is
+        call: the call
+
+    Returns:
+        Metadata, whose times are None as long as they are unknown.
+    """
     found = Metadata(msg_id=msg_id(call), label=call.label)
     found["stdout"] = call.output(_client.STREAM_STDOUT)
     found["stderr"] = call.output(_client.STREAM_STDERR)
@@ -136,5 +184,13 @@ def metadata_of(client: "Engines", call: _client.Call) -> Metadata:
 
 
 def seconds_between(start: datetime.datetime, end: datetime.datetime) -> float:
-    """`end - start` in seconds."""
+    """A difference of two times.
+
+    Args:
+        start: aware datetime
+        end: aware datetime
+
+    Returns:
+        `end - start` in seconds.
+    """
     return (end - start).total_seconds()

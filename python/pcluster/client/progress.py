@@ -36,7 +36,11 @@ class Progress:
             self._bar = bar and bar(total=total, desc=label, unit=unit)
 
     def show(self, done: int) -> None:
-        """`done` of them are done now."""
+        """Show how far it is.
+
+        Args:
+            done: how many are done now
+        """
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
         elif is_interactive():

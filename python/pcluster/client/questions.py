@@ -29,6 +29,9 @@ class Questions(Engines):
         Returns:
             {engine id: {'queue': tasks waiting, 'completed': tasks ended, 'tasks': tasks running},
             ..., 'unassigned': tasks without an engine}; for an int the inner dict only.
+
+        Raises:
+            IndexError: the engine is gone
         """
         chosen = self._choose(targets)
         if verbose:

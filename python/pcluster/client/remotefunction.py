@@ -131,7 +131,14 @@ class ParallelFunction(RemoteFunction):
         return list(zip(targets, rows)), [len(row[0]) for row in rows]
 
     def map(self, *sequences: Iterable[Any]) -> Any:
-        """Call the function for each item of the sequences."""
+        """Call the function for each item of the sequences.
+
+        Args:
+            *sequences: as many as the function takes arguments
+
+        Returns:
+            What map() of the view returns.
+        """
         view = self._view()
         if not view._balanced:
             return view.map(self.func, *sequences)
@@ -149,7 +156,16 @@ def _columns(sequences: Tuple[Any, ...]) -> Tuple[Tuple[Any, ...], int]:
 
 
 def remote(view: "View", block: Optional[bool] = None, **flags: Any) -> Callable[[Any], RemoteFunction]:
-    """Decorator: calls of the function run on `view`. See RemoteFunction."""
+    """Decorator: calls of the function run on `view`. See RemoteFunction.
+
+    Args:
+        view: where
+        block: wait for the result of a call; default the view's
+        **flags: of the view during a call
+
+    Returns:
+        A decorator.
+    """
 
     def decorate(f: Callable[..., Any]) -> RemoteFunction:
         return RemoteFunction(view, f, block=block, **flags)
@@ -160,8 +176,18 @@ def remote(view: "View", block: Optional[bool] = None, **flags: Any) -> Callable
 def parallel(
     view: "View", dist: str = "b", block: Optional[bool] = None, ordered: bool = True, **flags: Any
 ) -> Callable[[Any], ParallelFunction]:
-    """Decorator: calls of the function are cut in parts, which run on `view`. See
-    ParallelFunction."""
+    """Decorator: calls of the function are cut in parts, which run on `view`. See ParallelFunction.
+
+    Args:
+        view: where
+        dist: how sequences are cut: 'b' in blocks, 'r' in turns
+        block: wait for the result of a call; default the view's
+        ordered: False: results in the order of completion, on a load-balanced view
+        **flags: of the view during a call
+
+    Returns:
+        A decorator.
+    """
 
     def decorate(f: Callable[..., Any]) -> ParallelFunction:
         return ParallelFunction(view, f, dist=dist, block=block, ordered=ordered, **flags)

@@ -24,7 +24,7 @@ _LOG_MAX = 10_000
 
 
 class Tasks(Engines):
-    """The part of a Client that follows its tasks."""
+    """The part of a Client that follows its tasks. Made as a part of a Client."""
 
     def __init__(self, raw: _client.Client) -> None:
         super().__init__(raw)
@@ -113,6 +113,9 @@ class Tasks(Engines):
             jobs: as for wait()
             interval: seconds between two looks
             timeout: seconds; None or negative: no limit
+
+        Returns:
+            True when all are done, False after the time.
         """
         pending: List[Any] = as_list(jobs) if jobs is not None else sorted(self.outstanding)
         end = None if timeout is None or timeout < 0 else time.monotonic() + timeout
@@ -242,7 +245,14 @@ class Tasks(Engines):
 
 
 def as_list(jobs: Any) -> List[Any]:
-    """One job or several, as a list."""
+    """One job or several, as a list.
+
+    Args:
+        jobs: one, or an iterable of them
+
+    Returns:
+        A list.
+    """
     if isinstance(jobs, (int, str, Future)):
         return [jobs]
     return list(jobs)

@@ -158,6 +158,9 @@ class Cluster:
             content: of to_dict()
             options: those of Cluster, which win; shutdown_atexit is always False
 
+        Returns:
+            The cluster.
+
         Raises:
             ForeignCluster: it was started on another machine
             ClusterError: the content is not that of to_dict()
@@ -200,6 +203,9 @@ class Cluster:
             cluster_file: its cluster file; default: that of the profile and cluster_id
             profile, profile_dir, cluster_id: where to look for the file
             options: as for from_dict()
+
+        Returns:
+            The cluster.
 
         Raises:
             FileNotFoundError: there is no such file
@@ -264,12 +270,15 @@ class Cluster:
         self.update_cluster_file()
 
     def start_engines_sync(self, n: Optional[int] = None, engine_set_id: Optional[str] = None, **options: str) -> str:
-        """Start a set of engines; returns its id.
+        """Start a set of engines.
 
         Args:
             n: how many; default: `self.n`, or as many as there are processors
             engine_set_id: a name for the set; default: a new one
             options: preload, python, tag, transport, log_level, as for 'pcluster engine'
+
+        Returns:
+            The set's id.
 
         Raises:
             RuntimeError: the controller is not running, or the id is taken
@@ -296,7 +305,14 @@ class Cluster:
         return name
 
     def start_cluster_sync(self, n: Optional[int] = None) -> "Cluster":
-        """Start the controller and a set of engines; stops what it started if that fails."""
+        """Start the controller and a set of engines; stops what it started if that fails.
+
+        Args:
+            n: how many engines; default as for start_engines_sync()
+
+        Returns:
+            This cluster.
+        """
         self.start_controller_sync()
         try:
             self.start_engines_sync(n)
@@ -306,7 +322,13 @@ class Cluster:
         return self
 
     def connect_client_sync(self, **options: Any) -> Client:
-        """A Client of this cluster; the options are those of Client.
+        """A Client of this cluster.
+
+        Args:
+            **options: those of Client
+
+        Returns:
+            The client.
 
         Raises:
             RuntimeError: it was not started
@@ -316,7 +338,15 @@ class Cluster:
         return Client(self._file, cluster=self, **options)
 
     def start_and_connect_sync(self, n: Optional[int] = None, activate: bool = False) -> Client:
-        """Start everything; a Client whose engines are there. Leaving its `with` block stops the cluster."""
+        """Start everything, and wait for the engines.
+
+        Args:
+            n: how many engines; default as for start_engines_sync()
+            activate: register magics in IPython
+
+        Returns:
+            A Client. Leaving its `with` block stops the cluster.
+        """
         self.start_cluster_sync(n)
         try:
             client = self.connect_client_sync()
@@ -339,7 +369,14 @@ class Cluster:
         return [engine_set_id]
 
     def stop_engines_sync(self, engine_set_id: Optional[str] = None) -> None:
-        """Stop a set of engines, or all. KeyError: there is no such set."""
+        """Stop engines.
+
+        Args:
+            engine_set_id: the set; default all
+
+        Raises:
+            KeyError: there is no such set
+        """
         for name in self._sets(engine_set_id):
             self.engines.pop(name).stop()
         self.update_cluster_file()
@@ -361,7 +398,14 @@ class Cluster:
         self.update_cluster_file()
 
     def restart_engines_sync(self, engine_set_id: Optional[str] = None) -> None:
-        """Stop and start a set, or all; engines get new ids. KeyError: there is no such set."""
+        """Stop and start engines, which get new ids.
+
+        Args:
+            engine_set_id: the set; default all
+
+        Raises:
+            KeyError: there is no such set
+        """
         for name in self._sets(engine_set_id):
             old = self.engines[name]
             self.stop_engines_sync(name)
@@ -370,7 +414,16 @@ class Cluster:
     # ---- engines -------------------------------------------------------------------------------------
 
     def signal_engines_sync(self, signum: Union[int, str], engine_set_id: Optional[str] = None) -> None:
-        """Send a signal to every engine of a set, or of all. KeyError: there is no such set."""
+        """Send a signal to every engine of a set.
+
+        Args:
+            signum: number or name, 'SIGINT'
+            engine_set_id: the set; default all
+
+        Raises:
+            KeyError: there is no such set
+            ValueError: there is no such signal
+        """
         homes = {self.engines[name].uuid for name in self._sets(engine_set_id)}
         with self.connect_client_sync() as client:
             hosts = client._ask({"query": "hosts"})["hosts"]
@@ -379,72 +432,95 @@ class Cluster:
                 client.send_signal(signum, ids)
 
     def stop_engine_sync(self, engine_id: int) -> None:
-        """Stop one engine. IndexError: there is none with this id."""
+        """Stop one engine.
+
+        Args:
+            engine_id: its id
+
+        Raises:
+            IndexError: there is none with this id
+        """
         with self.connect_client_sync() as client:
             client.shutdown([engine_id], block=True)
 
     def restart_engine_sync(self, engine_id: int) -> None:
-        """Stop one engine and start another, which has a new id. IndexError: there is none."""
+        """Stop one engine and start another, which has a new id.
+
+        Args:
+            engine_id: its id
+
+        Raises:
+            IndexError: there is none with this id
+        """
         with self.connect_client_sync() as client:
             client.shutdown([engine_id], restart=True, block=True)
 
     def signal_engine_sync(self, signum: Union[int, str], engine_id: int) -> None:
-        """Send a signal to one engine. IndexError: there is none with this id."""
+        """Send a signal to one engine.
+
+        Args:
+            signum: number or name, 'SIGINT'
+            engine_id: its id
+
+        Raises:
+            IndexError: there is none with this id
+            ValueError: there is no such signal
+        """
         with self.connect_client_sync() as client:
             client.send_signal(signum, [engine_id])
 
     # ---- the same, for asyncio -----------------------------------------------------------------------
 
     async def start_controller(self) -> None:
-        """See start_controller_sync."""
+        """See start_controller_sync()."""
         await asyncio.to_thread(self.start_controller_sync)
 
     async def start_engines(self, n: Optional[int] = None, engine_set_id: Optional[str] = None, **options: str) -> str:
-        """See start_engines_sync."""
+        """See start_engines_sync()."""
         return await asyncio.to_thread(self.start_engines_sync, n, engine_set_id, **options)
 
     async def start_cluster(self, n: Optional[int] = None) -> "Cluster":
-        """See start_cluster_sync."""
+        """See start_cluster_sync()."""
         return await asyncio.to_thread(self.start_cluster_sync, n)
 
     async def start_and_connect(self, n: Optional[int] = None, activate: bool = False) -> Client:
-        """See start_and_connect_sync."""
+        """See start_and_connect_sync()."""
         return await asyncio.to_thread(self.start_and_connect_sync, n, activate)
 
     async def connect_client(self, **options: Any) -> Client:
-        """See connect_client_sync."""
+        """See connect_client_sync()."""
         return await asyncio.to_thread(self.connect_client_sync, **options)
 
     async def stop_engines(self, engine_set_id: Optional[str] = None) -> None:
-        """See stop_engines_sync."""
+        """See stop_engines_sync()."""
         await asyncio.to_thread(self.stop_engines_sync, engine_set_id)
 
     async def stop_controller(self) -> None:
-        """See stop_controller_sync."""
+        """See stop_controller_sync()."""
         await asyncio.to_thread(self.stop_controller_sync)
 
     async def stop_cluster(self) -> None:
-        """See stop_cluster_sync."""
+        """See stop_cluster_sync()."""
         await asyncio.to_thread(self.stop_cluster_sync)
 
     async def restart_engines(self, engine_set_id: Optional[str] = None) -> None:
-        """See restart_engines_sync."""
+        """See restart_engines_sync()."""
         await asyncio.to_thread(self.restart_engines_sync, engine_set_id)
 
     async def signal_engines(self, signum: Union[int, str], engine_set_id: Optional[str] = None) -> None:
-        """See signal_engines_sync."""
+        """See signal_engines_sync()."""
         await asyncio.to_thread(self.signal_engines_sync, signum, engine_set_id)
 
     async def stop_engine(self, engine_id: int) -> None:
-        """See stop_engine_sync."""
+        """See stop_engine_sync()."""
         await asyncio.to_thread(self.stop_engine_sync, engine_id)
 
     async def restart_engine(self, engine_id: int) -> None:
-        """See restart_engine_sync."""
+        """See restart_engine_sync()."""
         await asyncio.to_thread(self.restart_engine_sync, engine_id)
 
     async def signal_engine(self, signum: Union[int, str], engine_id: int) -> None:
-        """See signal_engine_sync."""
+        """See signal_engine_sync()."""
         await asyncio.to_thread(self.signal_engine_sync, signum, engine_id)
 
     def __enter__(self) -> Client:

@@ -46,9 +46,16 @@ def find_executable() -> str:
 
 
 def start(command: str, args: List[str]) -> Dict[str, Any]:
-    """Run `pcluster COMMAND` in the background; what it says when it is ready.
+    """Run `pcluster COMMAND` in the background.
 
     In a virtual environment engines are those of that environment, whether it is active or not.
+
+    Args:
+        command: 'controller' or 'engine'
+        args: its further arguments
+
+    Returns:
+        What it says when it is ready.
 
     Raises:
         ClusterError: it could not start; in its own words

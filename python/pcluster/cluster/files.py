@@ -25,12 +25,26 @@ def base_folder() -> str:
 
 
 def profile_folder(profile: str) -> str:
-    """The folder of a profile, which need not be there."""
+    """The folder of a profile, which need not be there.
+
+    Args:
+        profile: its name
+
+    Returns:
+        An absolute path.
+    """
     return os.path.join(base_folder(), _PREFIX + profile)
 
 
 def profile_name(folder: str) -> str:
-    """The name of a profile; its path, with ~ for the home folder, where that has none."""
+    """What a profile is called in messages and keys.
+
+    Args:
+        folder: its absolute path
+
+    Returns:
+        Its name; its path, with ~ for the home folder, where it has none.
+    """
     parent, name = os.path.split(folder)
     if parent == base_folder() and name.startswith(_PREFIX):
         return name[len(_PREFIX) :]
@@ -44,12 +58,27 @@ def all_profiles() -> List[str]:
 
 
 def path_of(folder: str, cluster_id: str) -> str:
-    """The cluster file of a cluster of the profile with this folder."""
+    """Where a cluster file is.
+
+    Args:
+        folder: that of the profile
+        cluster_id: which of the profile's clusters
+
+    Returns:
+        The path, whether there is a file or not.
+    """
     return os.path.join(folder, "security", f"cluster-{cluster_id}.json")
 
 
 def in_profiles(folders: Iterable[PathLike]) -> List[str]:
-    """The cluster files of these profiles."""
+    """Looks for cluster files.
+
+    Args:
+        folders: of profiles
+
+    Returns:
+        The paths of their cluster files.
+    """
     found: List[str] = []
     for folder in folders:
         found += sorted(glob.glob(path_of(glob.escape(os.path.abspath(folder)), "*")))
@@ -58,6 +87,10 @@ def in_profiles(folders: Iterable[PathLike]) -> List[str]:
 
 def write(path: str, content: Dict[str, Any]) -> None:
     """Write a cluster file as a whole: nobody ever sees a part of it.
+
+    Args:
+        path: of the file; its folder is made
+        content: what to write as JSON
 
     Raises:
         OSError: it can't be written
@@ -77,7 +110,13 @@ def write(path: str, content: Dict[str, Any]) -> None:
 
 
 def read(path: str) -> Dict[str, Any]:
-    """What is in a cluster file.
+    """Reads a cluster file.
+
+    Args:
+        path: of the file
+
+    Returns:
+        What is in it.
 
     Raises:
         FileNotFoundError: there is none
@@ -99,6 +138,10 @@ def read(path: str) -> Dict[str, Any]:
 
 
 def remove(path: str) -> None:
-    """Remove a cluster file, if it is there."""
+    """Remove a cluster file, if it is there.
+
+    Args:
+        path: of the file
+    """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)

@@ -83,6 +83,9 @@ class ClusterManager:
         Args:
             options: those of Cluster
 
+        Returns:
+            Its key, and the cluster.
+
         Raises:
             KeyError: there is one with this key
         """
@@ -94,11 +97,28 @@ class ClusterManager:
         return key, cluster
 
     def get_cluster(self, key: str) -> Cluster:
-        """The cluster with this key. KeyError: there is none."""
+        """Looks a cluster up.
+
+        Args:
+            key: `profile:cluster_id`
+
+        Returns:
+            The cluster.
+
+        Raises:
+            KeyError: there is none
+        """
         return self._clusters[key]
 
     def remove_cluster(self, key: str) -> None:
-        """Forget a cluster, which goes on as it is. KeyError: there is none."""
+        """Forget a cluster, which goes on as it is.
+
+        Args:
+            key: `profile:cluster_id`
+
+        Raises:
+            KeyError: there is none
+        """
         del self._clusters[key]
 
 

@@ -75,6 +75,9 @@ class Process:
 
         Args:
             remove: forget it
+
+        Returns:
+            Lines of the log.
         """
         if self._output is None:
             text = self._read()
@@ -96,7 +99,11 @@ class Process:
             return ""
 
     def tell(self, signum: int) -> None:
-        """Send the supervising process a signal, if it is there."""
+        """Send the supervising process a signal, if it is there.
+
+        Args:
+            signum: the signal's number
+        """
         if self._fd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._fd, signum)

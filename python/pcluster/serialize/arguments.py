@@ -84,7 +84,20 @@ def dumps(
 def dumps_by_value(
     obj: Any, why: Exception, callback: picklers.Callback = None, large: Sequence[Any] = ()
 ) -> Tuple[bytes, bool]:
-    """The same of what plain pickle can't do; `why` says why not."""
+    """Pickle what plain pickle can't do.
+
+    Args:
+        obj: the object
+        why: what plain pickle said
+        callback: takes buffers out of band, as pickle's buffer_callback
+        large: objects to put first, see buffers.py
+
+    Returns:
+        The pickle, and whether it carries code by value.
+
+    Raises:
+        CannotPickle: naming the object
+    """
     name = picklers.chosen()
     if isinstance(why, RecursionError):
         raise CannotPickle(f"can't pickle {describe(obj)}: it is nested too deeply") from None
@@ -110,7 +123,14 @@ def dumps_by_value(
 
 
 def describe(obj: Any) -> str:
-    """A short name of an object, for messages."""
+    """A short name of an object, for messages.
+
+    Args:
+        obj: anything
+
+    Returns:
+        At most about 100 characters.
+    """
     name = getattr(obj, "__qualname__", None)
     if isinstance(name, str):
         return f"{type(obj).__name__} '{name}'"
@@ -179,6 +199,10 @@ def _blame(args: Tuple[Any, ...], kwargs: Dict[str, Any], error: CannotPickle) -
 def pack_arguments(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Parts, bool]:
     """The parts of a message that carry `args` and `kwargs`: a pickle, then buffers.
 
+    Args:
+        args: positional arguments
+        kwargs: keyword arguments
+
     Returns:
         The parts, and whether they carry code by value.
 
@@ -198,7 +222,17 @@ def pack_arguments(args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Parts
 
 
 def pack_namespace(namespace: Dict[str, Any]) -> Tuple[Parts, bool]:
-    """The parts of a message that carry names and their values. Like pack_arguments."""
+    """The parts of a message that carry names and their values: a pickle, then buffers.
+
+    Args:
+        namespace: values by name
+
+    Returns:
+        The parts, and whether they carry code by value.
+
+    Raises:
+        CannotPickle: naming the value
+    """
     buffers: List[memoryview] = []
     try:
         data, by_value = dumps(namespace, buffers, large=find_large(namespace))

@@ -75,7 +75,13 @@ def _search(obj: Any, size: int, left: int, depth: int, found: Dict[int, Any]) -
 
 
 def send_first(pickler: Any, file: io.BytesIO, large: Sequence[Any]) -> None:
-    """Let a new pickler put these objects before everything else, and know them afterwards."""
+    """Let a new pickler put these objects before everything else, and know them afterwards.
+
+    Args:
+        pickler: one that has not pickled anything
+        file: what it writes to
+        large: the objects
+    """
     stand_ins = [Buffer(obj) for obj in large]
     pickler.dump(stand_ins)
     memo = pickler.memo.copy()

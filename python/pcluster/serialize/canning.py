@@ -28,7 +28,14 @@ _COUNT = struct.Struct("<I")
 
 
 def can(obj: Any) -> Any:
-    """What is pickled instead of `obj`: see can_map. Lists, tuples, sets and dicts are searched."""
+    """What is pickled instead of an object: see can_map.
+
+    Args:
+        obj: lists, tuples, sets and dicts are searched
+
+    Returns:
+        What can_map makes of it; `obj` itself where that says nothing.
+    """
     canner = find(can_map, type(obj))
     return _rebuilt(obj, can) if canner is None else canner(obj)
 
@@ -39,6 +46,9 @@ def uncan(obj: Any, g: Optional[Dict[str, Any]] = None) -> Any:
     Args:
         obj: what can() has made
         g: a namespace, handed to the functions of uncan_map
+
+    Returns:
+        What uncan_map makes of it; `obj` itself where that says nothing.
     """
     uncanner = find(uncan_map, type(obj))
     return _rebuilt(obj, lambda item: uncan(item, g)) if uncanner is None else uncanner(obj, g)
@@ -140,7 +150,17 @@ def pack_apply_message(
     buffer_threshold: int = BUFFER_THRESHOLD,
     item_threshold: int = ITEM_THRESHOLD,
 ) -> List[Any]:
-    """A call as a list of buffers: of the function, then of its arguments. See serialize_object()."""
+    """A call as a list of buffers.
+
+    Args:
+        f: the function
+        args: its positional arguments
+        kwargs: its keyword arguments
+        buffer_threshold, item_threshold: see serialize_object()
+
+    Returns:
+        The buffers of the function, then those of its arguments.
+    """
     buffers = serialize_object(f, buffer_threshold, item_threshold)
     return buffers + serialize_object((tuple(args), kwargs), buffer_threshold, item_threshold)
 
@@ -154,6 +174,9 @@ def unpack_apply_message(
         bufs: all of them
         g: see deserialize_object()
         copy: False: arrays use the memory of `bufs`, and are read-only where those are
+
+    Returns:
+        The function, args and kwargs.
 
     Raises:
         ValueError: buffers are missing, or there are more than those of a call

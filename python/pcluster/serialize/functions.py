@@ -50,6 +50,12 @@ class Pickled(NamedTuple):
 def pickled(f: Any) -> Pickled:
     """Pickle a callable.
 
+    Args:
+        f: the callable
+
+    Returns:
+        What travels.
+
     Raises:
         CannotPickle: naming it
     """
@@ -67,14 +73,29 @@ def _pickled_function(f: FunctionType) -> Pickled:
 
 
 def travelling(data: bytes, by_value: bool) -> Pickled:
-    """A pickle that exists already, as a callable."""
+    """A pickle that exists already, as a callable.
+
+    Args:
+        data: the pickle
+        by_value: whether it carries code
+
+    Returns:
+        What travels: a name that engines ask for, or the pickle itself where it is very small or large.
+    """
     if INLINE_MAX < len(data) <= NAMED_MAX:
         return Pickled(_client.Function(data), by_value)
     return Pickled(data, by_value)
 
 
 def is_importable(obj: Any) -> bool:
-    """Whether `obj` can be had by importing its module, and that module is not `__main__`."""
+    """Whether engines can have an object by importing it.
+
+    Args:
+        obj: a function or class
+
+    Returns:
+        True when it is found by its names, and its module is not `__main__`.
+    """
     module = getattr(obj, "__module__", None)
     found: Any = sys.modules.get(module) if isinstance(module, str) else None
     if found is None or module == "__main__":
@@ -194,7 +215,13 @@ class FunctionCache:
         self._lock = threading.Lock()
 
     def pickled(self, f: Callable[..., Any]) -> Pickled:
-        """The pickle of `f`, from the cache when that is still right.
+        """Pickle a callable, unless the cache has a pickle that is still right.
+
+        Args:
+            f: the callable
+
+        Returns:
+            What travels.
 
         Raises:
             CannotPickle: naming the callable

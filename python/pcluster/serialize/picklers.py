@@ -45,7 +45,15 @@ _UNCAN = Expression(
 
 
 def find(mapping: Mapping, kind: type) -> Optional[Callable[..., Any]]:
-    """What a mapping says about a type."""
+    """What a mapping says about a type.
+
+    Args:
+        mapping: by type or by the type's full name
+        kind: the type
+
+    Returns:
+        The function, or None.
+    """
     found = mapping.get(kind)
     return found if found is not None else mapping.get(f"{kind.__module__}.{kind.__qualname__}")
 
@@ -70,7 +78,14 @@ class _Canning:
 
 @functools.lru_cache
 def canning(kind: Any) -> Any:
-    """The same kind of pickler, but one that rewrites what can_map names."""
+    """A pickler that rewrites what can_map names.
+
+    Args:
+        kind: class of pickler
+
+    Returns:
+        A subclass of it.
+    """
     return type("_Canning", (_Canning, kind), {})
 
 
@@ -84,14 +99,32 @@ def _dump_with(kind: Any, obj: Any, callback: Callback, large: Sequence[Any]) ->
 
 
 def plain(obj: Any, callback: Callback, large: Sequence[Any] = ()) -> bytes:
-    """With pickle itself; `large`: see buffers.py."""
+    """Pickle with pickle itself.
+
+    Args:
+        obj: the object
+        callback: takes buffers out of band, as pickle's buffer_callback
+        large: objects to put first, see buffers.py
+
+    Returns:
+        The pickle. Raises what pickle raises.
+    """
     if can_map or large:
         return _dump_with(pickle.Pickler, obj, callback, large)
     return pickle.dumps(obj, PROTOCOL, buffer_callback=callback)
 
 
 def by_value(obj: Any, callback: Callback, large: Sequence[Any] = ()) -> bytes:
-    """With the pickler that was chosen. ImportError: it is not there."""
+    """Pickle with the pickler that was chosen.
+
+    Args:
+        obj: the object
+        callback: takes buffers out of band, as pickle's buffer_callback
+        large: objects to put first, see buffers.py
+
+    Returns:
+        The pickle. Raises what the pickler raises, and ImportError when it is not there.
+    """
     if _name == "dill":
         import dill
 
@@ -140,6 +173,12 @@ def global_names(code: CodeType) -> Dict[str, None]:
     """The global names that some code and the functions within it use, in a dict.
 
     cloudpickle needs the same, and takes longer for it than for all the rest.
+
+    Args:
+        code: of a function
+
+    Returns:
+        The names as keys, in the order of their use.
     """
     if _cloud_names is not None:
         known = _cloud_names.get(code)

@@ -96,6 +96,12 @@ def call_reference(reference: Reference) -> "functools.partial[Any]":
     """What to call so that `reference` is looked up anew in each call.
 
     The reference goes as an argument: a callable may be kept by the engine from call to call.
+
+    Args:
+        reference: to a callable
+
+    Returns:
+        A callable.
     """
     return functools.partial(CALL, reference)
 
