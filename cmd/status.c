@@ -11,6 +11,8 @@
 #include "cmd/table.h"
 #include "lib/clock.h"
 
+#define DEATHS_SHOWN 5
+
 static long long number(const pc_json *object, const char *name)
 {
     return object ? (long long)pc_json_i64_or(object, name, 0) : 0;
@@ -58,6 +60,21 @@ static void print_head(const pc_json *status)
     size_text(pc_json_i64_or(sched, "max_bytes", -1), bytes, sizeof(bytes));
     printf("queue    %lld wait for an engine; a client may have %lld unfinished, with %s\n",
            number(sched, "waiting"), number(sched, "max_tasks"), bytes);
+}
+
+/* The latest processes that ended without being told to. */
+static void print_deaths(const pc_json *status)
+{
+    const pc_json *rows = pc_json_member(status, "deaths");
+    size_t count = pc_json_count(rows), first = count > DEATHS_SHOWN ? count - DEATHS_SHOWN : 0;
+    if (!count)
+        return;
+    printf("deaths   %lld:\n", number(status, "death_count"));
+    for (size_t i = first; i < count; i++) {
+        const pc_json *row = pc_json_item(rows, i);
+        printf("         %lld s ago: %s\n", (pc_wall_us() - number(row, "time_us")) / 1000000,
+               pc_json_str_or(row, "why", "?"));
+    }
 }
 
 /* Its first line: the last words of an engine follow. */
@@ -136,10 +153,17 @@ int cmd_status(int argc, char **argv)
     pc_json *status = ask_query(client, "{\"query\":\"status\"}", ASK_TIMEOUT_MS, &err);
     pc_json *sched =
         status ? ask_query(client, "{\"query\":\"sched\"}", ASK_TIMEOUT_MS, &err) : NULL;
+    pc_json *processes =
+        sched ? ask_query(client, "{\"query\":\"processes\"}", ASK_TIMEOUT_MS, &err) : NULL;
     pc_client_close(client);
     if (sched)
         pc_json_put(status, "sched", sched);
-    if (!status || !sched) {
+    if (processes) {
+        pc_json_put(status, "deaths", pc_json_copy(pc_json_member(processes, "deaths")));
+        pc_json_put_i64(status, "death_count", number(processes, "death_count"));
+    }
+    pc_json_free(processes);
+    if (!status || !sched || !processes) {
         pc_json_free(status);
         return ask_error("status", &err);
     }
@@ -147,6 +171,7 @@ int cmd_status(int argc, char **argv)
         json_show(status);
     } else {
         print_head(status);
+        print_deaths(status);
         print_engines(pc_json_member(status, "engines"));
     }
     pc_json_free(status);

@@ -22,6 +22,7 @@ void hub_engines_init(struct hub_engines *engines)
 static void engine_free(struct hub_engines *engines, struct hub_engine *engine)
 {
     HASH_DEL(engines->by_id, engine);
+    HASH_DELETE(hh_uuid, engines->by_uuid, engine);
     free(engine->host);
     free(engine->tags);
     free(engine->reason);
@@ -45,6 +46,10 @@ struct hub_engine *hub_engines_find(struct hub_engines *engines, uint32_t id)
 struct hub_engine *hub_engines_add(struct hub_engines *engines, const char *uuid, uint32_t pid,
                                    const char *host, const char *python, const char *tags)
 {
+    struct hub_engine *known;
+    HASH_FIND(hh_uuid, engines->by_uuid, uuid, strlen(uuid), known);
+    if (known)
+        return known;
     if (engines->next_id == PC_NO_ENGINE)
         return NULL;
     struct hub_engine *engine = pc_xcalloc(1, sizeof(*engine));
@@ -56,6 +61,7 @@ struct hub_engine *hub_engines_add(struct hub_engines *engines, const char *uuid
     engine->has_uuid_bytes = pc_hex_decode(uuid, engine->uuid_bytes, HUB_UUID_SIZE) == 0;
     snprintf(engine->python, sizeof(engine->python), "%s", python);
     HASH_ADD(hh, engines->by_id, id, sizeof(engine->id), engine);
+    HASH_ADD(hh_uuid, engines->by_uuid, uuid[0], (unsigned)strlen(engine->uuid), engine);
     return engine;
 }
 

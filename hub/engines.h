@@ -34,7 +34,7 @@ struct hub_engine {
     uint64_t tasks_failed;
     uint32_t queued;  /* tasks meant for it and not begun */
     uint32_t running; /* tasks begun and not ended */
-    UT_hash_handle hh;
+    UT_hash_handle hh, hh_uuid;
 };
 
 /* Engines that are gone and still listed; the oldest is forgotten first. */
@@ -42,7 +42,8 @@ struct hub_engine {
 
 struct hub_engines {
     struct hub_engine *by_id; /* iterates in the order of arrival, which is that of the ids */
-    uint32_t next_id;         /* never goes back: ids are not reused */
+    struct hub_engine *by_uuid;
+    uint32_t next_id;                 /* never goes back: ids are not reused */
     uint32_t down_ids[HUB_DOWN_KEPT]; /* ring */
     uint64_t down_count;              /* ever */
     char this_host[256];
@@ -51,7 +52,8 @@ struct hub_engines {
 void hub_engines_init(struct hub_engines *engines);
 void hub_engines_fini(struct hub_engines *engines);
 
-/* A new engine gets its id. NULL: the cluster has used up all ids. */
+/* A new engine gets its id; one that is known, by its uuid, has it. NULL: the cluster has used up
+ * all ids. */
 struct hub_engine *hub_engines_add(struct hub_engines *engines, const char *uuid, uint32_t pid,
                                    const char *host, const char *python, const char *tags);
 struct hub_engine *hub_engines_find(struct hub_engines *engines, uint32_t id);

@@ -18,34 +18,37 @@
 
 /* ---- answering -------------------------------------------------------------------------- */
 
+/* Whom it is sent to, and what of the output was there before: the hub was killed meanwhile. */
+struct asker {
+    struct pc_conn *conn;
+    uint64_t session, sequence;
+    uint64_t seen[2]; /* bytes; where output has a gap they are not exact */
+};
+
 /* Takes msg. */
-static void send_as(struct pc_conn *to, struct pc_msg *msg, uint64_t session, uint64_t sequence,
-                    uint32_t engine_id)
+static void send_as(const struct asker *to, struct pc_msg *msg, uint32_t engine_id)
 {
     if (!msg)
         pc_fatal(1, "out of memory");
-    msg->head.session = session;
-    msg->head.sequence = sequence;
+    msg->head.session = to->session;
+    msg->head.sequence = to->sequence;
     msg->head.engine_id = engine_id;
-    pc_conn_send(to, msg);
+    pc_conn_send(to->conn, msg);
 }
 
-static void send_failure(struct pc_conn *to, uint64_t session, uint64_t sequence, const char *ename,
-                         const char *text)
+static void send_failure(const struct asker *to, const char *ename, const char *text)
 {
-    send_as(to, pc_failure_new(ename, text), session, sequence, PC_NO_ENGINE);
+    send_as(to, pc_failure_new(ename, text), PC_NO_ENGINE);
 }
 
-static void send_output(struct pc_conn *to, const struct hub_task *task, uint64_t session,
-                        uint64_t sequence)
+static void send_output(const struct asker *to, const struct hub_task *task)
 {
     for (uint8_t stream = 0; stream < 2; stream++) {
         size_t size;
         char *text = hub_task_output(task, stream, &size);
-        for (size_t done = 0; done < size;) {
+        for (size_t done = to->seen[stream]; done < size;) {
             size_t some = size - done < STREAM_BYTES ? size - done : STREAM_BYTES;
-            send_as(to, pc_stream_new(stream, text + done, some), session, sequence,
-                    task->engine_id);
+            send_as(to, pc_stream_new(stream, text + done, some), task->engine_id);
             done += some;
         }
         free(text);
@@ -70,8 +73,7 @@ static void explain(char *text, size_t size, const struct hub_task *task, const 
                  what, id, bytes);
 }
 
-static void send_result(struct pc_conn *to, struct hub_history *history, struct hub_task *task,
-                        uint64_t session, uint64_t sequence)
+static void send_result(const struct asker *to, struct hub_history *history, struct hub_task *task)
 {
     uint8_t body[PC_RESULT_BODY_SIZE];
     char text[320];
@@ -80,19 +82,17 @@ static void send_result(struct pc_conn *to, struct hub_history *history, struct 
                                     .started_us = task->started_us,
                                     .completed_us = task->completed_us};
     hub_store_load(&history->store, task);
-    send_output(to, task, session, sequence);
+    send_output(to, task);
     if (!task->result) {
         explain(text, sizeof(text), task, "result", task->result_bytes);
-        send_failure(to, session, sequence, "ResultNotKept", text);
+        send_failure(to, "ResultNotKept", text);
         return;
     }
     pc_result_encode(body, &fields);
-    send_as(to, pc_msg_sharing(PC_MSG_RESULT, body, sizeof(body), task->result), session, sequence,
-            task->engine_id);
+    send_as(to, pc_msg_sharing(PC_MSG_RESULT, body, sizeof(body), task->result), task->engine_id);
 }
 
-static void send_request(struct pc_conn *to, struct hub_history *history, struct hub_task *task,
-                         uint64_t session, uint64_t sequence)
+static void send_request(const struct asker *to, struct hub_history *history, struct hub_task *task)
 {
     uint8_t body[PC_RESULT_BODY_SIZE];
     char text[320];
@@ -101,18 +101,16 @@ static void send_request(struct pc_conn *to, struct hub_history *history, struct
     struct pc_msg *request = hub_task_request(task);
     if (!request) {
         explain(text, sizeof(text), task, "request", task->request_bytes);
-        send_failure(to, session, sequence, "ResultNotKept", text);
+        send_failure(to, "ResultNotKept", text);
         return;
     }
     pc_result_encode(body, &fields);
-    send_as(to, pc_msg_sharing(PC_MSG_RESULT, body, sizeof(body), request), session, sequence,
-            PC_NO_ENGINE);
+    send_as(to, pc_msg_sharing(PC_MSG_RESULT, body, sizeof(body), request), PC_NO_ENGINE);
     pc_msg_unref(request);
 }
 
 /* Once more, as a task of the one who asks. What it came after is not asked for again. */
-static void submit_again(struct pc_conn *to, struct hub_history *history, struct hub_task *task,
-                         uint64_t session, uint64_t sequence)
+static void submit_again(const struct asker *to, struct hub_history *history, struct hub_task *task)
 {
     struct pc_submit_body fields;
     struct pc_buf body;
@@ -121,7 +119,7 @@ static void submit_again(struct pc_conn *to, struct hub_history *history, struct
     struct pc_msg *request = hub_task_request(task);
     if (!request || hub_task_body(task, &fields)) {
         explain(text, sizeof(text), task, "request", task->request_bytes);
-        send_failure(to, session, sequence, "ResultNotKept", text);
+        send_failure(to, "ResultNotKept", text);
         return;
     }
     fields.after.count = fields.follow.count = 0;
@@ -130,11 +128,10 @@ static void submit_again(struct pc_conn *to, struct hub_history *history, struct
     pc_buf_init(&body, 0);
     if (pc_submit_encode(&body, &fields))
         pc_fatal(1, "out of memory");
-    send_as(to, pc_msg_sharing(PC_MSG_SUBMIT, body.data, body.size, request), session, sequence,
-            PC_NO_ENGINE);
+    send_as(to, pc_msg_sharing(PC_MSG_SUBMIT, body.data, body.size, request), PC_NO_ENGINE);
     pc_msg_unref(request);
     pc_buf_fini(&body);
-    task->resubmitted = (struct hub_task_key){session, sequence};
+    task->resubmitted = (struct hub_task_key){to->session, to->sequence};
     if (task->is_elsewhere)
         history->store.kind->resubmitted(&history->store, task);
 }
@@ -163,30 +160,32 @@ void hub_watches_drop(struct hub_watches *watches, uint64_t session)
             watch_free(watches, watch);
 }
 
-static void watch_add(struct hub_watches *watches, struct pc_conn *to, struct hub_task *task,
-                      uint64_t session, uint64_t sequence)
+static void watch_add(struct hub_watches *watches, const struct asker *to, struct hub_task *task)
 {
     if (watches->count >= HUB_WATCHES_MAX) {
-        send_failure(to, session, sequence, "ResultNotKept",
+        send_failure(to, "ResultNotKept",
                      "too many results are waited for; ask again when some have come");
         return;
     }
     struct hub_watch *watch = pc_xcalloc(1, sizeof(*watch));
     watch->task = task;
-    watch->session = session;
-    watch->sequence = sequence;
+    watch->session = to->session;
+    watch->sequence = to->sequence;
     DL_APPEND(task->watches, watch);
     DL_APPEND2(watches->all, watch, all_prev, all_next);
     watches->count++;
-    send_output(to, task, session, sequence);
+    send_output(to, task);
 }
 
 void hub_watches_print(struct hub_task *task, struct pc_conn *to, const struct pc_msg *output)
 {
     struct hub_watch *watch;
-    DL_FOREACH (task->watches, watch)
-        send_as(to, pc_stream_new(output->body[0], output->parts[0].data, output->parts[0].size),
-                watch->session, watch->sequence, task->engine_id);
+    DL_FOREACH (task->watches, watch) {
+        const struct asker asker = {to, watch->session, watch->sequence, {0}};
+        send_as(&asker,
+                pc_stream_new(output->body[0], output->parts[0].data, output->parts[0].size),
+                task->engine_id);
+    }
 }
 
 /* Their output has been sent as it came. */
@@ -197,7 +196,8 @@ void hub_watches_end(struct hub_watches *watches, struct hub_history *history,
     task->output = NULL;
     while (task->watches) {
         struct hub_watch *watch = task->watches;
-        send_result(to, history, task, watch->session, watch->sequence);
+        const struct asker asker = {to, watch->session, watch->sequence, {0}};
+        send_result(&asker, history, task);
         watch_free(watches, watch);
     }
     task->output = output;
@@ -206,17 +206,15 @@ void hub_watches_end(struct hub_watches *watches, struct hub_history *history,
 /* ---- the question ----------------------------------------------------------------------- */
 
 static void fetch_result(struct hub_history *history, struct hub_watches *watches,
-                         struct pc_conn *to, struct hub_task *task, uint64_t session,
-                         uint64_t sequence)
+                         const struct asker *to, struct hub_task *task)
 {
     if (hub_task_has_ended(task))
-        send_result(to, history, task, session, sequence);
+        send_result(to, history, task);
     else
-        watch_add(watches, to, task, session, sequence);
+        watch_add(watches, to, task);
 }
 
-static void send_unknown(struct pc_conn *to, const struct hub_history *history, const char *id,
-                         uint64_t session, uint64_t sequence)
+static void send_unknown(const struct asker *to, const struct hub_history *history, const char *id)
 {
     const struct hub_store *store = &history->store;
     char text[400], kept[200] = "";
@@ -227,7 +225,15 @@ static void send_unknown(struct pc_conn *to, const struct hub_history *history, 
                  "; it has dropped %" PRIu64 " older ones to stay within its limits",
                  store->dropped_tasks);
     snprintf(text, sizeof(text), "the hub knows no task %.60s%s", id, kept);
-    send_failure(to, session, sequence, "NoSuchTask", text);
+    send_failure(to, "NoSuchTask", text);
+}
+
+static void take_seen(struct asker *to, const pc_json *seen)
+{
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = seen ? pc_json_text(pc_json_item(seen, i)) : NULL;
+        to->seen[i] = text ? strtoull(text, NULL, 10) : 0;
+    }
 }
 
 int hub_fetch(struct hub_history *history, struct hub_watches *watches, struct pc_conn *to,
@@ -240,20 +246,21 @@ int hub_fetch(struct hub_history *history, struct hub_watches *watches, struct p
         return pc_err_set(err, PC_E_INVALID, "'what' is result, request or again");
     if (!pc_json_is_array(ids))
         return pc_err_set(err, PC_E_INVALID, "'tasks' is a list of ids");
-    uint64_t sequence = head->sequence;
-    for (const pc_json *id = pc_json_first(ids); id; id = pc_json_next(id), sequence++) {
+    struct asker asker = {to, head->session, head->sequence, {0}};
+    take_seen(&asker, pc_json_member(question, "seen"));
+    for (const pc_json *id = pc_json_first(ids); id; id = pc_json_next(id), asker.sequence++) {
         struct hub_task_key key;
         const char *text = pc_json_text(id);
         bool is_id = text && hub_id_parse(text, &key) == 0;
         struct hub_task *task = is_id ? hub_store_get(&history->store, &key) : NULL;
         if (!task)
-            send_unknown(to, history, text ? text : "?", head->session, sequence);
+            send_unknown(&asker, history, text ? text : "?");
         else if (is_request)
-            send_request(to, history, task, head->session, sequence);
+            send_request(&asker, history, task);
         else if (is_again)
-            submit_again(to, history, task, head->session, sequence);
+            submit_again(&asker, history, task);
         else
-            fetch_result(history, watches, to, task, head->session, sequence);
+            fetch_result(history, watches, &asker, task);
     }
     return 0;
 }

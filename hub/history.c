@@ -194,7 +194,7 @@ static struct hub_task *task_of(struct hub_history *history, const struct pc_rec
 {
     struct hub_task_key key = {.session = record->session, .sequence = record->sequence};
     struct hub_task *task = hub_tasks_find(&history->tasks, &key);
-    if (!task && record->event != PC_RECORD_SUBMITTED)
+    if (!task && (record->event != PC_RECORD_SUBMITTED || history->is_replaying))
         task = hub_store_get(&history->store, &key);
     if (task)
         return hub_task_has_ended(task) ? NULL : task;
@@ -229,6 +229,9 @@ struct hub_task *hub_history_record(struct hub_history *history, struct hub_engi
 
 int hub_history_function(struct hub_history *history, struct pc_msg *msg, struct pc_err *err)
 {
+    if (msg->head.body_size == PC_FUNCTION_NAME_SIZE &&
+        pc_known_use(&history->functions, msg->body))
+        return 0; /* after a loss of the journal it may be said twice */
     if (pc_function_decode(msg, &history->functions, err))
         return -1;
     if (!pc_known_add(&history->functions, msg->body, msg->parts_bytes, pc_msg_ref(msg)))

@@ -24,6 +24,7 @@ struct hub_history {
     struct pc_known functions;   /* that the scheduler has sent; data: the message */
     struct pc_msg *last_request; /* for the other tasks of the same submission */
     struct pc_msg *nothing;      /* stands for no parts */
+    bool is_replaying;           /* the store may have tasks whose records come again */
 };
 
 /* In memory; another store may be opened when CONFIG has come. */

@@ -13,8 +13,7 @@
 #include "lib/mem.h"
 #include "lib/spawn.h"
 
-#define ACKS_MAX 4000 /* in one message */
-#define TICK_MS  1000
+#define TICK_MS 1000
 
 static void hub_stop(struct hub *hub, int exit_code)
 {
@@ -22,9 +21,10 @@ static void hub_stop(struct hub *hub, int exit_code)
         return;
     hub->is_stopping = true;
     hub->exit_code = exit_code;
-    pc_conn_close(&hub->scheduler);
+    pc_link_close(&hub->scheduler);
     pc_conn_end(&hub->parent);
     uv_close((uv_handle_t *)&hub->tick_timer, NULL);
+    uv_close((uv_handle_t *)&hub->turn_end, NULL);
 }
 
 /* ---- messages of the parent ------------------------------------------------------------- */
@@ -65,6 +65,9 @@ static void on_tick(uv_timer_t *timer)
         store->kind->tick(store, pc_wall_us());
 }
 
+static void remember(struct hub *hub, const pc_json *config, int fd);
+static void say_recorded(struct hub *hub);
+
 static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     struct hub *hub = role;
@@ -93,9 +96,17 @@ static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         hub->scheduler_pid = (uint32_t)pc_json_i64_or(config, "scheduler_pid", 0);
         if (level >= 0)
             pc_log_set_level((enum pc_log_level)level);
+        int fd = PC_ROLE_FD_MORE + 1;
+        int journal_fd = fd;
+        if (pc_json_bool_or(config, "has_journal", false))
+            fd += 2;
+        if (pc_json_bool_or(config, "has_handover", false))
+            hub->handover_fd = fd;
         open_store(hub, config);
+        remember(hub, config, journal_fd);
         uv_timer_start(&hub->tick_timer, on_tick, TICK_MS, TICK_MS);
         pc_conn_send_body(&hub->parent, PC_MSG_READY, "{}", 2);
+        say_recorded(hub);
     }
     pc_json_free(config);
     return status;
@@ -111,6 +122,68 @@ static int on_ping(void *role, void *peer, struct pc_msg *msg, struct pc_err *er
 {
     pc_conn_send_body(peer, PC_MSG_PONG, NULL, 0);
     return 0;
+}
+
+/* The scheduler was started again. */
+static int on_link(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = role;
+    pc_json *body = pc_json_of_msg(msg, err);
+    if (!body)
+        return -1;
+    hub->scheduler_pid = (uint32_t)pc_json_i64_or(body, "pid", 0);
+    pc_json_free(body);
+    int fd = hub->handover_fd < 0 ? -1 : pc_handover_take(hub->handover_fd, err);
+    if (fd < 0)
+        return pc_err_set(err, PC_E_PROTOCOL, "LINK without a descriptor");
+    pc_link_replace(&hub->scheduler, fd);
+    return 0;
+}
+
+/* ---- what is remembered ------------------------------------------------------------------ */
+
+/* What a restarted hub has to hear again, unless it is in its journal. */
+static bool is_to_remember(uint8_t type)
+{
+    switch (type) {
+    case PC_MSG_ENGINE_UP:
+    case PC_MSG_ENGINE_DOWN:
+    case PC_MSG_ENGINES:
+    case PC_MSG_CLIENT_UP:
+    case PC_MSG_CLIENT_DOWN:
+    case PC_MSG_FUNCTION:
+    case PC_MSG_STREAM:
+    case PC_MSG_RECORDS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* It has been dealt with, and need not be sent again. */
+static void take_note(struct hub *hub, struct pc_msg *msg)
+{
+    hub->recorded++;
+    hub->has_news = true;
+    hub_journal_add(&hub->journal, msg);
+}
+
+static void say_recorded(struct hub *hub)
+{
+    uint8_t body[8];
+    pc_store_u64(body, hub->recorded);
+    pc_conn_send_body(&hub->scheduler.conn, PC_MSG_RECORDED, body, sizeof(body));
+}
+
+/* After each turn of the loop: all that came with it is written at once, then acknowledged. */
+static void on_turn_end(uv_check_t *handle)
+{
+    struct hub *hub = handle->data;
+    if (!hub->has_news)
+        return;
+    hub->has_news = false;
+    hub_journal_write(&hub->journal);
+    say_recorded(hub);
 }
 
 /* ---- messages of the scheduler ---------------------------------------------------------- */
@@ -135,14 +208,18 @@ static int on_engine_up(void *role, void *peer, struct pc_msg *msg, struct pc_er
     pc_json_free(body);
     if (!engine)
         return -1;
+    if (hub->history.is_replaying)
+        return 0;
     pc_debug("engine %u has pid %u on host '%s'", engine->id, engine->pid, engine->host);
+    take_note(hub, msg);
+    hub_journal_write(&hub->journal); /* an id that somebody has heard of is never used again */
     pc_json *answer = pc_json_object();
     pc_json_put_i64(answer, "id", engine->id);
     pc_json_put_str(answer, "uuid", engine->uuid);
     struct pc_msg *reply = pc_json_msg(PC_MSG_ENGINE_ID, answer);
     reply->head.sequence = msg->head.sequence;
     reply->head.engine_id = engine->id;
-    pc_conn_send(&hub->scheduler, reply);
+    pc_conn_send(&hub->scheduler.conn, reply);
     return 0;
 }
 
@@ -214,23 +291,6 @@ static int on_client_down(void *role, void *peer, struct pc_msg *msg, struct pc_
     return status;
 }
 
-/* The scheduler may tell its engine to forget these results. */
-static void send_acks(struct hub *hub)
-{
-    if (!hub->acks.size)
-        return;
-    pc_conn_send_body(&hub->scheduler, PC_MSG_RESULT_ACK, hub->acks.data, hub->acks.size);
-    hub->acks.size = 0;
-}
-
-static void acknowledge(struct hub *hub, const struct pc_record *record)
-{
-    pc_buf_put_u64(&hub->acks, record->session);
-    pc_buf_put_u64(&hub->acks, record->sequence);
-    if (hub->acks.size >= ACKS_MAX * PC_ACK_SIZE)
-        send_acks(hub);
-}
-
 static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     struct hub *hub = role;
@@ -242,15 +302,10 @@ static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err 
             return pc_err_set(err, PC_E_PROTOCOL, "RECORDS with a broken record");
         struct hub_task *task = hub_history_record(&hub->history, &hub->engines, &record, msg);
         if (task) {
-            hub_watches_end(&hub->watches, &hub->history, task, &hub->scheduler);
+            hub_watches_end(&hub->watches, &hub->history, task, &hub->scheduler.conn);
             hub_history_keep(&hub->history, task);
         }
-        if (record.flags & PC_RECORD_KEEP)
-            acknowledge(hub, &record);
     }
-    if (hub->acks.size && hub->history.store.kind->sync)
-        hub->history.store.kind->sync(&hub->history.store);
-    send_acks(hub);
     return 0;
 }
 
@@ -270,7 +325,7 @@ static int on_stream(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         return 0; /* only for the client that waits */
     struct hub_task *task = hub_history_output(&hub->history, msg, stream);
     if (task)
-        hub_watches_print(task, &hub->scheduler, msg);
+        hub_watches_print(task, &hub->scheduler.conn, msg);
     return 0;
 }
 
@@ -285,7 +340,8 @@ static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *e
         answer = hub_query_refusal(why.text);
     else if (strcmp(pc_json_str_or(question, "query", ""), "fetch") != 0)
         answer = hub_query_answer(hub, question);
-    else if (hub_fetch(&hub->history, &hub->watches, &hub->scheduler, &msg->head, question, &why))
+    else if (hub_fetch(&hub->history, &hub->watches, &hub->scheduler.conn, &msg->head, question,
+                       &why))
         answer = hub_query_refusal(why.text);
     pc_json_free(question);
     if (!answer)
@@ -293,13 +349,14 @@ static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *e
     struct pc_msg *reply = pc_json_msg(PC_MSG_REPLY, answer);
     reply->head.session = msg->head.session;
     reply->head.sequence = msg->head.sequence;
-    pc_conn_send(&hub->scheduler, reply);
+    pc_conn_send(&hub->scheduler.conn, reply);
     return 0;
 }
 
 static const struct pc_handler handlers[] = {
     {PC_MSG_CONFIG, PC_FROM_PARENT, on_config},
     {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
+    {PC_MSG_LINK, PC_FROM_PARENT, on_link},
     {PC_MSG_PING, PC_FROM_PARENT | PC_FROM_SCHED, on_ping},
     {PC_MSG_ENGINE_UP, PC_FROM_SCHED, on_engine_up},
     {PC_MSG_ENGINE_DOWN, PC_FROM_SCHED, on_engine_down},
@@ -313,6 +370,37 @@ static const struct pc_handler handlers[] = {
     {0},
 };
 
+/* ---- a hub that was killed --------------------------------------------------------------- */
+
+static int take_again(void *arg, struct pc_msg *msg, struct pc_err *err)
+{
+    struct hub *hub = arg;
+    if (!is_to_remember(msg->head.type))
+        return pc_err_set(err, PC_E_PROTOCOL, "%s in the journal", pc_msg_name(msg->head.type));
+    if (pc_dispatch_msg(handlers, PC_FROM_SCHED, hub, NULL, msg, err) < 0)
+        return -1;
+    hub->recorded++;
+    return 0;
+}
+
+static void remember(struct hub *hub, const pc_json *config, int fd)
+{
+    if (!pc_json_bool_or(config, "has_journal", false))
+        return;
+    hub_journal_open(&hub->journal, fd, fd + 1);
+    int64_t begun_us = pc_clock_us();
+    hub->history.is_replaying = true;
+    uint64_t count = hub_journal_replay(&hub->journal, take_again, hub);
+    hub->history.is_replaying = false;
+    if (!hub->journal.number) {
+        hub_journal_begin(&hub->journal);
+        hub_journal_complete(&hub->journal);
+    } else {
+        pc_info("took in %llu messages of the journal in %lld ms", (unsigned long long)count,
+                (long long)(pc_clock_us() - begun_us) / 1000);
+    }
+}
+
 /* ---- the two peers ---------------------------------------------------------------------- */
 
 static void on_message(struct pc_conn *conn, struct pc_msg *msg)
@@ -320,10 +408,16 @@ static void on_message(struct pc_conn *conn, struct pc_msg *msg)
     struct hub *hub = conn->owner;
     uint32_t sender = conn == &hub->parent ? PC_FROM_PARENT : PC_FROM_SCHED;
     struct pc_err err;
-    if (!hub->is_stopping && pc_dispatch_msg(handlers, sender, hub, conn, msg, &err) < 0) {
+    if (hub->is_stopping) {
+        pc_msg_unref(msg);
+        return;
+    }
+    if (pc_dispatch_msg(handlers, sender, hub, conn, msg, &err) < 0) {
         pc_error("%s of the %s: %s", pc_msg_name(msg->head.type),
                  sender == PC_FROM_PARENT ? "parent" : "scheduler", err.text);
         hub_stop(hub, 1);
+    } else if (is_to_remember(msg->head.type) && msg->head.type != PC_MSG_ENGINE_UP) {
+        take_note(hub, msg);
     }
     pc_msg_unref(msg);
 }
@@ -339,9 +433,23 @@ static void on_parent_lost(struct pc_conn *conn, const struct pc_err *why)
 /* The parent sees it die, too, and decides what comes next. */
 static void on_scheduler_lost(struct pc_conn *conn, const struct pc_err *why)
 {
+    struct hub *hub = conn->owner;
     pc_debug("the scheduler is gone: %s", why->text);
+    pc_link_lost(&hub->scheduler);
     if (why->code != PC_E_LOST)
-        hub_stop(conn->owner, 1);
+        hub_stop(hub, 1);
+}
+
+static void on_scheduler_closed(struct pc_conn *conn)
+{
+    struct hub *hub = conn->owner;
+    pc_link_closed(&hub->scheduler);
+}
+
+/* First of all it must know what need not be said again. */
+static void on_new_scheduler(struct pc_link *link)
+{
+    say_recorded(link->owner);
 }
 
 static void on_closed(struct pc_conn *conn)
@@ -357,7 +465,7 @@ static const struct pc_conn_events parent_events = {
 static const struct pc_conn_events scheduler_events = {
     .on_message = on_message,
     .on_lost = on_scheduler_lost,
-    .on_closed = on_closed,
+    .on_closed = on_scheduler_closed,
 };
 
 static void hub_fini(struct hub *hub)
@@ -366,7 +474,7 @@ static void hub_fini(struct hub *hub)
     hub_history_fini(&hub->history);
     hub_clients_fini(&hub->clients);
     hub_engines_fini(&hub->engines);
-    pc_buf_fini(&hub->acks);
+    hub_journal_fini(&hub->journal);
     free(hub->cluster_id);
     free(hub->profile);
     free(hub->instance);
@@ -381,17 +489,21 @@ int hub_main(void)
     signal(SIGPIPE, SIG_IGN);
     hub_engines_init(&hub.engines);
     hub_history_init(&hub.history);
-    pc_buf_init(&hub.acks, 0);
-    hub.tick_timer.data = &hub;
+    hub_journal_init(&hub.journal);
+    hub.handover_fd = -1;
+    hub.tick_timer.data = hub.turn_end.data = &hub;
     if (uv_loop_init(&hub.loop) < 0 || pc_conns_init(&hub.conns, &hub.loop) < 0 ||
         uv_timer_init(&hub.loop, &hub.tick_timer) < 0 ||
         pc_conn_init(&hub.parent, &hub.conns, PC_ROLE_FD, PC_FROM_PARENT, &parent_events, &hub) <
             0 ||
-        pc_conn_init(&hub.scheduler, &hub.conns, PC_ROLE_FD_MORE, PC_FROM_SCHED, &scheduler_events,
-                     &hub) < 0)
+        pc_link_init(&hub.scheduler, &hub.conns, PC_ROLE_FD_MORE, PC_FROM_SCHED, &scheduler_events,
+                     &hub) < 0 ||
+        uv_check_init(&hub.loop, &hub.turn_end) < 0)
         pc_fatal(1, "can't use the inherited descriptors: this command is for pcluster itself");
+    hub.scheduler.on_replaced = on_new_scheduler;
+    uv_check_start(&hub.turn_end, on_turn_end);
+    uv_unref((uv_handle_t *)&hub.turn_end);
     pc_conn_start(&hub.parent);
-    pc_conn_start(&hub.scheduler);
     /* The connections keep the loop alive: it ends when both are closed. */
     while (!hub.is_stopping && uv_run(&hub.loop, UV_RUN_ONCE))
         ;

@@ -10,13 +10,15 @@
 #include "hub/engines.h"
 #include "hub/fetch.h"
 #include "hub/history.h"
-#include "lib/conn.h"
+#include "hub/journal.h"
+#include "lib/link.h"
 
 struct hub {
     uv_loop_t loop;
     struct pc_conns conns;
     struct pc_conn parent;
-    struct pc_conn scheduler;
+    struct pc_link scheduler;
+    int handover_fd; /* -1: none */
     bool is_stopping;
     int exit_code;
 
@@ -24,7 +26,10 @@ struct hub {
     struct hub_clients clients;
     struct hub_history history;
     struct hub_watches watches;
-    struct pc_buf acks; /* of results that are stored, for the scheduler */
+    struct hub_journal journal;
+    uint64_t recorded; /* messages that need not be sent again, since the cluster was started */
+    bool has_news;     /* some of them were not acknowledged */
+    uv_check_t turn_end;
     uv_timer_t tick_timer;
 
     /* from CONFIG */

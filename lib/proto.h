@@ -50,12 +50,14 @@ enum pc_sender {
     X(12, PONG, PC_FROM_CONTROL | PC_FROM_SCHED | PC_FROM_HUB, 0, 0)                               \
     /* how much a client may have under way; a JSON body */                                        \
     X(13, WINDOW, PC_FROM_SCHED, 4 * PC_KIB, 0)                                                    \
+    /* how many messages the hub has taken in for good; a number u64 */                            \
+    X(14, RECORDED, PC_FROM_HUB, 8, 0)                                                             \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
     X(16, SUBMIT, PC_FROM_CLIENT | PC_FROM_HUB, 1 * PC_MIB, PC_ANY_PARTS)                          \
     X(17, RUN, PC_FROM_SCHED, 64, PC_ANY_PARTS)                                                    \
     X(18, RESULT, PC_FROM_WORK | PC_FROM_SCHED | PC_FROM_HUB, 64, PC_ANY_PARTS)                    \
     X(19, STREAM, PC_FROM_WORK | PC_FROM_SCHED | PC_FROM_HUB, 16, 1)                               \
-    X(20, RESULT_ACK, PC_FROM_CLIENT | PC_FROM_SCHED | PC_FROM_HUB, 64 * PC_KIB, 0)                \
+    X(20, RESULT_ACK, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                              \
     X(21, OUTPUT_CREDIT, PC_FROM_SCHED, 8, 0)                                                      \
     X(22, RECORDS, PC_FROM_SCHED, 1 * PC_MIB, PC_ANY_PARTS)                                        \
     X(23, ABORT, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                                   \
@@ -74,7 +76,8 @@ enum pc_sender {
     X(37, SHUTDOWN, PC_FROM_PARENT | PC_FROM_SCHED, 4 * PC_KIB, 0)                                 \
     X(38, FAILED, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY | PC_FROM_CONTROL, 8 * PC_KIB, 0)  \
     X(39, END, PC_FROM_SCHED, 1 * PC_MIB, 0)                                                       \
-    X(40, SIGNAL, PC_FROM_PARENT | PC_FROM_SCHED, 1 * PC_MIB, 0)
+    X(40, SIGNAL, PC_FROM_PARENT | PC_FROM_SCHED, 1 * PC_MIB, 0)                                   \
+    X(41, LINK, PC_FROM_PARENT, 4 * PC_KIB, 0)
 
 enum pc_msg_type {
 #define X(number, name, senders, body, parts) PC_MSG_##name = number,

@@ -11,9 +11,9 @@
 #include "lib/log.h"
 #include "parent/state.h"
 
-/* More deaths of nurseries than this within a minute, and something is wrong with more than one
- * of them. */
-#define NURSERY_DEATHS_MAX 5
+/* More deaths of one role than this within a minute, and something is wrong with more than one
+ * process. */
+#define DEATHS_MAX 5
 
 void parent_kill_group(uint32_t pid)
 {
@@ -43,36 +43,36 @@ void parent_end_engines(struct parent *parent, const char *why)
     }
 }
 
-static void on_respawn(uv_timer_t *timer)
+/* ---- starting it again ------------------------------------------------------------------ */
+
+static void on_restart(uv_timer_t *timer)
 {
-    struct parent *parent = timer->data;
+    struct parent_role *role = timer->data;
+    struct parent *parent = role->parent;
     struct pc_err err;
-    if (parent->state == PARENT_READY && parent_start_nursery(parent, &err) < 0)
+    if (parent->state == PARENT_READY && role->restart(parent, &err) < 0)
         parent_fail(parent, "%s", err.text);
 }
 
-static void nursery_gone(struct parent *parent)
+/* At once the first time, later after longer and longer pauses; too often, and the cluster ends. */
+static void restart(struct parent_role *role, const char *death)
 {
-    char death[512];
-    parent_role_death(&parent->nursery, death, sizeof(death));
-    parent_end_engines(parent, death);
-    parent_starts_failed(parent, death);
-    if (parent->engines.wanted_count == 0) {
-        pc_warn("%s; it had no engines", death);
-        return;
-    }
+    struct parent *parent = role->parent;
     int64_t now_ms = pc_clock_ms();
-    if (now_ms - parent->nursery_deaths_since_ms > 60000) {
-        parent->nursery_deaths_since_ms = now_ms;
-        parent->nursery_deaths = 0;
+    if (now_ms - role->deaths_since_ms > 60000) {
+        role->deaths_since_ms = now_ms;
+        role->death_count = 0;
     }
-    if (++parent->nursery_deaths > NURSERY_DEATHS_MAX) {
-        parent_fail(parent, "%s: that is the %dth within a minute", death, parent->nursery_deaths);
+    if (++role->death_count > DEATHS_MAX) {
+        parent_fail(parent, "%s: that is the %dth within a minute", death, role->death_count);
         return;
     }
-    uint64_t pause_ms = parent->nursery_deaths == 1 ? 0 : UINT64_C(100) << parent->nursery_deaths;
-    pc_warn("%s; starting another, and %u engines", death, parent->engines.wanted_count);
-    uv_timer_start(&parent->respawn_timer, on_respawn, pause_ms, 0);
+    char more[32] = "";
+    if (role == &parent->nursery)
+        snprintf(more, sizeof(more), ", and %u engines", parent->engines.wanted_count);
+    pc_warn("%s; starting another%s", death, more);
+    uint64_t pause_ms = role->death_count == 1 ? 0 : UINT64_C(50) << role->death_count;
+    uv_timer_start(&role->restart_timer, on_restart, pause_ms, 0);
 }
 
 /* ---- any -------------------------------------------------------------------------------- */
@@ -91,12 +91,20 @@ void parent_role_gone(struct parent_role *role)
         parent_fail(parent, "the connection to the controller at %s is lost", parent->address);
         return;
     }
-    if (role == &parent->nursery && parent->state == PARENT_READY) {
-        nursery_gone(parent);
-        return;
-    }
     parent_role_death(role, death, sizeof(death));
-    parent_fail(parent, "%s", death);
+    parent_losses_add(&parent->losses, role->name, role->last_pid, death);
+    if (role == &parent->nursery && parent->state == PARENT_READY) {
+        parent_end_engines(parent, death);
+        parent_starts_failed(parent, death);
+        if (parent->engines.wanted_count == 0) {
+            pc_warn("%s; it had no engines", death);
+            return;
+        }
+    }
+    if (parent->state == PARENT_READY && role->restart)
+        restart(role, death);
+    else
+        parent_fail(parent, "%s", death);
 }
 
 void parent_reap(struct parent *parent)

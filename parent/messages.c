@@ -18,6 +18,7 @@ static int on_ready(void *role_of, void *peer, struct pc_msg *msg, struct pc_err
     struct parent_role *role = peer;
     struct pc_err why;
     role->is_ready = true;
+    parent_service_pong(parent, role); /* it can't answer what the one before it was asked */
     pc_debug("the %s (pid %d) is ready", role->name, (int)role->pid);
     if (role == &parent->scheduler && parent->state == PARENT_STARTING &&
         parent_files_write(&parent->files, &why) < 0)
@@ -84,6 +85,19 @@ static int on_engines(void *role, void *peer, struct pc_msg *msg, struct pc_err 
     return status;
 }
 
+/* Who is there now, and who was lost. */
+static pc_json *processes(const struct parent *parent)
+{
+    pc_json *reply = pc_json_object(), *pids = pc_json_object();
+    pc_json_put_i64(pids, "parent", getpid());
+    pc_json_put_i64(pids, "scheduler", parent->scheduler.pid);
+    pc_json_put_i64(pids, "hub", parent->hub.pid);
+    pc_json_put_i64(pids, "nursery", parent->nursery.pid);
+    pc_json_put(reply, "pids", pids);
+    parent_losses_json(&parent->losses, reply);
+    return reply;
+}
+
 static int take_query(struct parent *parent, const pc_json *question, const struct pc_msg *msg,
                       struct pc_err *why)
 {
@@ -96,6 +110,10 @@ static int take_query(struct parent *parent, const pc_json *question, const stru
         pc_json_put_i64(reply, "pid", getpid());
         parent_reply(parent, msg->head.session, msg->head.sequence, reply);
         parent_stop(parent, "a client asked for it");
+        return 0;
+    }
+    if (strcmp(name, "processes") == 0) {
+        parent_reply(parent, msg->head.session, msg->head.sequence, processes(parent));
         return 0;
     }
     if (strcmp(name, "start_engines") == 0)

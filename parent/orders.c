@@ -60,7 +60,7 @@ static int spawn(struct parent *parent, uint32_t count, struct pc_err *err)
         pc_json_put_i64(body, "count", count);
         parent_role_send(nursery, PC_MSG_SPAWN, body);
     } else if (!parent_role_exists(nursery) &&
-               !uv_is_active((uv_handle_t *)&parent->respawn_timer)) {
+               !uv_is_active((uv_handle_t *)&nursery->restart_timer)) {
         return parent_start_nursery(parent, err);
     }
     return 0;

@@ -188,8 +188,7 @@ static int parent_init(struct parent *parent, struct pc_err *err)
         return pc_err_set(err, PC_E_SYSTEM,
                           "can't make an event loop: no memory or file descriptor is left");
     watch_signal(parent, &parent->on_sigchld, on_child_signal, SIGCHLD);
-    uv_timer_t *timers[] = {&parent->stop_timer, &parent->respawn_timer, &parent->start_timer,
-                            &parent->end_timer};
+    uv_timer_t *timers[] = {&parent->stop_timer, &parent->start_timer, &parent->end_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         uv_timer_init(&parent->loop, timers[i]);
         timers[i]->data = parent;
@@ -198,6 +197,8 @@ static int parent_init(struct parent *parent, struct pc_err *err)
     parent_role_init(parent, &parent->scheduler, "scheduler", PC_FROM_SCHED);
     parent_role_init(parent, &parent->hub, "hub", PC_FROM_HUB);
     parent_role_init(parent, &parent->nursery, "nursery", PC_FROM_NURSERY);
+    parent->hub.restart = parent_start_hub;
+    parent->nursery.restart = parent_start_nursery;
     return 0;
 }
 
@@ -222,8 +223,11 @@ static void parent_fini(struct parent *parent)
     }
     if (parent->tcp_fd >= 0 && parent->tcp_fd != parent->service.tcp_fd)
         close(parent->tcp_fd);
-    if (parent->end_with_fd >= 0)
-        close(parent->end_with_fd);
+    int more[] = {parent->end_with_fd, parent->journal_fds[0], parent->journal_fds[1],
+                  parent->scheduler.handover_fd, parent->hub.handover_fd};
+    for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+        if (more[i] >= 0)
+            close(more[i]);
     parent_engines_fini(&parent->engines);
     free(parent->scheduler.failure);
     free(parent->hub.failure);
@@ -314,6 +318,7 @@ int parent_main(const struct parent_options *options)
     parent->begun_us = pc_clock_us();
     parent->begun_wall_us = pc_wall_us();
     parent->tcp_fd = parent->unix_fd = parent->end_with_fd = -1;
+    parent->journal_fds[0] = parent->journal_fds[1] = -1;
     parent->configured_count = options->engine_count;
     int status = parent_service_init(&parent->service, !options->daemonize, &err);
     parent->log_level = options->log_level ? options->log_level : parent_default_log_level(parent);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/link.h"
 #include "lib/log.h"
 #include "lib/spawn.h"
 #include "parent/state.h"
@@ -18,9 +19,11 @@
 void parent_role_init(struct parent *parent, struct parent_role *role, const char *name,
                       uint32_t sender)
 {
-    *role = (struct parent_role){.name = name, .sender = sender, .parent = parent};
+    *role =
+        (struct parent_role){.name = name, .sender = sender, .parent = parent, .handover_fd = -1};
     uv_timer_init(&parent->loop, &role->linger);
-    role->linger.data = role;
+    uv_timer_init(&parent->loop, &role->restart_timer);
+    role->linger.data = role->restart_timer.data = role;
 }
 
 bool parent_role_exists(const struct parent_role *role)
@@ -86,6 +89,21 @@ void parent_role_send(struct parent_role *role, uint8_t type, pc_json *body)
         pc_msg_unref(msg);
 }
 
+void parent_role_link(struct parent_role *role, const struct parent_role *other, int fd)
+{
+    struct pc_err err;
+    if (!role->has_conn || role->handover_fd < 0)
+        return;
+    if (pc_handover_send(role->handover_fd, fd, &err) < 0) {
+        pc_error("the %s can't be connected to the %s: %s", role->name, other->name, err.text);
+        return;
+    }
+    pc_json *body = pc_json_object();
+    pc_json_put_str(body, "to", other->name);
+    pc_json_put_i64(body, "pid", other->pid);
+    parent_role_send(role, PC_MSG_LINK, body);
+}
+
 /* ---- the process ------------------------------------------------------------------------ */
 
 int parent_role_join(struct parent_role *role, struct pc_sock *sock, struct pc_err *err)
@@ -99,18 +117,35 @@ int parent_role_join(struct parent_role *role, struct pc_sock *sock, struct pc_e
     return 0;
 }
 
+static void close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 int parent_role_start(struct parent_role *role, int death_signal, const int *more_fds,
                       int more_count, struct pc_err *err)
 {
-    int pair[2];
+    int pair[2], handover[2] = {-1, -1};
     int fds[PC_ROLE_FDS_MAX];
+    bool takes_links = role->sender != PC_FROM_NURSERY;
     if (pc_socketpair(pair, err) < 0)
         return -1;
+    if (takes_links && pc_handover_pair(handover, err) < 0) {
+        close(pair[0]);
+        close(pair[1]);
+        return -1;
+    }
     fds[0] = pair[1];
     for (int i = 0; i < more_count; i++)
         fds[1 + i] = more_fds[i];
-    pid_t pid = pc_spawn_role(role->name, death_signal, fds, 1 + more_count, err);
+    fds[1 + more_count] = handover[1];
+    pid_t pid =
+        pc_spawn_role(role->name, death_signal, fds, 1 + more_count + (takes_links ? 1 : 0), err);
     close(pair[1]);
+    close_if_open(handover[1]);
+    close_if_open(role->handover_fd);
+    role->handover_fd = handover[0];
     if (pid < 0) {
         close(pair[0]);
         return -1;

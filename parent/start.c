@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "lib/key.h"
@@ -66,6 +67,7 @@ static pc_json *scheduler_config(const struct parent *parent)
     pc_json_put_i64(config, "max_bytes", parent->options->max_bytes);
     pc_json_put_bool(config, "has_unix", parent->unix_fd >= 0);
     pc_json_put_bool(config, "has_tcp", parent->tcp_fd >= 0);
+    pc_json_put_bool(config, "has_handover", true);
     return config;
 }
 
@@ -77,6 +79,8 @@ static pc_json *hub_config(const struct parent *parent)
     char path[1024];
     snprintf(path, sizeof(path), "%s/tasks%s%s.db", parent->files.profile.dir, id[0] ? "-" : "",
              id);
+    pc_json_put_bool(config, "has_journal", true);
+    pc_json_put_bool(config, "has_handover", true);
     pc_json_put_i64(config, "started_us", parent->begun_wall_us);
     pc_json_put_i64(config, "scheduler_pid", parent->scheduler.pid);
     pc_json_put_str(config, "store", store->kind);
@@ -145,21 +149,73 @@ static int open_listeners(struct parent *parent, struct pc_err *err)
     return 0;
 }
 
+/* `link`: its end of the pair of sockets between scheduler and hub. */
+static int start_scheduler(struct parent *parent, int link, struct pc_err *err)
+{
+    int fds[] = {link, parent->unix_fd, parent->tcp_fd};
+    if (parent_role_start(&parent->scheduler, SIGKILL, fds, 3, err) < 0)
+        return -1;
+    parent_role_send(&parent->scheduler, PC_MSG_CONFIG, scheduler_config(parent));
+    pc_conn_flush(&parent->scheduler.conn);
+    return 0;
+}
+
+static int make_journal(struct parent *parent, struct pc_err *err)
+{
+    for (int i = 0; i < 2; i++) {
+        if (parent->journal_fds[i] < 0)
+            parent->journal_fds[i] = memfd_create("pcluster-journal", MFD_CLOEXEC);
+        if (parent->journal_fds[i] < 0)
+            return pc_err_sys(err, "can't make memory for the journal of the hub");
+    }
+    return 0;
+}
+
+static int start_hub(struct parent *parent, int link, struct pc_err *err)
+{
+    if (make_journal(parent, err) < 0)
+        return -1;
+    int fds[] = {link, parent->journal_fds[0], parent->journal_fds[1]};
+    if (parent_role_start(&parent->hub, SIGKILL, fds, 3, err) < 0)
+        return -1;
+    parent_role_send(&parent->hub, PC_MSG_CONFIG, hub_config(parent));
+    return 0;
+}
+
 static int start_controller(struct parent *parent, struct pc_err *err)
 {
     int between[2];
     if (pc_socketpair(between, err) < 0)
         return -1;
-    int scheduler_fds[] = {between[0], parent->unix_fd, parent->tcp_fd};
-    int hub_fds[] = {between[1]};
-    int status = parent_role_start(&parent->scheduler, SIGKILL, scheduler_fds, 3, err);
-    if (status == 0) {
-        parent_role_send(&parent->scheduler, PC_MSG_CONFIG, scheduler_config(parent));
-        pc_conn_flush(&parent->scheduler.conn);
-        status = parent_role_start(&parent->hub, SIGKILL, hub_fds, 1, err);
-    }
+    int status = start_scheduler(parent, between[0], err);
     if (status == 0)
-        parent_role_send(&parent->hub, PC_MSG_CONFIG, hub_config(parent));
+        status = start_hub(parent, between[1], err);
+    close(between[0]);
+    close(between[1]);
+    return status;
+}
+
+int parent_start_hub(struct parent *parent, struct pc_err *err)
+{
+    int between[2];
+    if (pc_socketpair(between, err) < 0)
+        return -1;
+    int status = start_hub(parent, between[1], err);
+    if (status == 0)
+        parent_role_link(&parent->scheduler, &parent->hub, between[0]);
+    close(between[0]);
+    close(between[1]);
+    return status;
+}
+
+int parent_start_scheduler(struct parent *parent, struct pc_err *err)
+{
+    int between[2];
+    if (pc_socketpair(between, err) < 0)
+        return -1;
+    int status = start_scheduler(parent, between[0], err);
+    if (status == 0)
+        parent_role_link(&parent->hub, &parent->scheduler, between[1]);
     close(between[0]);
     close(between[1]);
     return status;

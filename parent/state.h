@@ -5,7 +5,7 @@
  * A reader should think of three children that may each be starting, working or gone, and of one
  * state for the whole: starting until everything answered, then ready, then stopping until the last
  * child is gone. Everything that goes wrong leads to parent_fail, everything that ends to
- * parent_stop; nothing else ends a child.
+ * parent_stop; nothing else ends a child. A child that dies in between is started again.
  */
 #ifndef PC_PARENT_STATE_H
 #define PC_PARENT_STATE_H
@@ -17,6 +17,7 @@
 #include "lib/proto.h"
 #include "parent/engines.h"
 #include "parent/files.h"
+#include "parent/losses.h"
 #include "parent/parent.h"
 #include "parent/service.h"
 #include "parent/tell.h"
@@ -49,6 +50,12 @@ struct parent_role {
     char *failure; /* what it said in FAILED */
     struct pc_conn conn;
     uv_timer_t linger;
+    int handover_fd; /* our end, see lib/link.h; -1: none */
+    /* Starts it once more; NULL: the cluster ends with it. */
+    int (*restart)(struct parent *parent, struct pc_err *err);
+    uv_timer_t restart_timer;
+    int death_count; /* in the minute that began at: */
+    int64_t deaths_since_ms;
 };
 
 struct parent {
@@ -74,13 +81,14 @@ struct parent {
     uv_signal_t on_sigint, on_sigterm, on_sighup, on_sigchld;
     uv_poll_t on_end_with;
     int end_with_fd; /* pidfd of options->end_with; -1: none */
-    uv_timer_t stop_timer, respawn_timer, start_timer, end_timer;
+    uv_timer_t stop_timer, start_timer, end_timer;
     struct parent_role scheduler, hub, nursery;
     int tcp_fd, unix_fd;
+    int journal_fds[2]; /* memory in which the hub writes down what it must not forget; -1: none */
+
+    struct parent_losses losses;
 
     int stop_rounds;
-    int nursery_deaths; /* in the minute that began at: */
-    int64_t nursery_deaths_since_ms;
     bool has_other_children; /* of the program that became this one by exec */
     int exit_code;
     char *failure; /* told at the end, when the cluster never was ready */
@@ -101,7 +109,10 @@ void parent_check_ready(struct parent *parent);
 
 /* Listeners and roles, or the connection to a controller elsewhere. */
 int parent_start(struct parent *parent, struct pc_err *err);
+/* These three once more. */
 int parent_start_nursery(struct parent *parent, struct pc_err *err);
+int parent_start_scheduler(struct parent *parent, struct pc_err *err);
+int parent_start_hub(struct parent *parent, struct pc_err *err);
 
 /* ---- lifetime.c ------------------------------------------------------------------------- */
 
@@ -117,12 +128,15 @@ void parent_reload(struct parent *parent);
 
 void parent_role_init(struct parent *parent, struct parent_role *role, const char *name,
                       uint32_t sender);
-/* Starts the process and connects to it; more_fds follow its end of the connection. */
+/* Starts the process and connects to it; more_fds follow its end of the connection, and those its
+ * end of a handover socket, unless it is the nursery. */
 int parent_role_start(struct parent_role *role, int death_signal, const int *more_fds,
                       int more_count, struct pc_err *err);
 /* Takes over a connection to a process that is not ours. */
 int parent_role_join(struct parent_role *role, struct pc_sock *sock, struct pc_err *err);
 void parent_role_send(struct parent_role *role, uint8_t type, pc_json *body);
+/* Hands over a descriptor that leads to `other`; a role that is gone gets nothing. */
+void parent_role_link(struct parent_role *role, const struct parent_role *other, int fd);
 bool parent_role_exists(const struct parent_role *role);
 void parent_role_exited(struct parent_role *role, int wait_status);
 void parent_role_kill(struct parent_role *role);

@@ -77,7 +77,9 @@ void parent_stop(struct parent *parent, const char *reason)
     pc_info("stopping: %s", reason);
     parent_service_tell(&parent->service, "STOPPING=1\nSTATUS=stopping: %s", reason);
     parent->state = PARENT_STOPPING;
-    uv_timer_stop(&parent->respawn_timer);
+    uv_timer_stop(&parent->hub.restart_timer);
+    uv_timer_stop(&parent->scheduler.restart_timer);
+    uv_timer_stop(&parent->nursery.restart_timer);
     uv_timer_stop(&parent->start_timer);
     uv_timer_stop(&parent->end_timer);
     parent_starts_failed(parent, "the cluster is stopping");

@@ -36,7 +36,7 @@ struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hel
     pc_json_put_u64(json, "session", client->session);
     pc_json_put_i64(json, "pid", pc_json_i64_or(hello, "pid", 0));
     pc_json_put_str(json, "host", pc_json_str_or(hello, "host", ""));
-    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_CLIENT_UP, json));
+    ledger_tell(s, pc_json_msg(PC_MSG_CLIENT_UP, json));
     return client;
 }
 
@@ -54,6 +54,7 @@ void client_lost(struct sched *s, struct client *client)
     struct task *task, *next;
     client->peer = NULL;
     output_unstall(client);
+    questions_forget(s, client);
     pc_known_fini(&client->functions); /* its tasks keep what they need */
     for (task = client->tasks; task; task = next) {
         next = task->client_next;
@@ -62,7 +63,7 @@ void client_lost(struct sched *s, struct client *client)
     }
     pc_json *json = pc_json_object();
     pc_json_put_u64(json, "session", client->session);
-    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_CLIENT_DOWN, json));
+    ledger_tell(s, pc_json_msg(PC_MSG_CLIENT_DOWN, json));
     client_check(s, client);
 }
 
@@ -191,22 +192,14 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
 
 /* ---- what the hub says ------------------------------------------------------------------- */
 
-int client_stored(struct sched *s, struct pc_msg *msg, struct pc_err *err)
+void client_stored(struct sched *s, uint64_t session, uint64_t sequence)
 {
-    struct pc_reader reader;
-    if (msg->head.body_size % PC_ACK_SIZE)
-        return pc_err_set(err, PC_E_PROTOCOL, "malformed body of RESULT_ACK");
-    pc_reader_init(&reader, msg->body, msg->head.body_size);
-    while (reader.left) {
-        uint64_t session = pc_get_u64(&reader);
-        struct task *task = task_find(s, session, pc_get_u64(&reader));
-        if (!task || !task_is_over(task) || task->client->peer)
-            continue;
-        struct client *client = task->client;
-        task_free(s, task);
-        client_check(s, client);
-    }
-    return 0;
+    struct task *task = task_find(s, session, sequence);
+    if (!task || !task_is_over(task) || task->client->peer)
+        return;
+    struct client *client = task->client;
+    task_free(s, task);
+    client_check(s, client);
 }
 
 void client_resubmit(struct sched *s, struct pc_msg *msg)
@@ -225,20 +218,31 @@ void client_resubmit(struct sched *s, struct pc_msg *msg)
 
 /* ---- questions -------------------------------------------------------------------------- */
 
-/* Who answers: the parent, the hub, or we. */
-void client_pass_on(struct sched *s, struct client *client, const struct pc_msg *msg,
-                    bool is_for_parent)
+/* As the hub and the parent get it: they know the session. */
+static struct pc_msg *signed_question(const struct client *client, const struct pc_msg *msg)
 {
     struct pc_msg *question = pc_msg_with_body(PC_MSG_QUERY, msg->body, msg->head.body_size);
     if (!question)
         pc_fatal(1, "out of memory");
     question->head.session = client->session;
     question->head.sequence = msg->head.sequence;
-    if (!is_for_parent)
-        records_flush(s); /* the answer includes all that happened before the question */
-    pc_conn_send(is_for_parent ? &s->parent : &s->hub, question);
+    return question;
 }
 
+void client_ask_parent(struct sched *s, struct client *client, const struct pc_msg *msg)
+{
+    pc_conn_send(&s->parent, signed_question(client, msg));
+}
+
+static void ask_hub(struct sched *s, struct client *client, const struct pc_msg *msg,
+                    const pc_json *query)
+{
+    struct pc_msg *question = signed_question(client, msg);
+    question_ask(s, client, question, query);
+    pc_msg_unref(question);
+}
+
+/* Who answers: the parent, the hub, or we. */
 int client_query(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
 {
     pc_json *json = pc_json_of_msg(msg, err);
@@ -249,8 +253,10 @@ int client_query(struct sched *s, struct client *client, struct pc_msg *msg, str
         world_reply(client, msg, settings_answer(s, json));
     else if (strcmp(query, "abort") == 0)
         world_reply(client, msg, abort_answer(s, client, json));
+    else if (strcmp(query, "shutdown") == 0 || strcmp(query, "processes") == 0)
+        client_ask_parent(s, client, msg);
     else if (!order_take(s, client, msg, json))
-        client_pass_on(s, client, msg, strcmp(query, "shutdown") == 0);
+        ask_hub(s, client, msg, json);
     pc_json_free(json);
     return 0;
 }
@@ -269,6 +275,6 @@ void clients_tell_engines(struct sched *s, pc_json *engines)
     DL_FOREACH (s->hosts, host) {
         pc_conn_send(&host->conn, pc_msg_ref(msg));
     }
-    pc_conn_send(&s->hub, pc_msg_ref(msg));
+    ledger_tell(s, pc_msg_ref(msg));
     pc_conn_send(&s->parent, msg);
 }

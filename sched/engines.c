@@ -96,7 +96,16 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
     pc_json_put_str(engine->about, "tags", engine->tags);
     set_sender(peer, PC_FROM_CONTROL, engine);
     HASH_ADD(hh_uuid, s->engines_by_uuid, uuid, sizeof(engine->uuid), engine);
-    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_ENGINE_UP, pc_json_copy(engine->about)));
+    ledger_tell(s, pc_json_msg(PC_MSG_ENGINE_UP, pc_json_copy(engine->about)));
+}
+
+/* A hub that was started again may have known the answer, and not said it. */
+void engines_ask_again(struct sched *s)
+{
+    struct engine *engine, *next;
+    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next)
+        if (engine->state == ENGINE_ASKING)
+            ledger_tell(s, pc_json_msg(PC_MSG_ENGINE_UP, pc_json_copy(engine->about)));
 }
 
 /* The hub's answer: the id. */
@@ -109,12 +118,14 @@ void engine_got_id(struct sched *s, struct pc_msg *msg)
     struct engine *engine = json ? find_uuid(s, json) : NULL;
     if (!json || pc_json_get_u32(json, "id", &id, &err)) {
         pc_error("bad ENGINE_ID from the hub: %s", err.text);
+    } else if (engine && engine->id == id) {
+        /* The hub was asked again, and it was not necessary. */
     } else if (!engine || engine->state != ENGINE_ASKING || !engine->control) {
         /* It went away in the meantime: give the id back as gone. */
         pc_json *down = pc_json_object();
         pc_json_put_i64(down, "id", id);
         pc_json_put_str(down, "reason", "it left before it was registered");
-        pc_conn_send(&s->hub, pc_json_msg(PC_MSG_ENGINE_DOWN, down));
+        ledger_tell(s, pc_json_msg(PC_MSG_ENGINE_DOWN, down));
     } else {
         engine->id = id;
         engine->state = ENGINE_HALF;
@@ -185,7 +196,7 @@ static void tell_down(struct engine *engine)
     pc_json *down = pc_json_object();
     pc_json_put_i64(down, "id", engine->id);
     pc_json_put_str(down, "reason", engine->why);
-    pc_conn_send(&s->hub, pc_json_msg(PC_MSG_ENGINE_DOWN, pc_json_copy(down)));
+    ledger_tell(s, pc_json_msg(PC_MSG_ENGINE_DOWN, pc_json_copy(down)));
     pc_json *news = pc_json_object(), *list = pc_json_array();
     pc_json_append(list, down);
     pc_json_put_bool(news, "full", false);

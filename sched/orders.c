@@ -299,7 +299,7 @@ bool order_take(struct sched *s, struct client *client, const struct pc_msg *msg
         return false;
     const char *host = pc_json_str_or(query, "host", "");
     if (!host[0] || strcmp(host, s->home.host) == 0)
-        client_pass_on(s, client, msg, true);
+        client_ask_parent(s, client, msg);
     else
         answer(client, msg, start_there(s, host, query, &err), &err);
     return true;

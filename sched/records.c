@@ -29,22 +29,43 @@ static void on_timer(uv_timer_t *timer)
 void records_init(struct sched *s)
 {
     pc_buf_init(&s->records, 0);
+    pc_buf_init(&s->record_kept, 0);
     uv_timer_init(&s->loop, &s->record_timer);
     s->record_timer.data = s;
+}
+
+static void tell(struct sched *s, struct pc_msg *msg)
+{
+    if (s->record_kept.size)
+        ledger_tell_kept(s, msg, &s->record_kept);
+    else
+        ledger_tell(s, msg);
 }
 
 void records_flush(struct sched *s)
 {
     if (!s->records.size)
         return;
-    pc_conn_send_body(&s->hub, PC_MSG_RECORDS, s->records.data, s->records.size);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECORDS, s->records.data, s->records.size);
+    if (!msg)
+        pc_fatal(1, "out of memory");
     s->records.size = 0;
+    tell(s, msg);
     uv_timer_stop(&s->record_timer);
 }
 
 static bool hub_is_slow(const struct sched *s)
 {
-    return pc_wire_queued(&s->hub.sock.wire) > BACKLOG_BYTES;
+    return s->ledger.bytes > BACKLOG_BYTES;
+}
+
+/* The result is nowhere else: its batch says so. */
+static void note_kept(struct sched *s, const struct pc_record *record)
+{
+    if (!(record->flags & PC_RECORD_KEEP))
+        return;
+    pc_buf_put_u64(&s->record_kept, record->session);
+    pc_buf_put_u64(&s->record_kept, record->sequence);
 }
 
 /* Alone in a message that refers to the parts of `origin`. */
@@ -60,7 +81,8 @@ static void send_alone(struct sched *s, struct pc_record *record, struct pc_msg 
     pc_buf_fini(&body);
     if (!msg)
         pc_fatal(1, "out of memory");
-    pc_conn_send(&s->hub, msg);
+    note_kept(s, record);
+    tell(s, msg);
 }
 
 /* `origin`: whose parts belong to it, or NULL. */
@@ -79,6 +101,7 @@ static void add(struct sched *s, struct pc_record *record, struct pc_msg *origin
         record->part_count = origin->head.part_count;
         parts = origin->parts;
     }
+    note_kept(s, record);
     if (!s->records.size)
         uv_timer_start(&s->record_timer, on_timer, BATCH_MS, 0);
     if (pc_record_encode(&s->records, record, parts))
@@ -107,7 +130,7 @@ static void send_function(struct sched *s, const struct task *task, const uint8_
         !(function = pc_known_find(&task->client->functions, name)))
         return;
     records_flush(s);
-    pc_conn_send(&s->hub, pc_msg_ref(function->data));
+    ledger_tell(s, pc_msg_ref(function->data));
     if (!pc_known_add(&s->hub_functions, name, function->size, NULL))
         pc_fatal(1, "out of memory");
 }
@@ -167,7 +190,7 @@ void records_output(struct sched *s, struct pc_msg *output)
 {
     if (!hub_is_slow(s)) {
         records_flush(s); /* it must know the task */
-        pc_conn_send(&s->hub, pc_msg_ref(output));
+        ledger_tell(s, pc_msg_ref(output));
         return;
     }
     struct task *task = task_find(s, output->head.session, output->head.sequence);

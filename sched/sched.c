@@ -20,7 +20,8 @@
 #include "lib/spawn.h"
 #include "sched/state.h"
 
-#define STOP_LIMIT_MS 2000
+#define STOP_LIMIT_MS  2000
+#define LEAVE_LIMIT_MS 1000 /* for the hub to take in the last records */
 
 /* ---- stopping --------------------------------------------------------------------------- */
 
@@ -62,6 +63,18 @@ static void stop(struct sched *s, const struct pc_msg *shutdown)
     pc_json_free(json);
 }
 
+/* Everybody else has left, and the parent waits for our end: when the hub has all it was told. */
+static void leave(struct sched *s)
+{
+    records_flush(s);
+    if (!s->is_stopping || !s->ledger.first || !s->hub.is_open) {
+        uv_stop(&s->loop);
+        return;
+    }
+    s->is_leaving = true;
+    uv_timer_start(&s->stop_timer, on_stop_timer, LEAVE_LIMIT_MS, 0);
+}
+
 /* ---- configuration ---------------------------------------------------------------------- */
 
 static int hex_field(const pc_json *json, const char *name, uint8_t *out, size_t size,
@@ -101,6 +114,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
         return -1;
     s->unix_fd = pc_json_bool_or(json, "has_unix", false) ? fd++ : -1;
     s->tcp_fd = pc_json_bool_or(json, "has_tcp", false) ? fd++ : -1;
+    s->handover_fd = pc_json_bool_or(json, "has_handover", false) ? fd++ : -1;
     if (face_listen(s, err))
         return -1;
     s->beat_ms = (int64_t)uv_now(&s->loop);
@@ -146,6 +160,29 @@ static int on_ping(void *role, void *from, struct pc_msg *msg, struct pc_err *er
     return 0;
 }
 
+static void hub_is_gone(struct sched *s)
+{
+    pc_link_lost(&s->hub);
+    ledger_lost(s);
+    if (!s->is_stopping)
+        questions_wait(s);
+    else if (s->is_leaving)
+        uv_stop(&s->loop);
+}
+
+static int on_link(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = role;
+    int fd = s->handover_fd < 0 ? -1 : pc_handover_take(s->handover_fd, err);
+    if (fd < 0)
+        return pc_err_set(err, PC_E_PROTOCOL, "LINK without a descriptor");
+    bool was_open = s->hub.is_open;
+    pc_link_replace(&s->hub, fd);
+    if (was_open)
+        hub_is_gone(s);
+    return 0;
+}
+
 /* ---- the hub, and answers to clients ---------------------------------------------------- */
 
 static int on_engine_id(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
@@ -154,24 +191,38 @@ static int on_engine_id(void *role, void *from, struct pc_msg *msg, struct pc_er
     return 0;
 }
 
+static int on_recorded(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = role;
+    bool is_first = !s->ledger.is_greeted;
+    if (msg->head.body_size != 8)
+        return pc_err_set(err, PC_E_PROTOCOL, "malformed body of RECORDED");
+    ledger_recorded(s, pc_load_u64(msg->body));
+    if (is_first) {
+        engines_ask_again(s);
+        questions_repeat(s);
+    }
+    if (s->is_leaving && !s->ledger.first)
+        uv_stop(&s->loop);
+    return 0;
+}
+
 static int on_reply(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
     struct sched *s = role;
     struct client *client;
+    if (from == &s->hub.conn && !question_answered(s, msg))
+        return 0;
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
     if (client && client->peer)
         pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
     return 0;
 }
 
-static int on_stored(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
-{
-    return client_stored(role, msg, err);
-}
-
 static int on_resubmit(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
-    client_resubmit(role, msg);
+    if (question_answered(role, msg))
+        client_resubmit(role, msg);
     return 0;
 }
 
@@ -180,11 +231,12 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_EXITED, PC_FROM_PARENT, on_exited},
     {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
     {PC_MSG_PING, PC_FROM_PARENT, on_ping},
+    {PC_MSG_LINK, PC_FROM_PARENT, on_link},
     {PC_MSG_ENGINE_ID, PC_FROM_HUB, on_engine_id},
     {PC_MSG_REPLY, PC_FROM_HUB | PC_FROM_PARENT, on_reply},
     {PC_MSG_RESULT, PC_FROM_HUB, on_reply}, /* of a task of another client, who asked for it */
     {PC_MSG_STREAM, PC_FROM_HUB, on_reply},
-    {PC_MSG_RESULT_ACK, PC_FROM_HUB, on_stored},
+    {PC_MSG_RECORDED, PC_FROM_HUB, on_recorded},
     {PC_MSG_SUBMIT, PC_FROM_HUB, on_resubmit},
     {0, 0, NULL},
 };
@@ -208,14 +260,20 @@ static void on_message(struct pc_conn *conn, struct pc_msg *msg)
 static void on_lost(struct pc_conn *conn, const struct pc_err *why)
 {
     struct sched *s = conn->owner;
-    if (conn == &s->parent)
-        uv_stop(&s->loop); /* nobody is left to work for */
-    else if (!s->is_stopping)
-        pc_error("the hub is gone: %s", why->text);
+    if (conn == &s->parent) {
+        leave(s);
+        return;
+    }
+    if (why->code != PC_E_LOST)
+        pc_error("the hub broke the protocol: %s", why->text);
+    hub_is_gone(s);
 }
 
 static void on_closed(struct pc_conn *conn)
 {
+    struct sched *s = conn->owner;
+    if (conn == &s->hub.conn)
+        pc_link_closed(&s->hub);
 }
 
 static const struct pc_conn_events events = {
@@ -253,7 +311,8 @@ static void tear_down(struct sched *s)
         pc_conn_close(&peer->conn);
     }
     pc_conn_close(&s->parent);
-    pc_conn_close(&s->hub);
+    pc_link_close(&s->hub);
+    close_handle(&s->hub_timer);
     close_handle(&s->beat_timer);
     close_handle(&s->stop_timer);
     close_handle(&s->deadline_timer);
@@ -267,7 +326,9 @@ static void tear_down(struct sched *s)
     timeouts_fini(s);
     past_fini(s);
     tagsets_fini(s);
+    ledger_fini(s);
     pc_buf_fini(&s->records);
+    pc_buf_fini(&s->record_kept);
     pc_buf_fini(&s->record_body);
     pc_known_fini(&s->hub_functions);
     pc_wipe(s, sizeof(*s));
@@ -282,13 +343,15 @@ int sched_main(void)
     signal(SIGINT, SIG_IGN); /* Ctrl-C in a terminal is the parent's business */
     if (pc_noise_init() || uv_loop_init(&s->loop) || pc_conns_init(&s->conns, &s->loop))
         pc_fatal(1, "can't start: no loop or no randomness");
-    s->unix_fd = s->tcp_fd = -1;
+    s->unix_fd = s->tcp_fd = s->handover_fd = -1;
+    uv_timer_init(&s->loop, &s->hub_timer);
     uv_timer_init(&s->loop, &s->beat_timer);
     uv_timer_init(&s->loop, &s->stop_timer);
     uv_timer_init(&s->loop, &s->deadline_timer);
     uv_timer_init(&s->loop, &s->ahead_timer);
     s->ahead_timer.data = s;
     s->beat_timer.data = s->stop_timer.data = s->deadline_timer.data = s;
+    s->hub_timer.data = s;
     records_init(s);
     s->hwm = SCHED_HWM;
     s->window_count = SCHED_WINDOW_COUNT;
@@ -298,7 +361,7 @@ int sched_main(void)
     groups_init(s);
     timeouts_init(s);
     if (pc_conn_init(&s->parent, &s->conns, PC_ROLE_FD, PC_FROM_PARENT, &events, s) ||
-        pc_conn_init(&s->hub, &s->conns, PC_ROLE_FD_MORE, PC_FROM_HUB, &events, s))
+        pc_link_init(&s->hub, &s->conns, PC_ROLE_FD_MORE, PC_FROM_HUB, &events, s))
         pc_fatal(1, "can't start: descriptors %d and %d are not connected", PC_ROLE_FD,
                  PC_ROLE_FD_MORE);
     uv_run(&s->loop, UV_RUN_DEFAULT);

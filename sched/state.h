@@ -21,11 +21,13 @@
 #include "lib/index.h"
 #include "lib/json.h"
 #include "lib/key.h"
+#include "lib/link.h"
 #include "lib/log.h"
 #include "lib/proto.h"
 #include "lib/proto_record.h"
 #include "lib/proto_task.h"
 #include "sched/group.h"
+#include "sched/ledger.h"
 #include "sched/more.h"
 
 #define SCHED_UUID_SIZE  16
@@ -140,8 +142,9 @@ struct client {
     struct peer *peer;  /* NULL: disconnected */
     struct task *tasks; /* all of its tasks, also those that are over */
     struct window window;
-    struct engine *stalled;    /* engines whose output credit waits for this client to read */
-    struct pc_known functions; /* that it has sent, with the FUNCTION */
+    struct question *questions; /* to the hub, not answered */
+    struct engine *stalled;     /* engines whose output credit waits for this client to read */
+    struct pc_known functions;  /* that it has sent, with the FUNCTION */
 };
 
 enum engine_state {
@@ -204,9 +207,15 @@ struct knock;
 struct sched {
     uv_loop_t loop;
     struct pc_conns conns;
-    struct pc_conn parent, hub;
+    struct pc_conn parent;
+    struct pc_link hub;
+    int handover_fd; /* -1: none */
+    struct ledger ledger;
+    struct question *questions; /* of clients, to the hub, not answered */
+    bool is_hub_missed;         /* it has been away for longer than they wait */
     bool is_configured, is_listening, is_stopping;
-    uv_timer_t beat_timer, record_timer, knock_timer, stop_timer;
+    bool is_leaving; /* ... and only the hub is not done */
+    uv_timer_t beat_timer, record_timer, knock_timer, stop_timer, hub_timer;
 
     /* identity */
     char cluster_id[128], profile[128];
@@ -252,6 +261,7 @@ struct sched {
     struct past_chunk *past, *past_last;
 
     struct pc_buf records, record_body;
+    struct pc_buf record_kept; /* session and sequence of results in `records` that must be kept */
     struct pc_known hub_functions; /* that were sent to the hub */
     uint64_t keep_bytes;           /* larger requests and results are not sent to the hub */
 };
@@ -280,8 +290,8 @@ int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg
                   struct pc_err *err);
 int client_function(struct client *client, struct pc_msg *msg, struct pc_err *err);
 int client_ack(struct sched *sched, struct client *client, struct pc_msg *msg, struct pc_err *err);
-/* The hub has these results. */
-int client_stored(struct sched *sched, struct pc_msg *msg, struct pc_err *err);
+/* The hub has this result, which nobody else has. */
+void client_stored(struct sched *sched, uint64_t session, uint64_t sequence);
 /* The hub submits for a client again what was submitted before. */
 void client_resubmit(struct sched *sched, struct pc_msg *msg);
 int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
@@ -290,9 +300,8 @@ int client_abort(struct sched *sched, struct client *client, struct pc_msg *msg,
 pc_json *abort_answer(struct sched *sched, struct client *client, const pc_json *query);
 int client_query(struct sched *sched, struct client *client, struct pc_msg *msg,
                  struct pc_err *err);
-/* The question goes to the parent, or to the hub, which answers it. */
-void client_pass_on(struct sched *sched, struct client *client, const struct pc_msg *msg,
-                    bool is_for_parent);
+/* The question goes to the parent, which answers it. */
+void client_ask_parent(struct sched *sched, struct client *client, const struct pc_msg *msg);
 void client_drained(struct sched *sched, struct client *client);
 /* To every client, host, the hub and the parent. */
 void clients_tell_engines(struct sched *sched, pc_json *engines);
@@ -303,6 +312,7 @@ struct pc_msg *engines_list(struct sched *sched);
 void engine_hello_control(struct sched *sched, struct peer *peer, const pc_json *hello);
 void engine_hello_work(struct sched *sched, struct peer *peer, const pc_json *hello);
 void engine_got_id(struct sched *sched, struct pc_msg *msg);
+void engines_ask_again(struct sched *sched);
 /* Why it is going, as the end of a sentence: "was killed by signal 9". */
 void engine_set_why(struct engine *engine, const char *what);
 void engine_lane_lost(struct engine *engine, const char *why);
@@ -482,12 +492,24 @@ int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err
 void output_unstall(struct client *client);
 void output_engine_gone(struct engine *engine);
 
+/* ---- questions.c: what clients ask the hub ---- */
+/* `msg` is the QUERY as the hub gets it, `query` its body. */
+void question_ask(struct sched *sched, struct client *client, struct pc_msg *msg,
+                  const pc_json *query);
+/* REPLY, RESULT, STREAM or SUBMIT of the hub. False: nobody waits for it (any more). */
+bool question_answered(struct sched *sched, const struct pc_msg *answer);
+/* The client is gone. */
+void questions_forget(struct sched *sched, struct client *client);
+/* The hub is gone; it is back. */
+void questions_wait(struct sched *sched);
+void questions_repeat(struct sched *sched);
+
 /* ---- records.c ---- */
 void records_init(struct sched *sched);
 void records_submitted(struct sched *sched, const struct task *task,
                        const struct pc_submit_body *body);
 void records_started(struct sched *sched, const struct task *task);
-/* `must_keep`: the hub acknowledges the result, which nobody else has. */
+/* `must_keep`: nobody else has the result; client_stored is called when the hub has it. */
 void records_ended(struct sched *sched, const struct task *task, struct pc_msg *result,
                    bool must_keep);
 /* A STREAM message. */

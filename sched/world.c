@@ -60,7 +60,7 @@ void world_check_ahead(struct sched *s, unsigned in_ms)
 
 bool world_has_hub(const struct sched *s)
 {
-    return !s->hub.is_closing;
+    return !s->is_stopping || s->hub.is_open;
 }
 
 int64_t world_now_ms(struct sched *s)

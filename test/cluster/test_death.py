@@ -5,19 +5,17 @@ import os
 import re
 import signal
 
-import pytest
 from conftest import is_alive, wait_until
 
 
-@pytest.mark.parametrize("role", ["hub", "scheduler"])
-def test_controller_role(home, start, role):
+def test_scheduler(home, start):
     """The cluster can't go on without it: it ends, and says why."""
     cluster = start(2)
-    pid = cluster.pids()[role]
+    pid = cluster.pids()["scheduler"]
     os.kill(pid, signal.SIGKILL)
     code, _, err = cluster.wait()
     assert code == 1
-    assert f"parent error: the {role} (pid {pid}) was killed by signal 9 (SIGKILL)\n" in err
+    assert f"parent error: the scheduler (pid {pid}) was killed by signal 9 (SIGKILL)\n" in err
     home.wait_empty()
     assert home.leftovers() == []
 

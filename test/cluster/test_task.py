@@ -503,13 +503,14 @@ def test_a_hub_that_is_killed_leaves_a_good_file(start):
     with pcluster.Client(cluster.file) as c:
         c.load_balanced_view().map_sync(double, range(3000), chunksize=1)
         wait_until(lambda: store_of(cluster)["tasks"] >= 3000, "records")
-        c.load_balanced_view().map_async(double, range(3000), chunksize=1)
+        more = c.load_balanced_view().map_async(double, range(3000), chunksize=1)
         os.kill(cluster.pids()["hub"], signal.SIGKILL)
-        cluster.wait()
+        more.get()
+    cluster.end()
     again = start(1, "--store", "sqlite")
     with pcluster.Client(again.file) as c:
         found = c.db_query({}, ["state"])
-        assert len(found) >= 500 and {row["state"] for row in found} == {"done"}
+        assert len(found) == 6000 and {row["state"] for row in found} == {"done"}
 
 
 @pytest.mark.parametrize("spoil, text", [

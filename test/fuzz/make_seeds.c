@@ -90,6 +90,8 @@ static const struct {
     {PC_MSG_SHUTDOWN, "{\"reason\":\"stop\",\"grace_ms\":2000}"},
     {PC_MSG_FAILED, "{\"text\":\"no module named 'nump'\"}"},
     {PC_MSG_END, "{\"uuids\":[\"" HEX16 "\"],\"grace_ms\":2000,\"replace\":true}"},
+    {PC_MSG_LINK, "{\"to\":\"hub\",\"pid\":45}"},
+    {PC_MSG_RECORDED, "\1\2\3\4\5\6\7\1"},
     {PC_MSG_SIGNAL, "{\"uuids\":[\"" HEX16 "\"],\"signal\":2,\"group\":false}"},
 };
 

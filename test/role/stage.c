@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/link.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 #include "lib/spawn.h"
@@ -40,14 +41,14 @@ static int listen_tcp(uint16_t *port)
     return fd;
 }
 
-static void run_role(int parent, int hub, int unix_fd, int tcp_fd)
+static void run_role(int parent, int hub, int unix_fd, int tcp_fd, int handover)
 {
-    int fds[] = {parent, hub, unix_fd, tcp_fd};
-    for (int i = 0; i < 4; i++)
+    int fds[] = {parent, hub, unix_fd, tcp_fd, handover};
+    for (int i = 0; i < 5; i++)
         fds[i] = fcntl(fds[i], F_DUPFD, 20);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         dup2(fds[i], PC_ROLE_FD + i);
-    pc_close_from(PC_ROLE_FD + 4, NULL, 0);
+    pc_close_from(PC_ROLE_FD + 5, NULL, 0);
     exit(sched_main());
 }
 
@@ -76,7 +77,7 @@ void stage_open(struct stage *stage, int heartbeat_ms)
 {
     struct pc_keypair controller, client, engine;
     uint8_t instance[PC_INSTANCE_SIZE];
-    int parent[2], hub[2];
+    int parent[2], hub[2], handover[2];
     uint16_t port;
     char path[80];
     assert_int_equal(pc_noise_init(), 0);
@@ -86,13 +87,16 @@ void stage_open(struct stage *stage, int heartbeat_ms)
     int unix_fd = listen_unix(path), tcp_fd = listen_tcp(&port);
     assert_int_equal(pc_socketpair(parent, NULL), 0);
     assert_int_equal(pc_socketpair(hub, NULL), 0);
+    assert_int_equal(pc_handover_pair(handover, NULL), 0);
     fflush(NULL);
     stage->pid = fork();
     assert_true(stage->pid >= 0);
     if (stage->pid == 0)
-        run_role(parent[1], hub[1], unix_fd, tcp_fd);
+        run_role(parent[1], hub[1], unix_fd, tcp_fd, handover[1]);
     close(parent[1]);
     close(hub[1]);
+    close(handover[1]);
+    stage->handover_fd = handover[0];
     close(unix_fd);
     close(tcp_fd);
     pc_sock_init(&stage->parent, parent[0], PC_FROM_SCHED);
@@ -115,10 +119,33 @@ void stage_open(struct stage *stage, int heartbeat_ms)
     pc_json_put_i64(config, "heartbeat_ms", heartbeat_ms);
     pc_json_put_bool(config, "has_unix", true);
     pc_json_put_bool(config, "has_tcp", true);
+    pc_json_put_bool(config, "has_handover", true);
     struct pc_msg *msg = pc_json_msg(PC_MSG_CONFIG, config);
     assert_int_equal(pc_sock_send(&stage->parent, msg, NULL), 0);
     pc_msg_unref(msg);
     pc_msg_unref(stage_await(&stage->parent, PC_MSG_READY));
+    stage_hub_recorded(stage, 0);
+}
+
+void stage_hub_recorded(struct stage *stage, uint64_t number)
+{
+    uint8_t body[8];
+    pc_store_u64(body, number);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECORDED, body, sizeof(body));
+    assert_int_equal(pc_sock_send(&stage->hub, msg, NULL), 0);
+    pc_msg_unref(msg);
+}
+
+void stage_new_hub(struct stage *stage)
+{
+    int pair[2];
+    assert_int_equal(pc_socketpair(pair, NULL), 0);
+    assert_int_equal(pc_handover_send(stage->handover_fd, pair[1], NULL), 0);
+    close(pair[1]);
+    pc_sock_init(&stage->hub, pair[0], PC_FROM_SCHED);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_LINK, "{\"to\":\"hub\",\"pid\":9}", 20);
+    assert_int_equal(pc_sock_send(&stage->parent, msg, NULL), 0);
+    pc_msg_unref(msg);
 }
 
 void stage_close(struct stage *stage)
@@ -129,6 +156,7 @@ void stage_close(struct stage *stage)
     assert_int_equal(waitpid(stage->pid, &status, 0), stage->pid);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     pc_sock_close(&stage->hub);
+    close(stage->handover_fd);
     snprintf(path, sizeof(path), "%s/socket", stage->dir);
     unlink(path);
     rmdir(stage->dir);

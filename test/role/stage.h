@@ -21,12 +21,18 @@ struct stage {
     char dir[64];
     struct pc_sock parent, hub; /* our ends */
     struct pc_connfile client, engine;
+    int handover_fd;
     uint32_t next_id;
     const char *home; /* of the engines played from now on: uuid of STAGE_HOME or of a host */
 };
 
 /* heartbeat_ms as in CONFIG. */
 void stage_open(struct stage *stage, int heartbeat_ms);
+/* From the hub: it has so many messages. The first time that is its greeting. */
+void stage_hub_recorded(struct stage *stage, uint64_t number);
+/* The parent connects it to another hub, which has not said anything yet: stage->hub. The one
+ * before it may be closed, or stay. */
+void stage_new_hub(struct stage *stage);
 /* Ends the role by the parent's end of file and checks that it left by itself with code 0. */
 void stage_close(struct stage *stage);
 

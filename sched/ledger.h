@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the hub is told, in order, until it says that it has it.
+ *
+ * Everything that the hub has to remember gets a number, and stays here until RECORDED names that
+ * number or a later one; a hub that was started again names the last one that its journal has,
+ * and is sent what followed. Questions take their place in the same order, so that an answer
+ * includes all that happened before; they have no number, because questions.c asks them again.
+ *
+ *   first ... unsent ... last         sent, not recorded | not sent yet
+ */
+#ifndef PC_SCHED_LEDGER_H
+#define PC_SCHED_LEDGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/msg.h"
+
+struct sched;
+
+/* Owned by the ledger. */
+struct entry {
+    struct entry *next;
+    struct pc_msg *msg;
+    uint64_t number; /* 0: a question */
+    uint64_t bytes;
+    uint8_t *kept; /* session and sequence of results in it that nobody else has; NULL: none */
+    size_t kept_size;
+};
+
+struct ledger {
+    struct entry *first, *last, *unsent;
+    uint64_t told;       /* the number of the latest entry */
+    uint64_t recorded;   /* the latest that the hub has */
+    uint64_t base;       /* the hub counts from here: it may have known another scheduler */
+    uint64_t bytes;      /* of all entries */
+    uint64_t sent_bytes; /* of those that were sent */
+    bool is_greeted;     /* the hub has said what it has */
+    bool was_greeted;    /* ... or another one before it */
+};
+
+/* These take msg. */
+void ledger_tell(struct sched *sched, struct pc_msg *msg);
+/* RECORDS with results that nobody else has: pairs of session and sequence, which are moved. When
+ * the hub has them client_stored is called for each. */
+void ledger_tell_kept(struct sched *sched, struct pc_msg *msg, struct pc_buf *kept);
+void ledger_ask(struct sched *sched, struct pc_msg *msg);
+/* RECORDED of the hub. */
+void ledger_recorded(struct sched *sched, uint64_t number);
+/* The hub is gone. */
+void ledger_lost(struct sched *sched);
+void ledger_fini(struct sched *sched);
+
+#endif
