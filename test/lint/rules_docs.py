@@ -10,7 +10,8 @@ from typing import Iterator
 from tree import Problem, Tree, rule
 
 TABLE = "cmd/main.c"
-SECTIONS = ("NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "EXAMPLES")
+SECTIONS = ("NAME", "DESCRIPTION", "EXAMPLES")
+SECTIONS_OF_COMMANDS = ("SYNOPSIS", "EXIT STATUS")
 # mandoc asks for pages that only exist where the package is installed.
 IGNORED = re.compile(r"referenced manual not found|operating system explicitly specified")
 
@@ -46,22 +47,53 @@ def pages(tree: Tree) -> Iterator[Problem]:
         if path[len("man/pcluster-"):-len(".1")] not in commands:
             yield Problem(path, 0, f"is about a subcommand that {TABLE} does not have")
     installed = tree.text("man/meson.build")
-    for path in tree.files(".1", under="man/"):
+    for path in written_pages(tree):
         if Path(path).name not in installed:
             yield Problem("man/meson.build", 0, f"does not install {path}")
 
 
+def written_pages(tree: Tree) -> list[str]:
+    """Pages of every section that stand in the tree; others are made of documents."""
+    return [path for ending in (".1", ".3", ".5", ".7") for path in tree.files(ending, under="man/")]
+
+
+def page_problems(tree: Tree, path: str, text: str) -> Iterator[Problem]:
+    """What is wrong with a page; `path` may be one that was built."""
+    for section in SECTIONS + (SECTIONS_OF_COMMANDS if path.endswith(".1") else ()):
+        if not re.search(rf'^\.Sh "?(\d+\. )?{section}"?$', text, re.M):
+            yield Problem(path, 0, f"no section {section}")
+    done = tree.run("mandoc", "-Tlint", "-Wstyle", path)
+    for line in (done.stdout + done.stderr).splitlines():
+        found = re.match(r"mandoc: (\S+?):(\d+):\d+: (.*)", line)
+        if found and not IGNORED.search(line):
+            yield Problem(path, int(found[2]), found[3])
+
+
 @rule("manual pages are clean (mandoc -Tlint) and have every section")
 def mandoc(tree: Tree) -> Iterator[Problem]:
-    for path in tree.files(".1", under="man/"):
-        for section in SECTIONS:
-            if not re.search(rf'^\.Sh "?{section}"?$', tree.text(path), re.M):
-                yield Problem(path, 0, f"no section {section}")
-        done = tree.run("mandoc", "-Tlint", "-Wstyle", path)
-        for line in (done.stdout + done.stderr).splitlines():
-            found = re.match(r"mandoc: (\S+?):(\d+):\d+: (.*)", line)
-            if found and not IGNORED.search(line):
-                yield Problem(path, int(found[2]), found[3])
+    for path in written_pages(tree):
+        yield from page_problems(tree, path, tree.text(path))
+
+
+@rule("pages that are made of documents are clean, too", needs_build=True)
+def made_pages(tree: Tree) -> Iterator[Problem]:
+    assert tree.build is not None
+    pages_made = sorted((tree.build / "man").glob("*.7"))
+    if not pages_made:
+        yield Problem("man/meson.build", 0, "makes no pages")
+    for path in pages_made:
+        yield from page_problems(tree, str(path), path.read_text(encoding="utf-8"))
+
+
+@rule("every member of a connection file is in its manual page")
+def connection(tree: Tree) -> Iterator[Problem]:
+    text = tree.text("man/pcluster-connection.5")
+    names = re.findall(r'pc_json_put\w*\(json, "(\w+)"', tree.text("lib/connfile.c"))
+    if not names:
+        yield Problem("lib/connfile.c", 0, "no members found")
+    for name in names:
+        if f".It Va {name}\n" not in text:
+            yield Problem("man/pcluster-connection.5", 0, f"{name} is missing")
 
 
 # "--json" and "-n" as words of their own; "pcluster-start" and "-f-x" are none.
