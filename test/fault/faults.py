@@ -9,6 +9,9 @@ from home import children, is_alive, wait_until
 
 # Of an engine: longer than its heartbeat allows, or not.
 PAUSES_S = (0.05, 0.3, 3)
+# A role that dies more often than five times a minute ends the cluster, as it should.
+SPARED_S = 15
+SUPERVISED = ("nursery",)
 
 
 def title(pid):
@@ -50,6 +53,7 @@ class Faults:
         self.proxy = proxy
         self.log = log
         self.count = 0
+        self.killed = {}  # role: when it was last
 
     def do(self, kind):
         """One fault; returns when it is over, not when the cluster has recovered."""
@@ -59,7 +63,9 @@ class Faults:
 
     def kill(self, who):
         pid = self.pick(who)
-        if pid:
+        is_spared = who in SUPERVISED and time.monotonic() < self.killed.get(who, -SPARED_S) + SPARED_S
+        if pid and not is_spared:
+            self.killed[who] = time.monotonic()
             self.log(f"kill {title(pid)} (pid {pid})")
             send(pid, signal.SIGKILL)
             wait_until(lambda: not is_alive(pid), f"the {who} to be dead")

@@ -26,8 +26,8 @@ WORKS = (workload.Balanced, workload.Direct, workload.Broadcast, workload.Output
          workload.Collaborator)
 GAPS_S = (0, 0.02, 0.1, 0.4)
 HEARTBEAT_MS = 400  # an engine that is silent for four of them is given up
-STORE_TASKS = 10_000  # more than end while somebody fetches results
-MEMORY_SLACK_BYTES = 16 << 20  # what a role may hold in the end beyond what it held after the first round
+STORE_TASKS = 30_000  # more than end while somebody fetches results
+MEMORY_SLACK_BYTES = 32 << 20  # what a role may hold in the end beyond what it held after the first round
 
 
 class Run:
