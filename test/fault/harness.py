@@ -7,6 +7,8 @@ Prints each fault as it happens and a line at the end; exits 1 when a promise wa
 """
 
 import argparse
+import collections
+import contextlib
 import json
 import os
 import random
@@ -21,7 +23,7 @@ from faults import Faults, find
 from home import Cluster, temporary_home, wait_until
 from proxy import Proxy
 
-KINDS = ("kill-engine", "pause-engine", "kill-nursery", "pause-hub", "pause-scheduler", "hold-wire")
+KINDS = ("kill-engine", "pause-engine", "kill-nursery", "kill-hub", "pause-hub", "pause-scheduler", "hold-wire")
 WORKS = (workload.Balanced, workload.Direct, workload.Broadcast, workload.Output,
          workload.Collaborator)
 GAPS_S = (0, 0.02, 0.1, 0.4)
@@ -95,8 +97,9 @@ class Run:
             work.check(counts)
         self.check_repeats(works, counts, cluster)
         self.check_memory(cluster, before)
+        errors = sum((work.errors for work in works), collections.Counter())
         return (f"seed {self.seed}: {faults.count} faults; {sum(len(work.right) for work in works)} right answers, "
-                f"{sum(len(work.failed) for work in works)} named errors")
+                f"{errors.total()} errors {dict(errors)}")
 
     def address(self, cluster):
         host, _, port = cluster.status()["url"].removeprefix("tcp://").rpartition(":")
@@ -119,7 +122,8 @@ class Run:
         """Never fewer engines than half: the work must go on."""
         missing = self.engines - len(find(cluster.pid, "engine"))
         if missing > self.engines // 2:
-            client.start_engines(missing, block=True)
+            with contextlib.suppress(pcluster.error.ControllerError):  # the nursery dies, or is about to come back
+                client.start_engines(missing, block=True)
 
     def memory(self, cluster):
         """{role: bytes}"""

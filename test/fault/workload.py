@@ -77,6 +77,7 @@ class Work(threading.Thread):
         self.stopping = threading.Event()
         self.right = []  # keys
         self.failed = []
+        self.errors = collections.Counter()  # how often which
         self.wrong = None
 
     def stop(self):
@@ -134,6 +135,7 @@ class Work(threading.Thread):
         if not isinstance(value, self.allowed):
             raise Wrong(f"{key}: {type(value).__name__}: {value}") from value
         self.failed.append(key)
+        self.errors[f"{self.name}: {type(value).__name__}"] += 1
         return False
 
     def check(self, counts):
