@@ -474,11 +474,14 @@ static void test_forked_child(void **state)
     free(text);
     /* A child that lives on does not hide the engine's death. */
     text = cradle_do(&engine, "import os, time\n"
+                              "has_left, leaves = os.pipe()\n"
                               "pid = os.fork()\n"
                               "if pid == 0:\n"
                               "    os.setsid()\n"
+                              "    os.write(leaves, b'.')\n"
                               "    time.sleep(3600)\n"
                               "    os._exit(0)\n"
+                              "os.read(has_left, 1)\n" /* else it dies with the engine's group */
                               "print(pid)\n");
     pid_t child = (pid_t)strtol(text, NULL, 10);
     free(text);
