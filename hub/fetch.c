@@ -20,7 +20,7 @@
 
 /* Whom it is sent to, and what of the output was there before: the hub was killed meanwhile. */
 struct asker {
-    struct pc_conn *conn;
+    struct pc_conn *conn; /* NULL: nobody */
     uint64_t session, sequence;
     uint64_t seen[2]; /* bytes; where output has a gap they are not exact */
 };
@@ -33,7 +33,10 @@ static void send_as(const struct asker *to, struct pc_msg *msg, uint32_t engine_
     msg->head.session = to->session;
     msg->head.sequence = to->sequence;
     msg->head.engine_id = engine_id;
-    pc_conn_send(to->conn, msg);
+    if (to->conn)
+        pc_conn_send(to->conn, msg);
+    else
+        pc_msg_unref(msg);
 }
 
 static void send_failure(const struct asker *to, const char *ename, const char *text)

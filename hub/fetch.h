@@ -24,6 +24,7 @@ void hub_watches_drop(struct hub_watches *watches, uint64_t session);
 /*
  * Answers a QUERY {"query": "fetch", "what": "result" | "request" | "again", "tasks": [ids]}: task
  * i under the sequence of the message + i. -1: it is not understood, and nothing was sent.
+ * With `to` NULL nothing is sent at all, only noted what was submitted again.
  */
 int hub_fetch(struct hub_history *history, struct hub_watches *watches, struct pc_conn *to,
               const struct pc_frame *head, const pc_json *question, struct pc_err *err);

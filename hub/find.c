@@ -201,18 +201,21 @@ static int purge_named(struct hub_store *store, const pc_json *ids, int64_t *pur
     return 0;
 }
 
+/* `until`: where it ends, when it is done once more; else after a while. */
 static uint64_t purge_some(struct hub_store *store, const pc_json *engines, uint64_t after,
-                           int64_t *purged)
+                           int64_t until, int64_t *purged)
 {
     int64_t begun_us = pc_clock_us();
     struct hub_task *task;
     while ((task = hub_store_after(store, after, NULL)) != NULL) {
         after = task->number;
+        if (until && after > (uint64_t)until)
+            return after;
         if (hub_task_has_ended(task) && (!engines || ran_on(task, engines))) {
             hub_store_forget(store, task);
             ++*purged;
         }
-        if (after % 64 == 0 && pc_clock_us() - begun_us > PAGE_US)
+        if (!until && after % 64 == 0 && pc_clock_us() - begun_us > PAGE_US)
             return after;
     }
     return 0;
@@ -233,7 +236,7 @@ int hub_purge(struct hub_history *history, const pc_json *question, pc_json *rep
         return -1;
     if (is_all || engines)
         next = purge_some(&history->store, is_all ? NULL : engines, after > 0 ? (uint64_t)after : 0,
-                          &purged);
+                          pc_json_i64_or(question, "until", 0), &purged);
     pc_json_put_i64(reply, "purged", purged);
     if (next)
         pc_json_put_i64(reply, "next", (int64_t)next);

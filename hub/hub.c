@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hub/query.h"
+#include "hub/snapshot.h"
 #include "hub/state.h"
 #include "lib/clock.h"
 #include "lib/dispatch.h"
@@ -184,6 +185,8 @@ static void on_turn_end(uv_check_t *handle)
     hub->has_news = false;
     hub_journal_write(&hub->journal);
     say_recorded(hub);
+    if (hub_journal_is_long(&hub->journal))
+        hub_snapshot_write(hub);
 }
 
 /* ---- messages of the scheduler ---------------------------------------------------------- */
@@ -329,6 +332,27 @@ static int on_stream(void *role, void *peer, struct pc_msg *msg, struct pc_err *
     return 0;
 }
 
+/* Some questions change what is remembered, and are to do so again: as they were answered. */
+static void note_change(struct hub *hub, const struct pc_msg *msg, const pc_json *question,
+                        const pc_json *answer)
+{
+    const char *name = pc_json_str_or(question, "query", "");
+    bool is_purge = strcmp(name, "purge") == 0;
+    bool is_again =
+        strcmp(name, "fetch") == 0 && strcmp(pc_json_str_or(question, "what", ""), "again") == 0;
+    if (hub->history.is_replaying || (!is_purge && !is_again))
+        return;
+    pc_json *noted = pc_json_copy(question);
+    if (is_purge)
+        pc_json_put_i64(noted, "until", pc_json_i64_or(answer, "next", INT64_C(1) << 53));
+    struct pc_msg *copy = pc_json_msg(PC_MSG_QUERY, noted);
+    copy->head.session = msg->head.session;
+    copy->head.sequence = msg->head.sequence;
+    hub_journal_add(&hub->journal, copy);
+    hub_journal_write(&hub->journal);
+    pc_msg_unref(copy);
+}
+
 /* A client's question: whatever is wrong with it is told to that client and harms nobody. */
 static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
@@ -340,12 +364,17 @@ static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *e
         answer = hub_query_refusal(why.text);
     else if (strcmp(pc_json_str_or(question, "query", ""), "fetch") != 0)
         answer = hub_query_answer(hub, question);
-    else if (hub_fetch(&hub->history, &hub->watches, &hub->scheduler.conn, &msg->head, question,
-                       &why))
+    else if (hub_fetch(&hub->history, &hub->watches,
+                       hub->history.is_replaying ? NULL : &hub->scheduler.conn, &msg->head,
+                       question, &why))
         answer = hub_query_refusal(why.text);
+    if (question)
+        note_change(hub, msg, question, answer);
     pc_json_free(question);
-    if (!answer)
+    if (!answer || hub->history.is_replaying) {
+        pc_json_free(answer);
         return 0;
+    }
     struct pc_msg *reply = pc_json_msg(PC_MSG_REPLY, answer);
     reply->head.session = msg->head.session;
     reply->head.sequence = msg->head.sequence;
@@ -372,14 +401,33 @@ static const struct pc_handler handlers[] = {
 
 /* ---- a hub that was killed --------------------------------------------------------------- */
 
+static int on_snapshot(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    return hub_snapshot_take(role, msg, err);
+}
+
+static int on_kept(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    return hub_snapshot_take_task(role, msg, err);
+}
+
+static const struct pc_handler journal_handlers[] = {
+    {PC_MSG_SNAPSHOT, PC_FROM_HUB, on_snapshot},
+    {PC_MSG_KEPT, PC_FROM_HUB, on_kept},
+    {0},
+};
+
 static int take_again(void *arg, struct pc_msg *msg, struct pc_err *err)
 {
     struct hub *hub = arg;
-    if (!is_to_remember(msg->head.type))
-        return pc_err_set(err, PC_E_PROTOCOL, "%s in the journal", pc_msg_name(msg->head.type));
+    uint8_t type = msg->head.type;
+    if (hub->is_restoring && type == PC_MSG_FUNCTION)
+        return hub_snapshot_take_function(hub, msg, err);
+    if (type == PC_MSG_SNAPSHOT || type == PC_MSG_KEPT)
+        return pc_dispatch_msg(journal_handlers, PC_FROM_HUB, hub, NULL, msg, err);
     if (pc_dispatch_msg(handlers, PC_FROM_SCHED, hub, NULL, msg, err) < 0)
         return -1;
-    hub->recorded++;
+    hub->recorded += is_to_remember(type);
     return 0;
 }
 
@@ -392,9 +440,9 @@ static void remember(struct hub *hub, const pc_json *config, int fd)
     hub->history.is_replaying = true;
     uint64_t count = hub_journal_replay(&hub->journal, take_again, hub);
     hub->history.is_replaying = false;
+    hub_snapshot_settle(hub);
     if (!hub->journal.number) {
-        hub_journal_begin(&hub->journal);
-        hub_journal_complete(&hub->journal);
+        hub_snapshot_write(hub);
     } else {
         pc_info("took in %llu messages of the journal in %lld ms", (unsigned long long)count,
                 (long long)(pc_clock_us() - begun_us) / 1000);

@@ -29,6 +29,8 @@ struct hub {
     struct hub_journal journal;
     uint64_t recorded; /* messages that need not be sent again, since the cluster was started */
     bool has_news;     /* some of them were not acknowledged */
+    bool is_restoring; /* a snapshot; with what the next task in it may need: */
+    struct pc_msg *restored_function, *restored_request;
     uv_check_t turn_end;
     uv_timer_t tick_timer;
 

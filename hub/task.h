@@ -38,6 +38,7 @@ struct hub_function {
     UT_hash_handle hh;  /* hub_tasks.functions */
     struct pc_msg *msg; /* FUNCTION */
     struct hub_tasks *tasks;
+    uint64_t segment; /* of the journal whose snapshot has it */
     unsigned users;
 };
 

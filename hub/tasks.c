@@ -38,10 +38,10 @@ static void enter_page(struct hub_tasks *tasks, struct hub_task *task)
     uint64_t number = task->number / HUB_PAGE;
     if (tasks->first_page == tasks->end_page)
         tasks->first_page = tasks->end_page = number;
-    while (tasks->end_page <= number) {
+    while (tasks->end_page <= number || tasks->first_page > number) {
         if (tasks->end_page - tasks->first_page == tasks->page_capacity)
             grow(tasks);
-        *slot(tasks, tasks->end_page++) = NULL;
+        *slot(tasks, tasks->end_page <= number ? tasks->end_page++ : --tasks->first_page) = NULL;
     }
     struct hub_page **page = slot(tasks, number);
     if (!*page)
@@ -100,6 +100,18 @@ static void leave_label(struct hub_tasks *tasks, struct hub_task *task)
     free(label);
 }
 
+static int by_number(const struct hub_task *a, const struct hub_task *b)
+{
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+void hub_tasks_sort_labels(struct hub_tasks *tasks)
+{
+    struct hub_label *label, *next;
+    HASH_ITER (hh, tasks->labels, label, next)
+        DL_SORT2(label->tasks, by_number, label_prev, label_next);
+}
+
 /* ---- functions -------------------------------------------------------------------------- */
 
 void hub_tasks_set_function(struct hub_tasks *tasks, struct hub_task *task, struct pc_msg *msg)
@@ -118,6 +130,19 @@ void hub_tasks_set_function(struct hub_tasks *tasks, struct hub_task *task, stru
     task->function = function;
 }
 
+int hub_tasks_use_function(struct hub_tasks *tasks, struct hub_task *task, const uint8_t *name,
+                           struct pc_msg *msg)
+{
+    struct hub_function *function;
+    HASH_FIND(hh, tasks->functions, name, PC_FUNCTION_NAME_SIZE, function);
+    if (function)
+        msg = function->msg;
+    if (!msg || memcmp(msg->body, name, PC_FUNCTION_NAME_SIZE) != 0)
+        return -1;
+    hub_tasks_set_function(tasks, task, msg);
+    return 0;
+}
+
 void hub_function_put(struct hub_function *function)
 {
     if (!function || --function->users)
@@ -133,11 +158,17 @@ void hub_function_put(struct hub_function *function)
 
 struct hub_task *hub_tasks_add(struct hub_tasks *tasks, const struct hub_task_key *key)
 {
-    struct hub_task *task = pc_xcalloc(1, sizeof(*task));
     if (!tasks->next_number)
         tasks->next_number = 1; /* 0 is before the first */
+    return hub_tasks_restore(tasks, key, tasks->next_number++);
+}
+
+struct hub_task *hub_tasks_restore(struct hub_tasks *tasks, const struct hub_task_key *key,
+                                   uint64_t number)
+{
+    struct hub_task *task = pc_xcalloc(1, sizeof(*task));
     task->key = *key;
-    task->number = tasks->next_number++;
+    task->number = number;
     task->engine_id = UINT32_MAX;
     if (pc_index_add(&tasks->by_key, key->session, key->sequence, task))
         pc_fatal(1, "out of memory");

@@ -32,10 +32,18 @@ struct hub_tasks {
 void hub_tasks_fini(struct hub_tasks *tasks);
 /* A new task with the next number. Its key must not be there yet. */
 struct hub_task *hub_tasks_add(struct hub_tasks *tasks, const struct hub_task_key *key);
+/* One that has a number already. */
+struct hub_task *hub_tasks_restore(struct hub_tasks *tasks, const struct hub_task_key *key,
+                                   uint64_t number);
+/* After some were restored in another order: each label has its tasks in that of submission. */
+void hub_tasks_sort_labels(struct hub_tasks *tasks);
 void hub_tasks_set_label(struct hub_tasks *tasks, struct hub_task *task, const char *label,
                          size_t size);
 /* `msg` is the FUNCTION. */
 void hub_tasks_set_function(struct hub_tasks *tasks, struct hub_task *task, struct pc_msg *msg);
+/* The function of this name that other tasks have, or that of `msg`; -1: neither has it. */
+int hub_tasks_use_function(struct hub_tasks *tasks, struct hub_task *task, const uint8_t *name,
+                           struct pc_msg *msg);
 void hub_function_put(struct hub_function *function);
 /* Takes it out and frees it. */
 void hub_tasks_remove(struct hub_tasks *tasks, struct hub_task *task);

@@ -52,6 +52,9 @@ enum pc_sender {
     X(13, WINDOW, PC_FROM_SCHED, 4 * PC_KIB, 0)                                                    \
     /* how many messages the hub has taken in for good; a number u64 */                            \
     X(14, RECORDED, PC_FROM_HUB, 8, 0)                                                             \
+    /* in the hub's journal only, see hub/snapshot.h */                                            \
+    X(15, SNAPSHOT, PC_FROM_HUB, 64 * PC_MIB, 1)                                                   \
+    X(27, KEPT, PC_FROM_HUB, 2 * PC_MIB, 4)                                                        \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
     X(16, SUBMIT, PC_FROM_CLIENT | PC_FROM_HUB, 1 * PC_MIB, PC_ANY_PARTS)                          \
     X(17, RUN, PC_FROM_SCHED, 64, PC_ANY_PARTS)                                                    \

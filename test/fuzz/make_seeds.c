@@ -91,6 +91,8 @@ static const struct {
     {PC_MSG_FAILED, "{\"text\":\"no module named 'nump'\"}"},
     {PC_MSG_END, "{\"uuids\":[\"" HEX16 "\"],\"grace_ms\":2000,\"replace\":true}"},
     {PC_MSG_LINK, "{\"to\":\"hub\",\"pid\":45}"},
+    {PC_MSG_SNAPSHOT, "{\"recorded\":7,\"next_number\":3,\"next_id\":1,\"engines\":[]}"},
+    {PC_MSG_KEPT, "\1\1\1\1\1\1\1\1"},
     {PC_MSG_RECORDED, "\1\2\3\4\5\6\7\1"},
     {PC_MSG_SIGNAL, "{\"uuids\":[\"" HEX16 "\"],\"signal\":2,\"group\":false}"},
 };

@@ -3,8 +3,10 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
 struct stage {
     pid_t pid;
     struct pc_sock parent, scheduler; /* our ends */
+    int journal[2];
     char host[256];
 };
 
@@ -56,29 +59,30 @@ static int role_end(struct stage *stage)
     return WEXITSTATUS(status);
 }
 
-static void run_role(int parent, int scheduler)
+static void run_role(int parent, int scheduler, const int journal[2])
 {
-    int fds[] = {fcntl(parent, F_DUPFD, 20), fcntl(scheduler, F_DUPFD, 20)};
-    dup2(fds[0], PC_ROLE_FD);
-    dup2(fds[1], PC_ROLE_FD_MORE);
-    pc_close_from(PC_ROLE_FD_MORE + 1, NULL, 0);
+    int fds[] = {parent, scheduler, journal[0], journal[1]};
+    for (int i = 0; i < 4; i++)
+        fds[i] = fcntl(fds[i], F_DUPFD, 20);
+    for (int i = 0; i < 4; i++)
+        dup2(fds[i], PC_ROLE_FD + i);
+    pc_close_from(PC_ROLE_FD + 4, NULL, 0);
     exit(hub_main());
 }
 
-static int open_stage(void **state)
+/* Returns how many messages it says that it has. */
+static uint64_t start(struct stage *stage)
 {
-    struct stage *stage = calloc(1, sizeof(*stage));
     int parent[2], scheduler[2];
-    assert_non_null(stage);
-    gethostname(stage->host, sizeof(stage->host) - 1);
     assert_int_equal(pc_socketpair(parent, NULL), 0);
     assert_int_equal(pc_socketpair(scheduler, NULL), 0);
     fflush(NULL);
     stage->pid = fork();
     assert_true(stage->pid >= 0);
     if (stage->pid == 0) {
+        int journal[] = {stage->journal[0], stage->journal[1]};
         free(stage); /* only what the hub itself leaks is to be seen */
-        run_role(parent[1], scheduler[1]);
+        run_role(parent[1], scheduler[1], journal);
     }
     close(parent[1]);
     close(scheduler[1]);
@@ -87,10 +91,35 @@ static int open_stage(void **state)
     send_text(&stage->parent, PC_MSG_CONFIG, 0,
               "{\"cluster_id\":\"c\",\"profile\":\"p\",\"instance\":\"i\",\"url\":\"tcp://x:1\","
               "\"unix\":null,\"log_level\":\"error\",\"controller_pid\":7,\"scheduler_pid\":8,"
-              "\"started_us\":9,\"store_tasks\":10000}");
+              "\"started_us\":9,\"store_tasks\":10000,\"has_journal\":true}");
     pc_msg_unref(await(&stage->parent, PC_MSG_READY));
+    struct pc_msg *greeting = await(&stage->scheduler, PC_MSG_RECORDED);
+    assert_int_equal(greeting->head.body_size, 8);
+    uint64_t recorded = pc_load_u64(greeting->body);
+    pc_msg_unref(greeting);
+    return recorded;
+}
+
+static int open_stage(void **state)
+{
+    struct stage *stage = calloc(1, sizeof(*stage));
+    assert_non_null(stage);
+    gethostname(stage->host, sizeof(stage->host) - 1);
+    for (int i = 0; i < 2; i++)
+        stage->journal[i] = memfd_create("journal", MFD_CLOEXEC);
+    assert_int_equal(start(stage), 0);
     *state = stage;
     return 0;
+}
+
+/* Killed, and started again: what it was sent before was acknowledged. */
+static uint64_t start_again(struct stage *stage)
+{
+    assert_int_equal(kill(stage->pid, SIGKILL), 0);
+    assert_int_equal(waitpid(stage->pid, NULL, 0), stage->pid);
+    pc_sock_close(&stage->parent);
+    pc_sock_close(&stage->scheduler);
+    return start(stage);
 }
 
 static int close_stage(void **state)
@@ -98,6 +127,8 @@ static int close_stage(void **state)
     struct stage *stage = *state;
     pc_sock_close(&stage->parent);
     pc_sock_close(&stage->scheduler);
+    close(stage->journal[0]);
+    close(stage->journal[1]);
     free(stage);
     return 0;
 }
@@ -468,6 +499,98 @@ static void unexpected_type_ends_it(void **state)
     assert_int_equal(role_end(stage), 1);
 }
 
+/* ---- killed ----------------------------------------------------------------------------- */
+
+static void await_recorded(struct stage *stage, uint64_t number)
+{
+    for (bool is_there = false; !is_there;) {
+        struct pc_msg *msg = await(&stage->scheduler, PC_MSG_RECORDED);
+        is_there = pc_load_u64(msg->body) == number;
+        pc_msg_unref(msg);
+    }
+}
+
+static void what_was_acknowledged_is_there_again(void **state)
+{
+    struct stage *stage = *state;
+    engine_up(stage, 1, 1000);
+    engine_up(stage, 1, 1001);
+    engine_down(stage, 1);
+    send_text(&stage->scheduler, PC_MSG_CLIENT_UP, 0,
+              "{\"session\":\"0000000000000005\",\"pid\":1,\"host\":\"h\"}");
+    record(stage, PC_RECORD_SUBMITTED, 1, 0, 0);
+    record(stage, PC_RECORD_SUBMITTED, 2, 0, 0);
+    record(stage, PC_RECORD_STARTED, 1, 0, 0);
+    await_recorded(stage, 9); /* each engine came with two */
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(start_again(stage), 9);
+        expect_engine(stage, 0, "busy", 0, 0, 2);
+        expect_engine(stage, 1, "down", 0, 0, 0);
+        expect_totals(stage, 2, 0, 0, 2);
+    }
+    record(stage, PC_RECORD_ENDED, 1, 0, PC_STATUS_OK);
+    expect_engine(stage, 0, "idle", 1, 0, 1);
+    assert_int_equal(engine_up(stage, 1, 1000), 0); /* asked again: the same */
+    assert_int_equal(engine_up(stage, 1, 1002), 2);
+    end(stage);
+}
+
+/* The journal is written anew when it has grown, and is as good then. */
+static void a_long_history_is_there_again(void **state)
+{
+    struct stage *stage = *state;
+    enum { BATCH = 200, BATCHES = 200 };
+    struct pc_record records[3 * BATCH];
+    uint8_t text[400] = "";
+    for (uint64_t batch = 0; batch < BATCHES; batch++) {
+        for (uint64_t i = 0; i < 3 * BATCH; i++)
+            records[i] = (struct pc_record){.event = (uint8_t)(1 + i % 3),
+                                            .kind = PC_KIND_APPLY,
+                                            .status = PC_STATUS_OK,
+                                            .engine_id = PC_NO_ENGINE,
+                                            .session = 5,
+                                            .sequence = batch * BATCH + i / 3 + 1,
+                                            .time_us = (int64_t)(batch + 1),
+                                            .body = text,
+                                            .body_size = sizeof(text)};
+        send_records(stage, records, 3 * BATCH);
+    }
+    await_recorded(stage, BATCHES);
+    off_t size = lseek(stage->journal[0], 0, SEEK_END) + lseek(stage->journal[1], 0, SEEK_END);
+    assert_in_range(size, 1, (off_t)BATCHES * BATCH * 3 * 400 / 2); /* not all of it */
+    assert_int_equal(start_again(stage), BATCHES);
+    expect_totals(stage, BATCHES * BATCH, BATCHES * BATCH, 0, 0);
+    pc_json *status = ask(stage, "{\"query\":\"status\",\"memory\":false}");
+    const pc_json *store = pc_json_member(status, "store");
+    assert_int_equal(pc_json_i64_or(store, "tasks", 0), 10000);
+    assert_int_equal(pc_json_i64_or(store, "dropped_tasks", 0), BATCHES * BATCH - 10000);
+    pc_json_free(status);
+    end(stage);
+}
+
+static void what_was_purged_stays_away(void **state)
+{
+    struct stage *stage = *state;
+    for (uint64_t i = 1; i <= 3; i++)
+        record(stage, PC_RECORD_SUBMITTED, i, PC_NO_ENGINE, 0);
+    record(stage, PC_RECORD_ENDED, 1, PC_NO_ENGINE, PC_STATUS_OK);
+    record(stage, PC_RECORD_ENDED, 2, PC_NO_ENGINE, PC_STATUS_OK);
+    pc_json_free(
+        ask(stage, "{\"query\":\"purge\",\"tasks\":[\"0000000000000005_1\"],\"all\":false}"));
+    start_again(stage);
+    pc_json *reply = ask(stage, "{\"query\":\"find\",\"keys\":[\"msg_id\"]}");
+    assert_int_equal(pc_json_count(pc_json_member(reply, "rows")), 2);
+    pc_json_free(reply);
+    pc_json_free(ask(stage, "{\"query\":\"purge\",\"all\":true}"));
+    record(stage, PC_RECORD_ENDED, 3, PC_NO_ENGINE, PC_STATUS_OK);
+    await_recorded(stage, 6);
+    start_again(stage);
+    reply = ask(stage, "{\"query\":\"find\",\"keys\":[\"msg_id\"]}");
+    assert_int_equal(pc_json_count(pc_json_member(reply, "rows")), 1); /* ended after the purge */
+    pc_json_free(reply);
+    end(stage);
+}
+
 #define staged(test) cmocka_unit_test_setup_teardown(test, open_stage, close_stage)
 
 int main(void)
@@ -489,6 +612,9 @@ int main(void)
         staged(broken_messages_end_it),
         staged(config_comes_once),
         staged(unexpected_type_ends_it),
+        staged(what_was_acknowledged_is_there_again),
+        staged(a_long_history_is_there_again),
+        staged(what_was_purged_stays_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
