@@ -57,6 +57,11 @@ static void print_head(const pc_json *status)
            number(tasks, "submitted"), number(tasks, "done"), number(tasks, "failed"),
            number(tasks, "pending"));
     print_store(pc_json_member(status, "store"));
+    if (number(sched, "lost_bodies") || number(sched, "lost_records"))
+        printf(
+            "         the hub was away for too long: %lld requests and results, %lld records are "
+            "lost\n",
+            number(sched, "lost_bodies"), number(sched, "lost_records"));
     size_text(pc_json_i64_or(sched, "max_bytes", -1), bytes, sizeof(bytes));
     printf("queue    %lld wait for an engine; a client may have %lld unfinished, with %s\n",
            number(sched, "waiting"), number(sched, "max_tasks"), bytes);

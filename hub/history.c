@@ -239,6 +239,12 @@ int hub_history_function(struct hub_history *history, struct pc_msg *msg, struct
     return 0;
 }
 
+void hub_history_gap(struct hub_history *history)
+{
+    pc_msg_unref(history->last_request);
+    history->last_request = NULL;
+}
+
 void hub_history_keep(struct hub_history *history, struct hub_task *task)
 {
     history->store.kind->ended(&history->store, task);

@@ -37,6 +37,8 @@ void hub_history_fini(struct hub_history *history);
  */
 struct hub_task *hub_history_record(struct hub_history *history, struct hub_engines *engines,
                                     const struct pc_record *record, struct pc_msg *msg);
+/* Some records are missing here. */
+void hub_history_gap(struct hub_history *history);
 void hub_history_keep(struct hub_history *history, struct hub_task *task);
 /* A FUNCTION that records may name. -1: the scheduler broke the rules. */
 int hub_history_function(struct hub_history *history, struct pc_msg *msg, struct pc_err *err);

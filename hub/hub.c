@@ -300,6 +300,8 @@ static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err 
     struct pc_reader reader;
     struct pc_record record;
     pc_reader_init(&reader, msg->body, msg->head.body_size);
+    if (!reader.left) /* those that were here were dropped */
+        hub_history_gap(&hub->history);
     while (reader.left) {
         if (pc_record_decode(&reader, &record) < 0)
             return pc_err_set(err, PC_E_PROTOCOL, "RECORDS with a broken record");

@@ -20,6 +20,77 @@ static void entry_free(struct ledger *ledger, struct entry *entry)
     free(entry);
 }
 
+/* ---- a hub that stays away -------------------------------------------------------------- */
+
+static void replace(struct ledger *ledger, struct entry *entry, const void *body, size_t size)
+{
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECORDS, body, size);
+    if (!msg)
+        pc_fatal(1, "out of memory");
+    pc_msg_unref(entry->msg);
+    entry->msg = msg;
+    ledger->bytes -= entry->bytes;
+    entry->bytes = ENTRY_BYTES + size;
+    ledger->bytes += entry->bytes;
+}
+
+/* Only the heads of its records stay, and what they say of the submission. */
+static void make_bare(struct ledger *ledger, struct entry *entry)
+{
+    struct pc_reader reader;
+    struct pc_record record;
+    struct pc_buf body;
+    pc_buf_init(&body, 0);
+    pc_reader_init(&reader, entry->msg->body, entry->msg->head.body_size);
+    while (reader.left && pc_record_decode(&reader, &record) == 0) {
+        unsigned parts = PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_SAME;
+        ledger->lost_bodies += (record.flags & parts) != 0;
+        record.flags &= (uint8_t)~parts;
+        record.part_count = 0;
+        if (pc_record_encode(&body, &record, NULL))
+            pc_fatal(1, "out of memory");
+    }
+    entry->is_bare = true;
+    replace(ledger, entry, body.data, body.size);
+    pc_buf_fini(&body);
+}
+
+static void make_empty(struct ledger *ledger, struct entry *entry)
+{
+    struct pc_reader reader;
+    struct pc_record record;
+    pc_reader_init(&reader, entry->msg->body, entry->msg->head.body_size);
+    while (reader.left && pc_record_decode(&reader, &record) == 0)
+        ledger->lost_records++;
+    entry->is_empty = true;
+    replace(ledger, entry, NULL, 0);
+}
+
+static bool may_lose(const struct entry *entry)
+{
+    return entry->number && entry->msg->head.type == PC_MSG_RECORDS && !entry->kept;
+}
+
+static void make_room(struct sched *s)
+{
+    struct ledger *ledger = &s->ledger;
+    bool had_lost = ledger->lost_bodies || ledger->lost_records;
+    for (; ledger->bytes > ledger->limit && ledger->to_bare;
+         ledger->to_bare = ledger->to_bare->next)
+        if (may_lose(ledger->to_bare) && !ledger->to_bare->is_bare)
+            make_bare(ledger, ledger->to_bare);
+    for (; ledger->bytes > ledger->limit && ledger->to_empty;
+         ledger->to_empty = ledger->to_empty->next)
+        if (may_lose(ledger->to_empty) && !ledger->to_empty->is_empty)
+            make_empty(ledger, ledger->to_empty);
+    if (!had_lost && (ledger->lost_bodies || ledger->lost_records))
+        pc_warn("the hub takes no records: those that wait for it have reached %llu MB, and the "
+                "oldest are dropped",
+                (unsigned long long)(ledger->limit >> 20));
+}
+
+/* ---- sending ---------------------------------------------------------------------------- */
+
 /* Sends what may be under way. */
 static void advance(struct sched *s)
 {
@@ -30,6 +101,10 @@ static void advance(struct sched *s)
         struct entry *entry = ledger->unsent;
         ledger->unsent = entry->next;
         ledger->sent_bytes += entry->bytes;
+        if (ledger->to_bare == entry)
+            ledger->to_bare = entry->next;
+        if (ledger->to_empty == entry)
+            ledger->to_empty = entry->next;
         pc_conn_send(&s->hub.conn, pc_msg_ref(entry->msg));
     }
 }
@@ -48,6 +123,10 @@ static struct entry *append(struct sched *s, struct pc_msg *msg, uint64_t number
     ledger->last = entry;
     if (!ledger->unsent)
         ledger->unsent = entry;
+    if (!ledger->to_bare)
+        ledger->to_bare = entry;
+    if (!ledger->to_empty)
+        ledger->to_empty = entry;
     ledger->bytes += entry->bytes;
     return entry;
 }
@@ -56,6 +135,7 @@ void ledger_tell(struct sched *s, struct pc_msg *msg)
 {
     append(s, msg, ++s->ledger.told);
     advance(s);
+    make_room(s);
 }
 
 void ledger_tell_kept(struct sched *s, struct pc_msg *msg, struct pc_buf *kept)
@@ -116,6 +196,7 @@ static void greet(struct sched *s, uint64_t number)
         ledger->sent_bytes += ledger->unsent->bytes;
         ledger->unsent = ledger->unsent->next;
     }
+    ledger->to_bare = ledger->to_empty = ledger->unsent;
     drop_recorded(s);
     advance(s);
 }
@@ -151,7 +232,7 @@ void ledger_lost(struct sched *s)
             entry_free(ledger, entry);
         }
     }
-    ledger->unsent = ledger->first;
+    ledger->unsent = ledger->to_bare = ledger->to_empty = ledger->first;
     ledger->sent_bytes = 0;
     ledger->is_greeted = false;
 }

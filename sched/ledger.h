@@ -8,6 +8,10 @@
  * includes all that happened before; they have no number, because questions.c asks them again.
  *
  *   first ... unsent ... last         sent, not recorded | not sent yet
+ *
+ * A hub that does not read, or stays away, would make this grow for ever. So beyond a limit the
+ * oldest records that were not sent lose the requests and results that they carry, and when that
+ * is not enough they are dropped; both is counted. Results that nobody else has always stay.
  */
 #ifndef PC_SCHED_LEDGER_H
 #define PC_SCHED_LEDGER_H
@@ -26,6 +30,8 @@ struct entry {
     struct pc_msg *msg;
     uint64_t number; /* 0: a question */
     uint64_t bytes;
+    bool is_bare;  /* its records have lost what they carried */
+    bool is_empty; /* they are gone: only the number is left */
     uint8_t *kept; /* session and sequence of results in it that nobody else has; NULL: none */
     size_t kept_size;
 };
@@ -37,8 +43,11 @@ struct ledger {
     uint64_t base;       /* the hub counts from here: it may have known another scheduler */
     uint64_t bytes;      /* of all entries */
     uint64_t sent_bytes; /* of those that were sent */
-    bool is_greeted;     /* the hub has said what it has */
-    bool was_greeted;    /* ... or another one before it */
+    uint64_t limit;      /* of bytes; beyond, the oldest that were not sent lose something: */
+    struct entry *to_bare, *to_empty;   /* the next ones, of those that are not sent */
+    uint64_t lost_bodies, lost_records; /* so far */
+    bool is_greeted;                    /* the hub has said what it has */
+    bool was_greeted;                   /* ... or another one before it */
 };
 
 /* These take msg. */

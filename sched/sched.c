@@ -108,6 +108,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     snprintf(s->profile, sizeof(s->profile), "%s", pc_json_str_or(json, "profile", ""));
     s->controller_pid = pc_json_i64_or(json, "controller_pid", getppid());
     homes_init(s, json);
+    s->ledger.limit = (uint64_t)pc_json_i64_or(json, "ledger_bytes", SCHED_LEDGER_BYTES);
     s->keep_bytes = (uint64_t)pc_json_i64_or(json, "keep_bytes", SCHED_KEEP_BYTES);
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
     if (settings_take(s, json, err))

@@ -44,6 +44,9 @@ pc_json *settings_answer(struct sched *s, const pc_json *query)
     pc_json_put_i64(reply, "waiting", s->ready_count);
     pc_json_put_i64(reply, "max_tasks", (int64_t)s->window_count);
     pc_json_put_i64(reply, "max_bytes", (int64_t)s->window_bytes);
+    pc_json_put_i64(reply, "unrecorded_bytes", (int64_t)s->ledger.bytes);
+    pc_json_put_i64(reply, "lost_bodies", (int64_t)s->ledger.lost_bodies);
+    pc_json_put_i64(reply, "lost_records", (int64_t)s->ledger.lost_records);
     pc_json_put(reply, "clients", windows_json(s));
     return reply;
 }

@@ -56,6 +56,9 @@
 #define SCHED_INTERRUPT_GRACE_MS 5000
 /* Requests and results up to this size are sent to the hub, unless CONFIG says otherwise. */
 #define SCHED_KEEP_BYTES (64 * 1024)
+/* What the hub was told and does not have yet may take that much memory, unless CONFIG says
+ * otherwise. */
+#define SCHED_LEDGER_BYTES (128 * 1024 * 1024)
 /* Beats without an answer before an engine counts as dead. */
 #define SCHED_BEATS_MISSED 4
 

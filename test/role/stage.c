@@ -73,7 +73,7 @@ static void fill_file(struct pc_connfile *file, const char *role, const struct s
     memcpy(file->controller_key, controller->public_key, PC_KEY_SIZE);
 }
 
-void stage_open(struct stage *stage, int heartbeat_ms)
+static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_bytes)
 {
     struct pc_keypair controller, client, engine;
     uint8_t instance[PC_INSTANCE_SIZE];
@@ -117,6 +117,8 @@ void stage_open(struct stage *stage, int heartbeat_ms)
     pc_json_put_str(config, "home", STAGE_HOME);
     pc_json_put_str(config, "log_level", "error");
     pc_json_put_i64(config, "heartbeat_ms", heartbeat_ms);
+    if (ledger_bytes)
+        pc_json_put_i64(config, "ledger_bytes", ledger_bytes);
     pc_json_put_bool(config, "has_unix", true);
     pc_json_put_bool(config, "has_tcp", true);
     pc_json_put_bool(config, "has_handover", true);
@@ -124,7 +126,17 @@ void stage_open(struct stage *stage, int heartbeat_ms)
     assert_int_equal(pc_sock_send(&stage->parent, msg, NULL), 0);
     pc_msg_unref(msg);
     pc_msg_unref(stage_await(&stage->parent, PC_MSG_READY));
+}
+
+void stage_open(struct stage *stage, int heartbeat_ms)
+{
+    open_stage(stage, heartbeat_ms, 0);
     stage_hub_recorded(stage, 0);
+}
+
+void stage_open_quiet(struct stage *stage, int64_t ledger_bytes)
+{
+    open_stage(stage, 60000, ledger_bytes);
 }
 
 void stage_hub_recorded(struct stage *stage, uint64_t number)

@@ -28,6 +28,8 @@ struct stage {
 
 /* heartbeat_ms as in CONFIG. */
 void stage_open(struct stage *stage, int heartbeat_ms);
+/* ledger_bytes as in CONFIG; the hub says nothing yet. */
+void stage_open_quiet(struct stage *stage, int64_t ledger_bytes);
 /* From the hub: it has so many messages. The first time that is its greeting. */
 void stage_hub_recorded(struct stage *stage, uint64_t number);
 /* The parent connects it to another hub, which has not said anything yet: stage->hub. The one
