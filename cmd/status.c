@@ -74,7 +74,10 @@ static void print_deaths(const pc_json *status)
     size_t count = pc_json_count(rows), first = count > DEATHS_SHOWN ? count - DEATHS_SHOWN : 0;
     if (!count)
         return;
-    printf("deaths   %lld:\n", number(status, "death_count"));
+    printf("deaths   %lld", number(status, "death_count"));
+    if (number(status, "engine_restarts"))
+        printf("; engines started again: %lld", number(status, "engine_restarts"));
+    puts(":");
     for (size_t i = first; i < count; i++) {
         const pc_json *row = pc_json_item(rows, i);
         printf("         %lld s ago: %s\n", (pc_wall_us() - number(row, "time_us")) / 1000000,
@@ -166,6 +169,7 @@ int cmd_status(int argc, char **argv)
     if (processes) {
         pc_json_put(status, "deaths", pc_json_copy(pc_json_member(processes, "deaths")));
         pc_json_put_i64(status, "death_count", number(processes, "death_count"));
+        pc_json_put_i64(status, "engine_restarts", number(processes, "engine_restarts"));
     }
     pc_json_free(processes);
     if (!status || !sched || !processes) {

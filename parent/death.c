@@ -96,6 +96,7 @@ void parent_role_gone(struct parent_role *role)
     if (role == &parent->nursery && parent->state == PARENT_READY) {
         parent_end_engines(parent, death);
         parent_starts_failed(parent, death);
+        parent_restarts_stop(parent); /* the next nursery starts all that are wanted */
         if (parent->engines.wanted_count == 0) {
             pc_warn("%s; it had no engines", death);
             return;

@@ -95,6 +95,7 @@ static pc_json *processes(const struct parent *parent)
     pc_json_put_i64(pids, "nursery", parent->nursery.pid);
     pc_json_put(reply, "pids", pids);
     parent_losses_json(&parent->losses, reply);
+    pc_json_put_i64(reply, "engine_restarts", (int64_t)parent->restarts.done);
     return reply;
 }
 
@@ -217,6 +218,11 @@ static void report_exit(struct parent *parent, const struct parent_engine *engin
     size_t size = strlen(tail);
     while (size > 0 && tail[size - 1] == '\n')
         size--;
+    if (!engine->is_ending && parent->state == PARENT_READY) {
+        char why[160];
+        snprintf(why, sizeof(why), "%s (pid %u) %s", name, engine->pid, end);
+        parent_losses_add(&parent->losses, name, engine->pid, why);
+    }
     if (engine->is_ending)
         pc_info("%s (pid %u) was told to leave: it %s", name, engine->pid, end);
     else if (parent->state == PARENT_STARTING)
@@ -248,10 +254,13 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         bool was_ending = engine->is_ending, was_wanted = engine->is_wanted;
         /* The nursery has ended its process group before it reaped it; now the number may be
          * somebody else's. */
-        report_exit(parent, engine, (int)pc_json_i64_or(body, "signal", 0),
-                    (int)pc_json_i64_or(body, "code", 0), pc_json_str_or(body, "tail", ""));
+        int signal = (int)pc_json_i64_or(body, "signal", 0);
+        int code = (int)pc_json_i64_or(body, "code", 0);
+        report_exit(parent, engine, signal, code, pc_json_str_or(body, "tail", ""));
         parent_engines_exited(&parent->engines, engine);
         parent_engine_ended(parent, was_ending, was_wanted);
+        if (!was_ending)
+            parent_restart_engine(parent, signal || code);
     }
     pc_json_free(body);
     return 0;

@@ -52,7 +52,7 @@ void parent_refuse(struct parent *parent, uint64_t session, uint64_t sequence, c
 /* ---- more engines ----------------------------------------------------------------------- */
 
 /* A nursery that is only starting is told how many when it is ready. */
-static int spawn(struct parent *parent, uint32_t count, struct pc_err *err)
+int parent_spawn(struct parent *parent, uint32_t count, struct pc_err *err)
 {
     struct parent_role *nursery = &parent->nursery;
     if (nursery->has_conn && nursery->is_ready) {
@@ -87,7 +87,7 @@ static int check_count(struct parent *parent, uint32_t count, struct pc_err *err
 int parent_start_engines(struct parent *parent, uint32_t count, const struct pc_msg *query,
                          struct pc_err *err)
 {
-    if (check_count(parent, count, err) < 0 || spawn(parent, count, err) < 0)
+    if (check_count(parent, count, err) < 0 || parent_spawn(parent, count, err) < 0)
         return -1;
     parent->engines.wanted_count += count;
     pc_info("starting %u more engine%s", count, count == 1 ? "" : "s");
@@ -222,13 +222,13 @@ int parent_end_some(struct parent *parent, const pc_json *order, struct pc_err *
     return 0;
 }
 
-/* One that ended by itself stays away; one that was ended is replaced when it was wanted. */
+/* One that was ended is replaced when it was wanted; for others see restart.c. */
 void parent_engine_ended(struct parent *parent, bool was_ending, bool was_wanted)
 {
     struct pc_err err;
     if (parent->state >= PARENT_STOPPING || !was_ending || !was_wanted)
         return;
-    if (spawn(parent, 1, &err) < 0)
+    if (parent_spawn(parent, 1, &err) < 0)
         pc_error("can't replace an engine: %s", err.text);
 }
 

@@ -194,6 +194,7 @@ static int parent_init(struct parent *parent, struct pc_err *err)
         timers[i]->data = parent;
     }
     parent_service_start(parent);
+    parent_restarts_init(parent);
     parent_role_init(parent, &parent->scheduler, "scheduler", PC_FROM_SCHED);
     parent_role_init(parent, &parent->hub, "hub", PC_FROM_HUB);
     parent_role_init(parent, &parent->nursery, "nursery", PC_FROM_NURSERY);

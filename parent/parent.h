@@ -41,6 +41,7 @@ struct parent_options {
     const char *transport;   /* how engines connect: "any", "unix", "tcp" */
     const char *tags;        /* of the engines, as in tags.h; "" */
     const char *engine_file; /* without a controller: which one to join; the profile's */
+    const char *restart;     /* engines that end: "never", "on-failure", "always" */
     const char *scheme;      /* how balanced tasks are placed, "leastload" */
     uint32_t hwm;            /* balanced tasks outstanding per engine; 0: no limit */
     int64_t max_tasks;       /* that a client may have unfinished */

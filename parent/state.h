@@ -29,6 +29,15 @@ struct parent_order {
     struct parent_order *next, *prev;
 };
 
+/* Engines that ended by themselves and are started again. */
+struct parent_restarts {
+    uv_timer_t timer;
+    uint32_t waiting; /* to be started when it fires */
+    uint32_t deaths;  /* in the minute that began at: */
+    int64_t since_ms;
+    uint64_t done; /* ever */
+};
+
 enum parent_state { PARENT_STARTING, PARENT_READY, PARENT_STOPPING, PARENT_ENDED };
 
 struct parent;
@@ -87,6 +96,7 @@ struct parent {
     int journal_fds[2]; /* memory in which the hub writes down what it must not forget; -1: none */
 
     struct parent_losses losses;
+    struct parent_restarts restarts;
 
     int stop_rounds;
     bool has_other_children; /* of the program that became this one by exec */
@@ -168,6 +178,17 @@ void parent_refuse(struct parent *parent, uint64_t session, uint64_t sequence, c
 /* END and SIGNAL of the scheduler. */
 int parent_end_some(struct parent *parent, const pc_json *order, struct pc_err *err);
 void parent_signal_some(struct parent *parent, struct pc_msg *order);
+
+/* So many engines, now or when there is a nursery. */
+int parent_spawn(struct parent *parent, uint32_t count, struct pc_err *err);
+
+/* ---- restart.c -------------------------------------------------------------------------- */
+
+void parent_restarts_init(struct parent *parent);
+/* Nothing that waits is started. */
+void parent_restarts_stop(struct parent *parent);
+/* An engine ended by itself; has_failed: not with exit code 0. */
+void parent_restart_engine(struct parent *parent, bool has_failed);
 
 /* ---- death.c ---------------------------------------------------------------------------- */
 
