@@ -90,6 +90,7 @@ static void say_ready(struct parent *parent)
     pc_info("ready: %s", text);
     parent_service_tell(&parent->service, "READY=1");
     char *json = options->as_json ? describe(parent, where) : NULL;
+    parent_lifetime_tell(parent);
     if (parent_tell_ready(&parent->tell, json ? json : text) < 0)
         parent_fail(parent, "the command that started this cluster was ended meanwhile");
     free(json);

@@ -89,7 +89,8 @@ struct parent {
     struct pc_conns conns;
     uv_signal_t on_sigint, on_sigterm, on_sighup, on_sigchld;
     uv_poll_t on_end_with;
-    int end_with_fd; /* pidfd of options->end_with; -1: none */
+    uv_poll_t on_command; /* in the foreground, that waits for us; data NULL: none */
+    int end_with_fd;      /* pidfd of options->end_with; -1: none */
     uv_timer_t stop_timer, start_timer, end_timer;
     struct parent_role scheduler, hub, nursery;
     int tcp_fd, unix_fd;
@@ -129,6 +130,8 @@ int parent_start_hub(struct parent *parent, struct pc_err *err);
 /* Finds the process that the cluster is to end with; call before it can have ended unnoticed. */
 int parent_lifetime_find(struct parent *parent, struct pc_err *err);
 int parent_lifetime_watch(struct parent *parent, struct pc_err *err);
+/* The command is told the last that it will hear. */
+void parent_lifetime_tell(struct parent *parent);
 
 /* ---- reload.c --------------------------------------------------------------------------- */
 
