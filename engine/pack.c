@@ -80,7 +80,7 @@ void eng_pack_init(void)
 
 /* ---- unpacking -------------------------------------------------------------------------- */
 
-static PyObject *list_buffers(struct pc_msg *msg, uint16_t first)
+PyObject *eng_list_parts(struct pc_msg *msg, uint16_t first)
 {
     PyObject *list = PyList_New(msg->head.part_count - first);
     for (uint16_t i = first; list && i < msg->head.part_count; i++) {
@@ -121,7 +121,7 @@ PyObject *eng_unpack(struct pc_msg *msg, uint16_t index)
 {
     if (msg->head.part_count == index + 1)
         return unpack(&msg->parts[index], NULL);
-    PyObject *buffers = list_buffers(msg, index + 1);
+    PyObject *buffers = eng_list_parts(msg, index + 1);
     PyObject *value = buffers ? unpack(&msg->parts[index], buffers) : NULL;
     Py_XDECREF(buffers);
     return value;

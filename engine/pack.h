@@ -18,6 +18,10 @@ PyObject *eng_unpack(struct pc_msg *msg, uint16_t index);
 /* The same of one part that has no buffers. */
 PyObject *eng_unpack_alone(const struct pc_part *part);
 
+/* The parts from `first` on as a new list of writable memoryviews, which keep the message; or NULL
+ * with an exception. */
+PyObject *eng_list_parts(struct pc_msg *msg, uint16_t first);
+
 /* A pickled value. */
 struct eng_packed {
     PyObject *pickle;  /* bytes */

@@ -71,6 +71,25 @@ def _representations(value):
     return data
 
 
+def _run(source, name):
+    """Runs source text in the namespace; its value is that of a last expression."""
+    tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+    last = tree.body.pop() if tree.body and type(tree.body[-1]) is _ast.Expr else None
+    if tree.body or last is None:
+        exec(compile(tree, name, "exec", dont_inherit=True), namespace)
+    if last is None:
+        return None
+    value = eval(compile(_ast.Expression(last.value), name, "eval", dont_inherit=True), namespace)
+    if value is not None:
+        namespace["_"] = value
+    return value
+
+
+def evaluate(source):
+    """Runs source text in the namespace; its value is that of a last expression, else None."""
+    return _run(source, _remember(source))
+
+
 def execute(source, is_silent):
     """Runs source text in the namespace. Unless silent: its number, and its value as text."""
     global _execution_count
@@ -79,16 +98,8 @@ def execute(source, is_silent):
         exec(compile(source, name, "exec", dont_inherit=True), namespace)
         return None
     _execution_count += 1
-    tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
-    last = tree.body.pop() if tree.body and type(tree.body[-1]) is _ast.Expr else None
-    exec(compile(tree, name, "exec", dont_inherit=True), namespace)
-    data = {}
-    if last is not None:
-        value = eval(compile(_ast.Expression(last.value), name, "eval", dont_inherit=True),
-                     namespace)
-        if value is not None:
-            namespace["_"] = value
-            data = _representations(value)
+    value = _run(source, name)
+    data = {} if value is None else _representations(value)
     return {"execution_count": _execution_count, "data": data}
 
 

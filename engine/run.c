@@ -8,6 +8,7 @@
 #include "engine/call.h"
 #include "engine/forkfix.h"
 #include "engine/pack.h"
+#include "engine/plain.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -24,6 +25,7 @@ void eng_run_init(uint32_t engine_id, const char *uuid)
     snprintf(my_uuid, sizeof(my_uuid), "%s", uuid);
     eng_pack_init();
     eng_call_init();
+    eng_plain_init();
     execute = eng_py_ours("pcluster_run", "execute");
     push = eng_py_ours("pcluster_run", "push");
     pull = eng_py_ours("pcluster_run", "pull");
@@ -181,8 +183,8 @@ static _Noreturn void leave_child(PyObject *value)
 /* ---- results ---------------------------------------------------------------------------- */
 
 /* The message with this value, which is released; NULL with an exception. */
-static struct pc_msg *value_msg(const struct kind *kind, PyObject *value, const uint8_t *body,
-                                PyObject **owner)
+static struct pc_msg *value_msg(const struct kind *kind, const struct pc_run_body *what,
+                                PyObject *value, const uint8_t *body, PyObject **owner)
 {
     struct eng_packed packed;
     if (value == Py_None && !kind->has_value) {
@@ -190,7 +192,8 @@ static struct pc_msg *value_msg(const struct kind *kind, PyObject *value, const 
         Py_DECREF(value);
         return msg ? msg : (struct pc_msg *)PyErr_NoMemory();
     }
-    int failed = eng_pack(value, &packed);
+    int failed = eng_plain_is(what) ? eng_plain_pack(value, what->run_flags, &packed)
+                                    : eng_pack(value, &packed);
     Py_DECREF(value);
     return failed ? NULL : eng_packed_msg(PC_MSG_RESULT, body, PC_RESULT_BODY_SIZE, &packed, owner);
 }
@@ -201,13 +204,13 @@ static struct pc_msg *run_kind(const struct kind *kind, const struct pc_run_body
 {
     uint8_t body[PC_RESULT_BODY_SIZE];
     struct pc_result_body result = {.status = PC_STATUS_OK, .started_us = started_us};
-    PyObject *value = kind->run(run, what);
+    PyObject *value = eng_plain_is(what) ? eng_plain_run(run, what) : kind->run(run, what);
     if (eng_forkfix_is_child())
         leave_child(value);
     result.completed_us = pc_wall_us();
     if (value) {
         pc_result_encode(body, &result);
-        struct pc_msg *msg = value_msg(kind, value, body, &outcome->owner);
+        struct pc_msg *msg = value_msg(kind, what, value, body, &outcome->owner);
         if (msg)
             return msg;
     }

@@ -9,6 +9,7 @@
 #include "lib/proto.h"
 
 #define TIMEOUT_MS 10000
+#define QUERY_MAX  (1u << 20) /* see lib/proto.h */
 
 /* Sends a message and waits for its REPLY. Takes msg (NULL: out of memory). Under the lock. */
 static struct pc_msg *ask(struct pc_client *client, struct pc_msg *msg, int timeout_ms,
@@ -51,6 +52,9 @@ int pc_query(struct pc_client *client, const char *json, int timeout_ms, char **
     struct pc_err local;
     if (!err)
         err = &local;
+    if (!json || strlen(json) > QUERY_MAX)
+        return pc_err_set(err, PC_E_INVALID, "the question is %s",
+                          json ? "larger than 1 MiB" : "missing");
     if (pc_client_enter(client, err))
         return -1;
     struct pc_msg *msg = pc_msg_with_body(PC_MSG_QUERY, json, strlen(json));
@@ -111,6 +115,9 @@ int pc_abort(struct pc_client *client, struct pc_call *const *calls, size_t coun
     int failed = 0;
     if (!err)
         err = &local;
+    for (size_t i = 0; i < count; i++)
+        if (!calls[i])
+            return pc_err_set(err, PC_E_INVALID, "no call was given");
     if (flags & ~(unsigned)(PC_ABORT_INTERRUPT | PC_ABORT_KILL))
         return pc_err_set(err, PC_E_INVALID, "unknown flags 0x%x", flags);
     if (pc_client_enter(client, err))

@@ -26,7 +26,8 @@ struct pc_call *pc_call_new(struct pc_client *client, uint64_t sequence, uint64_
 
 struct pc_call *pc_call_ref(struct pc_call *call)
 {
-    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+    if (call)
+        atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
     return call;
 }
 
@@ -114,32 +115,36 @@ static void mark_read(const struct pc_call *call)
 
 uint64_t pc_call_session(const struct pc_call *call)
 {
+    if (!call)
+        return 0;
     return call->is_fetched ? call->fetched.session : call->client->session;
 }
 
 uint64_t pc_call_sequence(const struct pc_call *call)
 {
+    if (!call)
+        return 0;
     return call->is_fetched ? call->fetched.sequence : call->sequence;
 }
 
 enum pc_kind pc_call_kind(const struct pc_call *call)
 {
-    return (enum pc_kind)call->kind;
+    return call ? (enum pc_kind)call->kind : PC_KIND_NONE;
 }
 
 unsigned pc_call_flags(const struct pc_call *call)
 {
-    return call->run_flags;
+    return call ? call->run_flags : 0;
 }
 
 const char *pc_call_label(const struct pc_call *call)
 {
-    return call->label;
+    return call ? call->label : NULL;
 }
 
 uint32_t pc_call_engine(struct pc_call *call)
 {
-    if (pc_client_enter(call->client, NULL))
+    if (!call || pc_client_enter(call->client, NULL))
         return PC_NO_ENGINE;
     uint32_t engine_id = call->engine_id;
     pc_client_leave(call->client);
@@ -148,13 +153,15 @@ uint32_t pc_call_engine(struct pc_call *call)
 
 enum pc_status pc_call_status(const struct pc_call *call)
 {
+    if (!call)
+        return PC_STATUS_FAILED;
     return (enum pc_status)atomic_load_explicit(&call->status, memory_order_acquire);
 }
 
 int pc_call_result(const struct pc_call *call, struct pc_result *result)
 {
     enum pc_status status = pc_call_status(call);
-    if (status == PC_STATUS_PENDING)
+    if (!call || status == PC_STATUS_PENDING)
         return -1;
     if (!call->result || !call->result->head.part_count)
         mark_read(call);
@@ -172,7 +179,7 @@ int pc_call_result(const struct pc_call *call, struct pc_result *result)
 
 int pc_call_part(const struct pc_call *call, size_t index, void **data, size_t *size)
 {
-    if (pc_call_status(call) == PC_STATUS_PENDING || !call->result ||
+    if (!call || pc_call_status(call) == PC_STATUS_PENDING || !call->result ||
         index >= call->result->head.part_count)
         return -1;
     mark_read(call);
@@ -186,7 +193,7 @@ static int read_output(struct pc_call *call, enum pc_stream stream, uint64_t *si
 {
     *data = NULL;
     *size = 0;
-    if (pc_client_enter(call->client, NULL))
+    if (!call || (unsigned)stream > PC_STREAM_STDERR || pc_client_enter(call->client, NULL))
         return -1;
     struct pc_capture *capture = call->output[stream];
     if (capture) {
@@ -221,7 +228,7 @@ int pc_call_published(struct pc_call *call, void **data, size_t *size)
     int result = 0;
     *data = NULL;
     *size = 0;
-    if (pc_client_enter(call->client, NULL))
+    if (!call || pc_client_enter(call->client, NULL))
         return -1;
     if (call->published) {
         const struct pc_part *part = &call->published->parts[0];
@@ -240,7 +247,7 @@ int pc_call_published(struct pc_call *call, void **data, size_t *size)
 
 void pc_call_announce(struct pc_call *call)
 {
-    struct pc_client *client = call->client;
+    struct pc_client *client = call ? call->client : NULL;
     if (pc_client_enter(client, NULL))
         return; /* a forked child: nothing will ever end here */
     if (!call->is_announced) {

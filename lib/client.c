@@ -108,12 +108,12 @@ void pc_engines_free(struct pc_engine *list)
 
 uint64_t pc_client_engines_generation(const struct pc_client *client)
 {
-    return atomic_load_explicit(&client->roster.generation, memory_order_relaxed);
+    return client ? atomic_load_explicit(&client->roster.generation, memory_order_relaxed) : 0;
 }
 
 const char *pc_client_info(const struct pc_client *client)
 {
-    return client->info;
+    return client ? client->info : NULL;
 }
 
 /* ---- closing ---------------------------------------------------------------------------- */
@@ -127,7 +127,7 @@ struct pc_client *pc_client_ref(struct pc_client *client)
 void pc_client_forked(struct pc_client *client)
 {
     int fds[] = {client->sock.fd, client->wake_fd};
-    if (pc_birthmark_is_here(&client->birthmark))
+    if (!client || pc_birthmark_is_here(&client->birthmark))
         return;
     client->sock.fd = client->wake_fd = -1; /* the numbers will be somebody else's */
     for (int i = 0; i < 2; i++)
@@ -201,7 +201,7 @@ static void end_connection(struct pc_client *client)
 
 void pc_client_shutdown(struct pc_client *client)
 {
-    if (!pc_birthmark_is_here(&client->birthmark))
+    if (!client || !pc_birthmark_is_here(&client->birthmark))
         return;
     pthread_mutex_lock(&client->lock);
     end_connection(client);

@@ -40,6 +40,7 @@ struct pc_call {
     struct pc_capture *output[2]; /* made when the first output comes; guarded by the lock */
     struct pc_msg *published;     /* the last STREAM of kind DATA; guarded by the lock */
     struct pc_call *next_ended;   /* in client.ended_first */
+    _Atomic(void *) user;         /* the program's */
 };
 
 /* A thread that waits for a REPLY; lives on its stack. */
@@ -141,6 +142,9 @@ int pc_client_poll(struct pc_client *client, struct pollfd *polled, nfds_t count
 int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
 int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
 struct pc_call *pc_client_take_ended(struct pc_client *client);
+
+/* request.c */
+int pc_request_check(const struct pc_request *request, struct pc_err *err);
 
 /* submit.c */
 /* From WELCOME or WINDOW. */

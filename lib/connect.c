@@ -181,6 +181,9 @@ int pc_client_open(struct pc_client **out, const struct pc_connect *how, struct 
 {
     struct pc_err local;
     struct pc_connfile file;
+    const struct pc_connect defaults = {0};
+    if (!how)
+        how = &defaults;
     int timeout_ms = how->timeout_ms > 0 ? how->timeout_ms : DEFAULT_TIMEOUT_MS;
     int64_t deadline_ms = pc_clock_ms() + timeout_ms;
     if (!err)

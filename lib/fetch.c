@@ -81,6 +81,8 @@ int pc_fetch(struct pc_client *client, enum pc_fetch what, const struct pc_task_
         err = &local;
     if (!word_of(what))
         return pc_err_set(err, PC_E_INVALID, "%d is not a way to fetch a task", (int)what);
+    if (count && (!tasks || !calls))
+        return pc_err_set(err, PC_E_INVALID, "tasks are counted but not given");
     if (pc_client_enter(client, err))
         return -1;
     while (done < count && !failed) {

@@ -8,6 +8,10 @@ _Static_assert(PC_FUNCTION_BYTES_MAX == PC_FUNCTION_MAX, "what the header says i
 
 struct pc_function *pc_function_new(const void *pickle, size_t size, struct pc_err *err)
 {
+    if (!pickle) {
+        pc_err_set(err, PC_E_INVALID, "no pickled function was given");
+        return NULL;
+    }
     if (size > PC_FUNCTION_MAX) {
         pc_err_set(err, PC_E_INVALID, "a function of %zu bytes; at most %zu are possible", size,
                    PC_FUNCTION_BYTES_MAX);
@@ -27,13 +31,16 @@ struct pc_function *pc_function_new(const void *pickle, size_t size, struct pc_e
 
 struct pc_bytes pc_function_bytes(const struct pc_function *function)
 {
+    if (!function)
+        return (struct pc_bytes){0};
     const struct pc_part *part = &function->msg->parts[0];
     return (struct pc_bytes){.data = part->data, .size = part->size};
 }
 
 struct pc_function *pc_function_ref(struct pc_function *function)
 {
-    atomic_fetch_add_explicit(&function->refs, 1, memory_order_relaxed);
+    if (function)
+        atomic_fetch_add_explicit(&function->refs, 1, memory_order_relaxed);
     return function;
 }
 

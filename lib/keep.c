@@ -151,7 +151,7 @@ int pc_client_kept(struct pc_client *client, struct pc_call ***calls, size_t *co
 
 void pc_call_pin(struct pc_call *call)
 {
-    if (pc_client_enter(call->client, NULL))
+    if (!call || pc_client_enter(call->client, NULL))
         return;
     call->is_pinned = true;
     pc_client_leave(call->client);
@@ -159,7 +159,7 @@ void pc_call_pin(struct pc_call *call)
 
 void pc_call_forget(struct pc_call *call)
 {
-    struct pc_client *client = call->client;
+    struct pc_client *client = call ? call->client : NULL;
     if (pc_client_enter(client, NULL))
         return;
     call->is_pinned = false;

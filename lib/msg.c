@@ -37,8 +37,9 @@ static void *allocate(size_t size, bool has_large)
     return memory;
 }
 
-/* One allocation: struct, part table, body, parts. The offsets of large parts are aligned
- * absolutely, so the allocation has room for the shift. */
+/* One allocation: struct, part table, body, parts, each with a zero byte behind it: text in a part
+ * is a C string. The offsets of large parts are aligned absolutely, so the allocation has room for
+ * the shift. */
 struct pc_msg *pc_msg_new(uint8_t type, size_t body_size, const uint64_t *part_sizes,
                           uint16_t part_count)
 {
@@ -52,7 +53,7 @@ struct pc_msg *pc_msg_new(uint8_t type, size_t body_size, const uint64_t *part_s
             return NULL;
         parts_bytes += part_sizes[i];
         has_large |= part_sizes[i] > LARGE_PART;
-        offset = part_offset(offset, part_sizes[i]) + part_sizes[i];
+        offset = part_offset(offset, part_sizes[i]) + part_sizes[i] + 1;
     }
     struct pc_msg *msg = allocate(offset, has_large);
     if (!msg)
@@ -71,7 +72,8 @@ struct pc_msg *pc_msg_new(uint8_t type, size_t body_size, const uint64_t *part_s
     for (uint16_t i = 0; i < part_count; i++) {
         offset = part_offset(offset, part_sizes[i]);
         msg->parts[i] = (struct pc_part){.data = (uint8_t *)msg + offset, .size = part_sizes[i]};
-        offset += part_sizes[i];
+        msg->parts[i].data[part_sizes[i]] = 0;
+        offset += part_sizes[i] + 1;
     }
     return msg;
 }

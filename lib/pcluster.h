@@ -56,6 +56,7 @@ enum pc_errc {
     PC_E_MEMORY,      /* out of memory */
     PC_E_REMOTE,      /* the controller refused the request; the text has its reason */
     PC_E_FULL,        /* so much is under way that this would have to wait, and it must not */
+    PC_E_TASK,        /* the call has failed; the text has why, and pc_call_failure the traceback */
 };
 
 struct pc_err {
@@ -141,6 +142,7 @@ PC_PUBLIC uint64_t pc_client_engines_generation(const struct pc_client *client);
 struct pc_call; /* opaque, reference counted: one call on one engine */
 
 enum pc_kind {
+    PC_KIND_NONE = 0,
     PC_KIND_APPLY = 1,   /* parts: pickled function; pickled (args, kwargs); buffers ... */
     PC_KIND_EXECUTE = 2, /* parts: source text, UTF-8 */
     PC_KIND_PUSH = 3,    /* parts: pickled dict; buffers ... */
@@ -220,6 +222,10 @@ struct pc_request {
 };
 
 #define PC_RUN_SILENT 0x01 /* EXECUTE: don't send the value of the last expression back */
+/* Nothing is pickled, see pc_apply; the value comes back as JSON, or as bytes, or, with both, as
+ * bytes if it consists of bytes and as JSON else. */
+#define PC_RUN_JSON  0x02
+#define PC_RUN_BYTES 0x04
 
 /*
  * Sends one request. calls[] receives one call for a balanced request and target_count calls
@@ -239,6 +245,72 @@ PC_PUBLIC int pc_submit(struct pc_client *client, const struct pc_request *reque
 PC_PUBLIC bool pc_client_lingers(const struct pc_client *client);
 /* Writes it unless that has just happened; never waits. For who goes on to do something else. */
 PC_PUBLIC void pc_client_flush(struct pc_client *client);
+
+/* ---- requests without pickle ------------------------------------------------------------- */
+
+/*
+ * These fill in kind and parts of a request, and submit it. `how` says the rest: where it is to
+ * run, options, label. Its flags may say in which form the value is wanted (PC_RUN_JSON,
+ * PC_RUN_BYTES; neither means either), its parts are bytes that go along as they are. NULL: any one
+ * engine, no options. Texts are UTF-8. For everything else see pc_submit.
+ *
+ * pc_apply calls a function by name: "module:function", "module:Class.method", or without a module
+ * a name of the engine's namespace or a builtin. `arguments` is a JSON array, or an object of
+ * arguments by name; NULL: none. Parts follow as further positional arguments, each a bytes.
+ */
+PC_PUBLIC int pc_apply(struct pc_client *client, const struct pc_request *how, const char *function,
+                       const char *arguments, struct pc_call **calls, struct pc_err *err);
+/* Runs Python source text in the engine's namespace. Its value is that of the last statement, if
+ * that is an expression, else None. */
+PC_PUBLIC int pc_execute(struct pc_client *client, const struct pc_request *how, const char *source,
+                         struct pc_call **calls, struct pc_err *err);
+/* Sets names in the engine's namespace: `values` is a JSON object; or, when the values are bytes,
+ * a name in JSON or an array of names, with as many parts. */
+PC_PUBLIC int pc_push(struct pc_client *client, const struct pc_request *how, const char *values,
+                      struct pc_call **calls, struct pc_err *err);
+/* Gets the value of an expression, which is a JSON string: "\"n\""; or those of several, which are
+ * an array of them, as an array, or as so many pieces of bytes. */
+PC_PUBLIC int pc_pull(struct pc_client *client, const struct pc_request *how, const char *names,
+                      struct pc_call **calls, struct pc_err *err);
+
+enum pc_form {
+    PC_FORM_JSON = 1, /* JSON text, UTF-8 */
+    PC_FORM_BYTES,    /* bytes; when they are several, pc_call_part 1 ... count are the pieces */
+    PC_FORM_PICKLE,   /* of a request that did not ask for another form */
+};
+
+struct pc_value {
+    enum pc_form form;
+    const void *data; /* of the first piece; a zero byte follows. NULL: there is none */
+    size_t size;
+    size_t count; /* pieces of bytes */
+};
+
+/* The value of a call that ended well, valid as long as a reference to the call. -1: PC_E_INVALID,
+ * it has not ended; PC_E_TASK, it failed: the text names the engine, the exception and its text. */
+PC_PUBLIC int pc_call_value(const struct pc_call *call, struct pc_value *value, struct pc_err *err);
+/* Waits as pc_wait does for this one call, then pc_call_value. */
+PC_PUBLIC int pc_call_get(struct pc_call *call, int timeout_ms, struct pc_value *value,
+                          struct pc_err *err);
+
+/* Why a call ended with PC_STATUS_ERROR or PC_STATUS_FAILED. */
+struct pc_failure {
+    uint32_t engine_id;    /* UINT32_MAX when it never reached an engine */
+    const char *name;      /* of the exception: "ZeroDivisionError", "EngineError" ... */
+    const char *text;      /* "division by zero" */
+    const char *traceback; /* several lines, as Python prints it on the engine; "": there is none */
+    const char *method;    /* "apply", "execute" ...; "": unknown */
+};
+
+/* *failure is one block, the caller's to free(). -1 with PC_E_INVALID: the call has not failed. */
+PC_PUBLIC int pc_call_failure(const struct pc_call *call, struct pc_failure **failure,
+                              struct pc_err *err);
+
+/* ---- calls: what became of them ---------------------------------------------------------- */
+
+/* A pointer of the program's own that goes with the call; NULL at first. */
+PC_PUBLIC void pc_call_set_user(struct pc_call *call, void *user);
+PC_PUBLIC void *pc_call_user(const struct pc_call *call);
 
 PC_PUBLIC struct pc_call *pc_call_ref(struct pc_call *call);
 PC_PUBLIC void pc_call_unref(struct pc_call *call); /* NULL is fine */
@@ -280,7 +352,8 @@ struct pc_result {
 /* What came back. -1 while the call is pending. */
 PC_PUBLIC int pc_call_result(const struct pc_call *call, struct pc_result *result);
 /* Part `index` of the result. The memory is writable, belongs to the call, is aligned to 64 bytes
- * when it is larger than 4096, and lives as long as a reference to the call. */
+ * when it is larger than 4096, has a zero byte behind it, and lives as long as a reference to the
+ * call. -1: there is none. */
 PC_PUBLIC int pc_call_part(const struct pc_call *call, size_t index, void **data, size_t *size);
 
 enum pc_stream { PC_STREAM_STDOUT = 0, PC_STREAM_STDERR = 1 };

@@ -137,39 +137,6 @@ out:
     return msg;
 }
 
-static int check_options(const struct pc_task_options *options, struct pc_err *err)
-{
-    const struct pc_needs *both[] = {&options->after, &options->follow};
-    for (int i = 0; i < 2; i++) {
-        if (both[i]->count > PC_NEEDS_MAX)
-            return pc_err_set(err, PC_E_INVALID, "%zu dependencies; at most %d are possible",
-                              both[i]->count, PC_NEEDS_MAX);
-        if (both[i]->count && !(both[i]->rule & (PC_NEED_SUCCESS | PC_NEED_FAILURE)))
-            return pc_err_set(err, PC_E_INVALID,
-                              "a dependency that neither success nor failure meets");
-    }
-    return 0;
-}
-
-static int check_request(const struct pc_request *request, struct pc_err *err)
-{
-    if (!request->is_balanced && request->target_count == 0)
-        return pc_err_set(err, PC_E_NO_ENGINE, "no engine was named");
-    if (request->target_count > PC_TARGETS_MAX)
-        return pc_err_set(err, PC_E_INVALID, "%zu targets; at most %d are possible",
-                          request->target_count, PC_TARGETS_MAX);
-    if (request->options && !request->is_balanced)
-        return pc_err_set(err, PC_E_INVALID, "only balanced requests have options");
-    if (request->function && request->kind != PC_KIND_APPLY)
-        return pc_err_set(err, PC_E_INVALID, "only APPLY has a function");
-    if (request->options && check_options(request->options, err))
-        return -1;
-    if (request->part_count > PC_PARTS_MAX)
-        return pc_err_set(err, PC_E_INVALID, "%zu buffers in one call; at most %d are possible",
-                          request->part_count, PC_PARTS_MAX);
-    return 0;
-}
-
 static struct pc_call *call_for(struct pc_client *client, const struct pc_request *request,
                                 size_t index, uint64_t bytes)
 {
@@ -282,12 +249,14 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
               struct pc_err *err)
 {
     struct pc_err local;
-    size_t count = request->is_balanced ? 1 : request->target_count;
     int result = -1;
     if (!err)
         err = &local;
-    if (check_request(request, err) || pc_client_enter(client, err))
+    if (!calls)
+        return pc_err_set(err, PC_E_INVALID, "there is no place for the calls");
+    if (pc_request_check(request, err) || pc_client_enter(client, err))
         return -1;
+    size_t count = request->is_balanced ? 1 : request->target_count;
     struct pc_msg *msg = submit_message(client, request, err);
     if (!msg)
         goto out;
@@ -321,7 +290,7 @@ out:
 
 bool pc_client_lingers(const struct pc_client *client)
 {
-    return atomic_load_explicit(&client->lingers, memory_order_relaxed);
+    return client && atomic_load_explicit(&client->lingers, memory_order_relaxed);
 }
 
 void pc_client_flush(struct pc_client *client)

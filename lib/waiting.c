@@ -123,6 +123,8 @@ int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc
 
 int pc_client_enter(struct pc_client *client, struct pc_err *err)
 {
+    if (!client)
+        return pc_err_set(err, PC_E_INVALID, "no client was given");
     if (!pc_birthmark_is_here(&client->birthmark))
         return pc_err_set(err, PC_E_FORKED,
                           "this client was made in process %d, before a fork; make a new Client in "
@@ -166,10 +168,16 @@ int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count
     if (pc_client_enter(client, err))
         return -1;
     for (;;) {
-        while (first < count && pc_call_status(calls[first]) != PC_STATUS_PENDING)
+        while (first < count && calls[first] && pc_call_status(calls[first]) != PC_STATUS_PENDING)
             first++;
         if (first == count)
             break;
+        if (!calls[first] || calls[first]->client != client) {
+            result = pc_err_set(err, PC_E_INVALID, "%s",
+                                calls[first] ? "the call belongs to another client"
+                                             : "no call was given");
+            break;
+        }
         if ((timeout_ms && !client->lingers && rest(client, err)) ||
             pc_client_wait_turn(client, deadline, err)) {
             /* What came last may have been filed by the turn that timed out. */

@@ -179,6 +179,37 @@ static PyObject *load_with_buffers(struct module_state *state, struct call_objec
     return value;
 }
 
+static PyObject *part_bytes(struct call_object *call, size_t index)
+{
+    void *data;
+    size_t size;
+    if (pc_call_part(call->handle, index, &data, &size) != 0)
+        return PyErr_NoMemory();
+    return PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
+}
+
+/* What a program without pickle had asked for. */
+static PyObject *load_plain(struct call_object *call, const struct pc_value *value)
+{
+    if (value->form == PC_FORM_JSON) {
+        PyObject *json = PyImport_ImportModule("json");
+        PyObject *found =
+            json ? PyObject_CallMethod(json, "loads", "y#", value->data, (Py_ssize_t)value->size)
+                 : NULL;
+        Py_XDECREF(json);
+        return found;
+    }
+    if (value->count == 1)
+        return part_bytes(call, 1);
+    PyObject *list = PyList_New((Py_ssize_t)value->count);
+    for (size_t i = 0; list && i < value->count; i++) {
+        PyObject *bytes = part_bytes(call, i + 1);
+        if (!bytes || PyList_SetItem(list, (Py_ssize_t)i, bytes) != 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
 static PyObject *call_load(PyObject *self, PyObject *unused)
 {
     struct module_state *state = ext_state(self);
@@ -188,6 +219,9 @@ static PyObject *call_load(PyObject *self, PyObject *unused)
         return NULL;
     if (result.part_count == 0)
         Py_RETURN_NONE;
+    struct pc_value plain;
+    if (pc_call_value(call->handle, &plain, NULL) == 0 && plain.form != PC_FORM_PICKLE)
+        return load_plain(call, &plain);
     void *data;
     size_t size;
     PyObject *pickled;
@@ -345,7 +379,7 @@ static PyMethodDef call_methods[] = {
     {"result", call_result, METH_NOARGS,
      "(status, engine id or None, submitted, started, completed, received), in microseconds."},
     {"parts", call_parts, METH_NOARGS, "The parts of the result, as writable memoryviews."},
-    {"load", call_load, METH_NOARGS, "The unpickled value of a call that ended well."},
+    {"load", call_load, METH_NOARGS, "The value of a call that ended well."},
     {"output", call_output, METH_O, "Text that the call has written to a stream so far."},
     {"take_output", call_take_output, METH_O, "Like output(), and remove it."},
     {"output_since", call_output_since, METH_VARARGS,

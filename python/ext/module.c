@@ -113,6 +113,8 @@ static const struct {
     {"E_MEMORY", PC_E_MEMORY},
     {"E_REMOTE", PC_E_REMOTE},
     {"E_FULL", PC_E_FULL},
+    {"E_START", PC_E_START},
+    {"E_TASK", PC_E_TASK},
 };
 
 static PyObject *add_type(PyObject *module, PyType_Spec *spec, const char *name)

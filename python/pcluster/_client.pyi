@@ -45,6 +45,8 @@ E_INTERRUPTED: int
 E_MEMORY: int
 E_REMOTE: int
 E_FULL: int
+E_START: int
+E_TASK: int
 
 def set_errors(classes: Dict[int, Type[BaseException]]) -> None: ...
 def set_loads(loads: Callable[..., Any]) -> None: ...
