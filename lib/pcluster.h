@@ -56,6 +56,7 @@ enum pc_errc {
     PC_E_MEMORY,      /* out of memory */
     PC_E_REMOTE,      /* the controller refused the request; the text has its reason */
     PC_E_FULL,        /* so much is under way that this would have to wait, and it must not */
+    PC_E_START,       /* a cluster could not be started; the text is what pcluster said */
     PC_E_TASK,        /* the call has failed; the text has why, and pc_call_failure the traceback */
 };
 
@@ -473,6 +474,49 @@ enum pc_fetch {
  */
 PC_PUBLIC int pc_fetch(struct pc_client *client, enum pc_fetch what, const struct pc_task_id *tasks,
                        size_t count, struct pc_call **calls, struct pc_err *err);
+
+/* ---- a cluster of one's own --------------------------------------------------------------- */
+
+/*
+ * A controller and engines on this machine, started by this program and ended with it, however it
+ * ends. It is the executable `pcluster` in the background: one process that supervises the others.
+ * These functions may be called from any thread, for one cluster by one thread at a time.
+ */
+struct pc_cluster; /* opaque; made by pc_cluster_start, released by pc_cluster_stop */
+
+/* Zero-initialise, then set what differs. */
+struct pc_cluster_options {
+    unsigned engines;             /* how many; 0: as many as there are processors */
+    const char *executable;       /* NULL: $PCLUSTER_EXE, beside this library, or in $PATH */
+    const char *profile;          /* NULL: $PCLUSTER_PROFILE, or "default" */
+    const char *profile_dir;      /* wins over profile */
+    const char *cluster_id;       /* NULL: a new one */
+    const char *const *arguments; /* further ones for pcluster-start(1), up to a NULL; or NULL */
+    int timeout_ms;               /* until the engines are there; 0: 60000 */
+};
+
+/*
+ * Starts a cluster, and returns when its engines are there. options NULL: the defaults. *cluster
+ * is the caller's to pc_cluster_stop. -1 with PC_E_NO_FILE: there is no executable; PC_E_START: it
+ * said why not; PC_E_TIMEOUT. Then nothing stays behind.
+ *
+ * Meanwhile there is a child process, as with system(3), which this waits for. A signal does not
+ * end the waiting.
+ */
+PC_PUBLIC int pc_cluster_start(struct pc_cluster **cluster,
+                               const struct pc_cluster_options *options, struct pc_err *err);
+/* Path of the connection file, for pc_connect.file. Valid until the cluster is stopped. */
+PC_PUBLIC const char *pc_cluster_file(const struct pc_cluster *cluster);
+/* Path of its log, likewise. pc_cluster_stop removes that file when all went well. */
+PC_PUBLIC const char *pc_cluster_log(const struct pc_cluster *cluster);
+/* 0 while it runs; else -1, PC_E_STALE. */
+PC_PUBLIC int pc_cluster_check(const struct pc_cluster *cluster, struct pc_err *err);
+/*
+ * Stops it, which takes as long as tasks that run need to be interrupted, at most 15 s, and
+ * releases the handle in any case. NULL is fine. -1 with PC_E_TIMEOUT: it had to be killed. In a
+ * forked child only the handle is released.
+ */
+PC_PUBLIC int pc_cluster_stop(struct pc_cluster *cluster, struct pc_err *err);
 
 #ifdef __cplusplus
 }
