@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/loop.h"
 #include "lib/proto.h"
 
 /* ---- life of calls ---------------------------------------------------------------------- */
@@ -101,6 +102,8 @@ void pc_client_end_call(struct pc_client *client, struct pc_call *call, struct p
         client->awaited--;
         pc_client_announce(client, call);
     }
+    if (client->loop)
+        pc_loop_note(client, call);
     forget(client, call);
 }
 

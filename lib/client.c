@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/loop.h"
 #include "lib/proto.h"
 
 #define CLOSE_LIMIT_MS 1000
@@ -133,6 +134,8 @@ void pc_client_forked(struct pc_client *client)
     for (int i = 0; i < 2; i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    if (client->loop)
+        pc_loop_forked(client->loop);
 }
 
 /* What the lock guarded is given up: a thread of the parent may have been in the middle of it, and
@@ -140,6 +143,7 @@ void pc_client_forked(struct pc_client *client)
 static void unref_in_child(struct pc_client *client)
 {
     pc_client_forked(client);
+    pc_loop_free(client->loop);
     pc_birthmark_fini(&client->birthmark);
     free(client->info);
     free(client);
@@ -155,6 +159,7 @@ void pc_client_unref(struct pc_client *client)
     }
     pc_sock_close(&client->sock);
     pc_roster_fini(&client->roster);
+    pc_loop_free(client->loop);
     pc_known_fini(&client->known);
     pc_index_fini(&client->calls);
     pc_buf_fini(&client->acks);
@@ -219,6 +224,8 @@ void pc_client_close(struct pc_client *client)
         end_connection(client);
         pc_client_drop_kept(client);
         drop_ended(client);
+        if (client->loop)
+            pc_loop_silence(client);
         pthread_mutex_unlock(&client->lock);
     } else {
         /* The parent still uses the connection; say nothing on it. */

@@ -41,6 +41,9 @@ struct pc_call {
     struct pc_msg *published;     /* the last STREAM of kind DATA; guarded by the lock */
     struct pc_call *next_ended;   /* in client.ended_first */
     _Atomic(void *) user;         /* the program's */
+    struct pc_call *next_news;    /* in loop.news_first; this and what follows is loop.c's */
+    bool is_news, is_told;        /* ... and its end was told */
+    uint64_t told_output[2];      /* bytes of output that were told */
 };
 
 /* A thread that waits for a REPLY; lives on its stack. */
@@ -49,6 +52,8 @@ struct pc_question {
     uint64_t sequence;
     struct pc_msg *reply;
 };
+
+struct pc_loop;
 
 struct pc_client {
     pthread_mutex_t lock;
@@ -89,6 +94,8 @@ struct pc_client {
     struct pc_call *ended_first, *ended_last; /* announced and ended */
     struct pc_question *questions;
     struct pc_roster roster;
+
+    struct pc_loop *loop; /* NULL: the program has none; see loop.h */
 
     struct pc_err lost; /* code PC_OK while connected */
     char goodbye[256];  /* what the controller said when it left */

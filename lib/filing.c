@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/loop.h"
 #include "lib/proto.h"
 
 #define ACK_COUNT 32            /* results received before they are acknowledged ... */
@@ -35,6 +36,8 @@ void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *tex
         shutdown(client->sock.fd, SHUT_RDWR);
     else
         pc_sock_close(&client->sock);
+    if (client->loop)
+        pc_loop_ring(client);
     pthread_cond_broadcast(&client->filed);
     pthread_cond_broadcast(&client->ended);
 }
@@ -114,6 +117,8 @@ static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_e
         pc_capture_init(call->output[stream]);
     }
     pc_capture_add(call->output[stream], msg->parts[0].data, msg->parts[0].size);
+    if (client->loop)
+        pc_loop_note(client, call);
     return 0;
 }
 
@@ -190,6 +195,8 @@ int pc_client_take_in(struct pc_client *client)
 {
     struct pc_err err;
     int got = pc_sock_fill(&client->sock, MSG_DONTWAIT, &err);
+    if (got > 0 && client->loop)
+        pc_loop_ring(client);
     if (got > 0)
         return file_all(client);
     if (got == 0 || err.code == PC_E_INTERRUPTED)

@@ -389,9 +389,48 @@ PC_PUBLIC struct pc_call *pc_next_ended(struct pc_client *client, int timeout_ms
 /* Makes a thread that waits in pc_next_ended return with PC_E_INTERRUPTED. */
 PC_PUBLIC void pc_client_wake(struct pc_client *client);
 
-/* Takes in what has arrived, waiting up to timeout_ms for the first of it. Returns the number of
- * messages taken in, -1 when the connection is lost. For programs with their own loop. */
+/* ---- in the program's own loop ------------------------------------------------------------ */
+
+/*
+ * A descriptor for poll(2), epoll(7) or an event library: readable means that pc_dispatch has
+ * something to do. It stays the same as long as the client lives, belongs to the client, and is
+ * for polling only. -1: none can be made, or in a forked child.
+ */
+PC_PUBLIC int pc_client_fd(struct pc_client *client, struct pc_err *err);
+
+/*
+ * Takes in what has arrived, waiting up to timeout_ms (< 0: no limit; 0: not at all) for something
+ * to arrive, and calls the listener. Writes, too, what submissions that may linger have left.
+ * Returns how much happened, in messages and callbacks; 0: nothing. -1 with PC_E_INTERRUPTED, as
+ * pc_wait; with PC_E_INVALID, when called from a callback; with PC_E_LOST, PC_E_CLOSED ... after
+ * every call has ended and the listener was told so: nothing more will happen.
+ */
 PC_PUBLIC int pc_dispatch(struct pc_client *client, int timeout_ms, struct pc_err *err);
+
+/*
+ * Whom pc_dispatch tells what has happened, in the thread that calls it. Any of them may be NULL.
+ * They may call every function of this library but pc_dispatch on the same client; after
+ * pc_client_close none is called any more. What they are given is valid until they return; of a
+ * call they may keep a reference of their own. A listener hears
+ * - of an engine: those that are there at first, then every arrival and departure;
+ * - of output: what a call has printed, piece by piece, before its end; with a line in between that
+ *   says how much is missing when it printed more than two MiB from one turn to the next;
+ * - of an end: each call of this client once, also when nobody else holds a reference to it.
+ */
+struct pc_listener {
+    void (*engine_came)(struct pc_client *client, const struct pc_engine *engine, void *arg);
+    void (*engine_left)(struct pc_client *client, const struct pc_engine *engine, void *arg);
+    void (*output)(struct pc_call *call, enum pc_stream stream, const char *text, size_t size,
+                   void *arg);
+    void (*ended)(struct pc_call *call, void *arg);
+    void *arg; /* handed to all of them */
+};
+
+/* From now on this one, which is copied; NULL: nobody. */
+PC_PUBLIC int pc_client_listen(struct pc_client *client, const struct pc_listener *listener,
+                               struct pc_err *err);
+
+/* ---- what is under way -------------------------------------------------------------------- */
 
 /* What a client has under way: calls that have not ended, bytes of their requests; and how much it
  * may. The limits are those of the cluster, see pcluster-sched(1), and may change. */

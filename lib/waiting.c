@@ -191,25 +191,6 @@ int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count
     return result;
 }
 
-int pc_dispatch(struct pc_client *client, int timeout_ms, struct pc_err *err)
-{
-    struct pc_err local;
-    int result = 0;
-    if (!err)
-        err = &local;
-    if (pc_client_enter(client, err))
-        return -1;
-    uint64_t before = client->filed_count;
-    if (pc_client_wait_turn(client, timeout_ms == 0 ? 0 : pc_deadline_after(timeout_ms), err))
-        result = err->code == PC_E_TIMEOUT ? 0 : -1;
-    else if (client->lost.code != PC_OK)
-        result = pc_client_lost_error(client, err);
-    else
-        result = (int)(client->filed_count - before);
-    pc_client_leave(client);
-    return result;
-}
-
 /* ---- the background --------------------------------------------------------------------- */
 
 struct pc_call *pc_client_take_ended(struct pc_client *client)
