@@ -83,14 +83,22 @@ void group_dequeue(struct task *task)
     DL_DELETE(lane->tasks, task);
     task->lane = NULL;
     group->sched->ready_count--;
-    lane->turn = ++group->sched->turn;
-    if (lane->tasks) {
-        heap_moved(&group->waiting, &lane->node);
+    if (lane->tasks)
         return;
-    }
     heap_remove(&group->waiting, &lane->node);
     if (HASH_COUNT(group->lanes) > LANES_KEPT)
         lane_free(group, lane);
+}
+
+void group_serve(struct task *task)
+{
+    struct group *group = task->group;
+    struct lane *lane = task->lane;
+    if (lane->tasks->next) { /* else its next turn is as for a new lane */
+        lane->turn = ++group->sched->turn;
+        heap_moved(&group->waiting, &lane->node);
+    }
+    group_dequeue(task);
 }
 
 /* ---- groups ----------------------------------------------------------------------------- */

@@ -76,6 +76,8 @@ void group_enqueue(struct group *group, struct task *task);
 /* Before all of its lane: it had its turn. */
 void group_enqueue_first(struct group *group, struct task *task);
 void group_dequeue(struct task *task);
+/* ... because an engine takes it: that was its lane's turn. */
+void group_serve(struct task *task);
 /* The task that this engine should take next; stays queued. NULL: none waits for it. */
 struct task *groups_next_for(const struct engine *engine);
 

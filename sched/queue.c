@@ -57,7 +57,7 @@ static void assign_waiting(struct engine *engine)
 {
     struct task *task;
     while (can_take(engine) && (task = groups_next_for(engine)) != NULL) {
-        group_dequeue(task);
+        group_serve(task);
         assign(engine, task);
     }
 }

@@ -138,6 +138,21 @@ static void clients_take_turns(void **state)
     yard_close(&yard);
 }
 
+static void what_is_aborted_is_no_turn(void **state)
+{
+    struct yard yard;
+    yard_open(&yard, "leastload", 1);
+    struct client *first = yard_client(&yard, 1), *second = yard_client(&yard, 2);
+    yard_engine(&yard);
+    for (uint64_t i = 1; i <= 3; i++)
+        yard_submit(&yard, first, i, &plain);
+    yard_submit(&yard, second, 11, &plain);
+    yard_abort(&yard, first, 2, 0);
+    yard_answer(&yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_running(&yard, 0), 3);
+    yard_close(&yard);
+}
+
 static void a_restricted_task_runs_where_it_may(void **state)
 {
     struct yard yard;
@@ -281,6 +296,7 @@ int main(void)
         cmocka_unit_test(the_limit_may_change),
         cmocka_unit_test(direct_calls_go_first),
         cmocka_unit_test(clients_take_turns),
+        cmocka_unit_test(what_is_aborted_is_no_turn),
         cmocka_unit_test(a_restricted_task_runs_where_it_may),
         cmocka_unit_test(restrictions_that_nobody_meets_end_at_once),
         cmocka_unit_test(tasks_wait_for_the_first_engine),
