@@ -55,6 +55,7 @@ static void abort_tasks(struct sched *s, const uint8_t *pairs, size_t count, uin
 {
     bool was_settling = s->is_settling;
     s->is_settling = true;
+    queue_hold(s);
     for (size_t i = 0; i < count; i++) {
         const uint8_t *pair = pairs + i * PC_ACK_SIZE;
         struct task *task = task_find(s, pc_load_u64(pair), pc_load_u64(pair + 8));
@@ -65,6 +66,7 @@ static void abort_tasks(struct sched *s, const uint8_t *pairs, size_t count, uin
     }
     s->is_settling = was_settling;
     deps_run(s);
+    queue_release(s);
 }
 
 static pc_json *answer(const struct tally *tally)

@@ -61,6 +61,7 @@ void ahead_measure(struct engine *engine, const struct pc_result_body *body)
     else if (engine->quick_count < SCHED_AHEAD_AFTER)
         engine->quick_count++;
     engine->progress_ms = world_now_ms(engine->sched);
+    ahead_watch(engine); /* the next one may be slow */
 }
 
 /* Its tasks beyond the limit: from the first of them to the last number, whatever of these was
@@ -113,6 +114,7 @@ int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err
         return 0;
     /* It must not get one of them again while we are at it. */
     struct task *last;
+    queue_hold(engine->sched);
     while (engine->running &&
            (last = engine->running->prev)->run - body.first <= engine->runs - body.first &&
            body.first != engine->runs + 1)
@@ -120,7 +122,7 @@ int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err
     engine->is_recalling = false;
     ahead_watch(engine); /* when some had begun, or it could not say yet */
     queue_advance(engine);
-    queue_spread(engine);
+    queue_release(engine->sched);
     return 0;
 }
 

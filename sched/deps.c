@@ -38,7 +38,7 @@ static void settle(struct more *more, bool is_follow, bool is_ok, uint32_t engin
     }
     needs->met++;
     if (is_follow && engine_id != PC_NO_ENGINE)
-        ids_add(&more->followed, engine_id);
+        more->has_moved |= ids_add(&more->followed, engine_id);
 }
 
 bool deps_place_is_open(const struct more *more)
@@ -143,15 +143,17 @@ void deps_run(struct sched *s)
     if (s->is_settling || s->is_stopping)
         return;
     s->is_settling = true;
+    queue_hold(s);
     while (s->due) {
         struct edge *edge = s->due;
         struct task *waiter = edge->waiter;
         unlink_edge(edge);
         /* One that is queued already may have got another engine to follow. */
-        if (waiter->state == TASK_READY && edge->is_follow)
+        if (waiter->state == TASK_READY && waiter->more->has_moved)
             queue_recall(waiter);
         if (waiter->state == TASK_WAITING)
             deps_advance(s, waiter);
     }
     s->is_settling = false;
+    queue_release(s);
 }

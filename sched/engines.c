@@ -355,6 +355,7 @@ void engines_beat(struct sched *s)
      * engines said meanwhile. */
     bool was_away = now - s->beat_ms > 2 * (int64_t)s->heartbeat_ms;
     s->beat_ms = now;
+    queue_hold(s); /* what one of them had must not go to the next */
     HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
         if (engine->state == ENGINE_LOST || !engine->control)
             continue;
@@ -377,6 +378,7 @@ void engines_beat(struct sched *s)
             pc_conn_send_body(&engine->control->conn, PC_MSG_PING, NULL, 0);
         }
     }
+    queue_release(s);
 }
 
 void engines_shutdown(struct sched *s, const struct pc_msg *shutdown)

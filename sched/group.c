@@ -288,6 +288,16 @@ void groups_set_policy(struct sched *s, const struct policy *policy)
     }
 }
 
+struct task *group_first(const struct group *group)
+{
+    return lane_of(heap_first(&group->waiting))->tasks;
+}
+
+bool group_before(const struct group *a, const struct group *b)
+{
+    return lane_before(heap_first(&a->waiting), heap_first(&b->waiting));
+}
+
 /* Lanes of several groups take turns as those of one do. */
 struct task *groups_next_for(const struct engine *engine)
 {

@@ -46,10 +46,12 @@ struct group {
     struct sched *sched;
     struct pool pool;
     struct member *members;
-    struct lane *lanes, *last_lane; /* last_lane: that of the latest task, or NULL */
-    struct heap waiting;            /* lanes with tasks */
-    unsigned users;                 /* tasks that name it; freed with the last */
-    const char *tags;               /* in the key; "": any engine */
+    struct lane *lanes, *last_lane;                /* last_lane: that of the latest task, or NULL */
+    struct heap waiting;                           /* lanes with tasks */
+    struct group *unmatched_next, *unmatched_prev; /* in sched.unmatched */
+    bool is_unmatched;
+    unsigned users;      /* tasks that name it; freed with the last */
+    const char *tags;    /* in the key; "": any engine */
     const uint32_t *ids; /* in the key, rising: of its engines, or of those it excludes */
     size_t id_count;
     size_t key_size;
@@ -78,6 +80,10 @@ void group_enqueue_first(struct group *group, struct task *task);
 void group_dequeue(struct task *task);
 /* ... because an engine takes it: that was its lane's turn. */
 void group_serve(struct task *task);
+/* Of a group with tasks: the one whose turn it is. */
+struct task *group_first(const struct group *group);
+/* Whether the first task of one goes before that of the other; both have some. */
+bool group_before(const struct group *a, const struct group *b);
 /* The task that this engine should take next; stays queued. NULL: none waits for it. */
 struct task *groups_next_for(const struct engine *engine);
 

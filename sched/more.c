@@ -6,12 +6,13 @@
 #include "lib/mem.h"
 #include "sched/state.h"
 
-void ids_add(struct ids *ids, uint32_t id)
+bool ids_add(struct ids *ids, uint32_t id)
 {
     if (ids_has(ids, id))
-        return;
+        return false;
     ids->ids = pc_xrealloc(ids->ids, ids->count + 1, sizeof(*ids->ids));
     ids->ids[ids->count++] = id;
+    return true;
 }
 
 bool ids_has(const struct ids *ids, uint32_t id)

@@ -45,6 +45,7 @@ struct more {
     bool is_told;              /* it was interrupted and has its grace time now */
     bool is_late;              /* ... because it ran too long */
     bool is_watched;           /* see place.c */
+    bool has_moved;            /* there are more engines to follow than when it was placed */
     struct pc_msg *last_error; /* of the last attempt that was one; NULL: none was */
     struct ids targets, followed;
     struct ids avoided;  /* where it failed */
@@ -58,7 +59,8 @@ struct more {
 
 /* Whether it was on an engine already. NULL is fine. */
 bool more_was_tried(const struct more *more);
-void ids_add(struct ids *ids, uint32_t id);
+/* False: it was there. */
+bool ids_add(struct ids *ids, uint32_t id);
 bool ids_has(const struct ids *ids, uint32_t id);
 
 /* The record of a task; made when it has none. */

@@ -156,6 +156,8 @@ void place_task(struct sched *s, struct task *task)
 {
     struct more *more = task->more;
     place_unwatch(s, task);
+    if (more)
+        more->has_moved = false;
     task->group = find_group(s, more);
     if (task->group->members || may_wait(s, task->group, more)) {
         task_set_state(task, TASK_READY);

@@ -56,9 +56,14 @@ void pool_finished(struct pool *pool, struct place *place)
         pool->policy->finished(pool, place);
 }
 
+bool pool_is_empty(const struct pool *pool)
+{
+    return pool->places.count == 0;
+}
+
 struct engine *pool_pick(struct pool *pool)
 {
-    return pool->places.count ? pool->policy->pick(pool)->engine : NULL;
+    return pool_is_empty(pool) ? NULL : pool->policy->pick(pool)->engine;
 }
 
 bool pool_used_before(const struct load *a, const struct load *b)

@@ -63,6 +63,7 @@ void pool_engine_up(struct pool *pool, struct place *place);
 void pool_engine_down(struct pool *pool, struct place *place);
 void pool_started(struct pool *pool, struct place *place);
 void pool_finished(struct pool *pool, struct place *place);
+bool pool_is_empty(const struct pool *pool);
 /* NULL: nobody can take a task. */
 struct engine *pool_pick(struct pool *pool);
 

@@ -62,6 +62,68 @@ static void assign_waiting(struct engine *engine)
     }
 }
 
+/* ---- several decisions at once -------------------------------------------------------------- */
+
+/* Between queue_hold and queue_release what happens happens at the same moment: who goes where is
+ * decided at the end, when all is known that waits and all that is free. */
+void queue_hold(struct sched *s)
+{
+    s->held++;
+}
+
+static void note_unmatched(struct group *group)
+{
+    if (group->is_unmatched)
+        return;
+    group->is_unmatched = true;
+    group->users++;
+    DL_APPEND2(group->sched->unmatched, group, unmatched_prev, unmatched_next);
+}
+
+static void forget_unmatched(struct group *group)
+{
+    DL_DELETE2(group->sched->unmatched, group, unmatched_prev, unmatched_next);
+    group->is_unmatched = false;
+    group_put(group);
+}
+
+/* Of those in which a task waits and an engine is free: whose turn it is. */
+static struct group *next_unmatched(struct sched *s)
+{
+    struct group *group, *next, *best = NULL;
+    DL_FOREACH_SAFE2 (s->unmatched, group, next, unmatched_next) {
+        if (!heap_first(&group->waiting) || pool_is_empty(&group->pool))
+            forget_unmatched(group);
+        else if (!best || group_before(group, best))
+            best = group;
+    }
+    return best;
+}
+
+void queue_release(struct sched *s)
+{
+    struct group *group;
+    if (--s->held)
+        return;
+    while ((group = next_unmatched(s)) != NULL) {
+        struct engine *engine = pool_pick(&group->pool);
+        struct task *task = group_first(group);
+        group_serve(task);
+        assign(engine, task);
+        settle(engine, true);
+    }
+}
+
+static void note_waiting(const struct engine *engine)
+{
+    struct member *member;
+    DL_FOREACH2 (engine->members, member, engine_next)
+        if (heap_first(&member->group->waiting))
+            note_unmatched(member->group);
+}
+
+/* ---- what engines and tasks ask for --------------------------------------------------------- */
+
 void queue_advance(struct engine *engine)
 {
     unsigned before = engine->load.tasks;
@@ -71,7 +133,10 @@ void queue_advance(struct engine *engine)
         DL_DELETE(engine->queue, task);
         assign(engine, task);
     }
-    assign_waiting(engine);
+    if (engine->sched->held)
+        note_waiting(engine);
+    else
+        assign_waiting(engine);
     if (engine->acks.size >= SCHED_ACK_COUNT * PC_ACK_SIZE ||
         engine->acked_bytes >= SCHED_ACK_BYTES)
         world_acks(engine);
@@ -111,24 +176,93 @@ void queue_direct(struct sched *s, struct task *task, struct engine *engine)
 
 void queue_balanced(struct sched *s, struct task *task)
 {
-    struct engine *engine = pool_pick(&task->group->pool);
+    struct engine *engine = s->held ? NULL : pool_pick(&task->group->pool);
     if (engine) {
         assign(engine, task);
         settle(engine, true);
-    } else {
-        group_enqueue(task->group, task);
+        return;
     }
+    group_enqueue(task->group, task);
+    if (s->held)
+        note_unmatched(task->group);
 }
 
 void queue_set_hwm(struct sched *s, unsigned hwm)
 {
     struct engine *engine, *next;
     s->hwm = hwm;
+    queue_hold(s);
     HASH_ITER (hh_id, s->engines_by_id, engine, next)
         if (engine->state == ENGINE_UP) {
             ahead_watch(engine);
             queue_advance(engine);
         }
+    queue_release(s);
+}
+
+/* ---- engines come and go ----------------------------------------------------------------- */
+
+void queue_engine_up(struct engine *engine)
+{
+    tagsets_add(engine->sched, engine->tags);
+    groups_engine_up(engine);
+    queue_advance(engine);
+}
+
+void queue_recall(struct task *task)
+{
+    queue_withdraw(task);
+    group_put(task->group);
+    task->group = NULL;
+    task_set_state(task, TASK_WAITING);
+}
+
+/* Nobody is left in its group: it looks for another one, or ends, unless somebody may come. */
+static void leave_empty_group(struct sched *s, struct task *task)
+{
+    if (group_is_open(task->group) && !more_was_tried(task->more))
+        return;
+    queue_recall(task);
+    place_task(s, task);
+}
+
+static void check_stranded(struct sched *s, struct group *group)
+{
+    struct lane *lane, *next_lane;
+    struct task *task, *next;
+    if (group->members)
+        return;
+    group->users++; /* it must outlive its tasks for a moment */
+    /* What depends on those that end may be the next one here: it is told afterwards. */
+    bool was_settling = s->is_settling;
+    s->is_settling = true;
+    HASH_ITER (hh, group->lanes, lane, next_lane)
+        for (task = lane->tasks; task; task = next) {
+            next = task->next;
+            leave_empty_group(s, task);
+            if (!next)
+                break; /* the lane may be gone */
+        }
+    s->is_settling = was_settling;
+    group_put(group);
+    deps_run(s);
+}
+
+void queue_engine_down(struct engine *engine)
+{
+    struct sched *s = engine->sched;
+    struct member *member;
+    queue_hold(s);
+    settle(engine, false);
+    while ((member = engine->members) != NULL) {
+        struct group *group = member->group;
+        group->users++;
+        group_leave(member);
+        check_stranded(s, group);
+        group_put(group);
+    }
+    place_engine_gone(s);
+    queue_release(s);
 }
 
 void queue_take_back(struct task *task)
@@ -150,66 +284,10 @@ void queue_take_back(struct task *task)
     }
     task->engine = NULL;
     group_enqueue_first(task->group, task);
+    note_unmatched(task->group);
     timeouts_again(s, task);
-}
-
-void queue_spread(struct engine *engine)
-{
-    struct member *member;
-    struct engine *other;
-    DL_FOREACH2 (engine->members, member, engine_next)
-        while (heap_first(&member->group->waiting) &&
-               (other = pool_pick(&member->group->pool)) != NULL)
-            queue_advance(other);
-}
-
-/* ---- engines come and go ----------------------------------------------------------------- */
-
-void queue_engine_up(struct engine *engine)
-{
-    tagsets_add(engine->sched, engine->tags);
-    groups_engine_up(engine);
-    queue_advance(engine);
-}
-
-void queue_engine_down(struct engine *engine)
-{
-    settle(engine, false);
-}
-
-void queue_recall(struct task *task)
-{
-    queue_withdraw(task);
-    group_put(task->group);
-    task->group = NULL;
-    task_set_state(task, TASK_WAITING);
-}
-
-/* Those tasks of a group that nobody is left for: each looks for another one, or ends. */
-static void fail_stranded(struct sched *s, struct group *group)
-{
-    struct lane *lane, *next_lane;
-    struct task *task, *next;
-    bool may_grow = group_is_open(group); /* but who was tried before does not wait */
-    if (group->members)
-        return;
-    group->users++; /* it must outlive its tasks for a moment */
-    /* What depends on those that end may be the next one here: it is told afterwards. */
-    bool was_settling = s->is_settling;
-    s->is_settling = true;
-    HASH_ITER (hh, group->lanes, lane, next_lane)
-        for (task = lane->tasks; task; task = next) {
-            next = task->next;
-            if (!may_grow || more_was_tried(task->more)) {
-                queue_recall(task);
-                place_task(s, task);
-            }
-            if (!next)
-                break; /* the lane may be gone */
-        }
-    s->is_settling = was_settling;
-    group_put(group);
-    deps_run(s);
+    if (!task->group->members)
+        leave_empty_group(s, task);
 }
 
 /* It takes its tasks in order, and the result of each is sent before the next one begins. So when
@@ -229,13 +307,11 @@ void queue_engine_gone(struct engine *engine)
 {
     struct sched *s = engine->sched;
     struct task *task, *next;
-    struct member *member;
+    queue_hold(s);
     queue_engine_down(engine);
     ahead_engine_gone(engine);
-    if (engine->has_exited) {
+    if (engine->has_exited)
         save_unbegun(engine);
-        queue_spread(engine);
-    }
     while ((task = engine->running) != NULL) {
         queue_finished(task);
         task_lost(engine, task);
@@ -244,17 +320,10 @@ void queue_engine_gone(struct engine *engine)
         DL_DELETE(engine->queue, task);
         task_fail(s, task, "EngineError", engine->why);
     }
-    while ((member = engine->members) != NULL) {
-        struct group *group = member->group;
-        group->users++;
-        group_leave(member);
-        fail_stranded(s, group);
-        group_put(group);
-    }
-    place_engine_gone(s);
     /* The results that it delivered need no acknowledgement any more. */
     DL_FOREACH_SAFE (engine->delivered, task, next) {
         DL_DELETE(engine->delivered, task);
         task->engine = NULL;
     }
+    queue_release(s);
 }

@@ -247,6 +247,8 @@ struct sched {
     /* balanced tasks */
     struct group *groups;
     struct group *everybody; /* without restriction */
+    struct group *unmatched; /* to be matched with engines when nothing is held any more */
+    unsigned held;
     struct tag_set *tag_sets;
     struct more *watched; /* of WAITING tasks that may run on some engines only */
     const struct policy *policy;
@@ -358,8 +360,9 @@ void queue_set_hwm(struct sched *sched, unsigned hwm);
 void queue_recall(struct task *task);
 /* Takes back a task that its engine will not run. */
 void queue_take_back(struct task *task);
-/* Gives what waits in the groups of this engine to those that can take it. */
-void queue_spread(struct engine *engine);
+/* What happens until the release is decided together, see there. */
+void queue_hold(struct sched *sched);
+void queue_release(struct sched *sched);
 
 /* ---- ahead.c: short tasks are sent ahead, and called back when they turn out long ---- */
 /* How many balanced tasks it may have; 0: no limit. */

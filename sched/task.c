@@ -208,20 +208,26 @@ int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
     struct task *task = task_find(s, msg->head.session, msg->head.sequence);
     if (!task || task->engine != engine || task_is_over(task) || task->state < TASK_ASSIGNED)
         return pc_err_set(err, PC_E_PROTOCOL, "RESULT of a task that was not sent to it");
-    ahead_measure(engine, &body);
     queue_finished(task);
+    ahead_measure(engine, &body);
     body.submitted_us = task->submitted_us;
     pc_result_encode(msg->body, &body);
     msg->head.engine_id = engine->id;
     bool is_late = task->more && task->more->is_late && body.status != PC_STATUS_OK;
     bool is_unmet = body.flags & PC_RESULT_UNMET;
     struct pc_msg *result = is_late ? late_failure(task) : pc_msg_ref(msg);
+    /* What may run because of it is as near as what waits already. */
+    bool is_held = task->dependents || body.status != PC_STATUS_OK;
+    if (is_held)
+        queue_hold(s);
     if (body.status == PC_STATUS_OK || !place_may(task, is_unmet))
         task_deliver(s, task, pc_msg_ref(result));
     else
         place_again(s, task, result, is_unmet);
     pc_msg_unref(result);
     queue_advance(engine);
+    if (is_held)
+        queue_release(s);
     return 0;
 }
 

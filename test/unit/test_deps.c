@@ -155,6 +155,21 @@ static void follow_any_takes_what_comes_later(void **state)
 }
 
 /* A long chain fails at once when its beginning does, without a deep stack. */
+/* Another one that it follows ended where one did before: it stays where it waits. */
+static void following_twice_costs_no_place(void **state)
+{
+    struct scene scene;
+    set_up(&scene, 1);
+    submit(&scene, 1, 0, NULL, NULL);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    submit(&scene, 2, 0, NULL, NULL);
+    submit(&scene, 3, ANY, NULL, (uint64_t[]){1, 2, 0});
+    submit(&scene, 4, ANY, NULL, (uint64_t[]){1, 0});
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_running(&scene.yard, 0), 3);
+    yard_close(&scene.yard);
+}
+
 static void a_chain_fails_as_a_whole(void **state)
 {
     struct scene scene;
@@ -228,6 +243,7 @@ int main(void)
         cmocka_unit_test(unknown_tasks_and_itself_are_invalid),
         cmocka_unit_test(follow_runs_where_they_ran),
         cmocka_unit_test(follow_any_takes_what_comes_later),
+        cmocka_unit_test(following_twice_costs_no_place),
         cmocka_unit_test(a_chain_fails_as_a_whole),
         cmocka_unit_test(aborting_ends_waiting_and_dependents),
         cmocka_unit_test(the_last_place_goes_while_it_waits),
