@@ -217,10 +217,13 @@ void queue_recall(struct task *task)
     task_set_state(task, TASK_WAITING);
 }
 
-/* Nobody is left in its group: it looks for another one, or ends, unless somebody may come. */
-static void leave_empty_group(struct sched *s, struct task *task)
+/* Its group is no longer the right one, or nobody is left in it and nobody may come: it looks for
+ * another one, or ends. */
+static void check_group(struct sched *s, struct task *task)
 {
-    if (group_is_open(task->group) && !more_was_tried(task->more))
+    bool has_moved = task->more && task->more->has_moved;
+    bool may_wait = group_is_open(task->group) && !more_was_tried(task->more);
+    if (!has_moved && (task->group->members || may_wait))
         return;
     queue_recall(task);
     place_task(s, task);
@@ -239,7 +242,7 @@ static void check_stranded(struct sched *s, struct group *group)
     HASH_ITER (hh, group->lanes, lane, next_lane)
         for (task = lane->tasks; task; task = next) {
             next = task->next;
-            leave_empty_group(s, task);
+            check_group(s, task);
             if (!next)
                 break; /* the lane may be gone */
         }
@@ -286,8 +289,7 @@ void queue_take_back(struct task *task)
     group_enqueue_first(task->group, task);
     note_unmatched(task->group);
     timeouts_again(s, task);
-    if (!task->group->members)
-        leave_empty_group(s, task);
+    check_group(s, task);
 }
 
 /* It takes its tasks in order, and the result of each is sent before the next one begins. So when

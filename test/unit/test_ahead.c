@@ -175,6 +175,33 @@ static void what_was_left_is_called_back_later(void **state)
     yard_close(&scene.yard);
 }
 
+/* Meanwhile it may have got another engine to follow. */
+static void it_goes_where_it_may_by_then(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 2);
+    submit(&scene, 1, NULL);
+    uint64_t here = scene.submitted;
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    submit(&scene, 2, NULL);
+    uint64_t there = yard_running(&scene.yard, 1);
+    uint8_t pairs[2 * PC_ACK_SIZE];
+    pc_store_u64(pairs, 1);
+    pc_store_u64(pairs + 8, here);
+    pc_store_u64(pairs + PC_ACK_SIZE, 1);
+    pc_store_u64(pairs + PC_ACK_SIZE + 8, there);
+    struct pc_submit_body body = {.kind = PC_KIND_EXECUTE,
+                                  .flags = PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS,
+                                  .follow = {.rule = PC_NEED_SUCCESS, .count = 2, .tasks = pairs}};
+    submit(&scene, 1, &body);
+    assert_int_equal(yard_load(&scene.yard, 0), 2);
+    yard_answer(&scene.yard, 1, PC_STATUS_OK);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_running(&scene.yard, 1), scene.submitted);
+    yard_close(&scene.yard);
+}
+
 static void a_smaller_limit_calls_back(void **state)
 {
     struct scene scene;
@@ -333,6 +360,7 @@ int main(void)
         cmocka_unit_test(what_has_begun_stays),
         cmocka_unit_test(all_may_have_begun),
         cmocka_unit_test(what_was_left_is_called_back_later),
+        cmocka_unit_test(it_goes_where_it_may_by_then),
         cmocka_unit_test(a_smaller_limit_calls_back),
         cmocka_unit_test(direct_calls_come_back_to_their_engine),
         cmocka_unit_test(calls_of_one_engine_are_left_there),
