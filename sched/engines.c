@@ -79,7 +79,7 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
     engine->id = PC_NO_ENGINE;
     engine->state = ENGINE_ASKING;
     engine->control = peer;
-    engine->heard_ms = (int64_t)uv_now(&s->loop);
+    engine->heard_ms = world_now_ms(s);
     memcpy(engine->uuid, uuid, sizeof(uuid));
     snprintf(engine->tags, sizeof(engine->tags), "%s", pc_json_str_or(hello, "tags", ""));
     if (pc_hex_decode(pc_json_str_or(hello, "home", ""), engine->home, sizeof(engine->home)))
@@ -212,8 +212,8 @@ static void detach_lane(struct peer *peer)
     pc_conn_end(&peer->conn);
 }
 
-/* The end of an engine: first everybody learns that it is gone, then its tasks fail. */
-static void engine_finish(struct engine *engine)
+/* First everybody learns that it is gone, then its tasks fail. */
+void engine_finish(struct engine *engine)
 {
     struct sched *s = engine->sched;
     if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
@@ -238,11 +238,6 @@ static void engine_finish(struct engine *engine)
     uv_close((uv_handle_t *)&engine->exit_timer, on_timer_closed);
 }
 
-static void on_exit_timer(uv_timer_t *timer)
-{
-    engine_finish(timer->data);
-}
-
 /* "engine 3 (pid 4711 on host) <what>" */
 void engine_set_why(struct engine *engine, const char *what)
 {
@@ -259,7 +254,7 @@ void engine_lane_lost(struct engine *engine, const char *why)
     bool is_first = engine->state != ENGINE_LOST;
     if (is_first) {
         if (engine->has_exited && !engine->is_killed &&
-            (int64_t)uv_now(&s->loop) - engine->reported_ms > REPORT_VALID_MS) {
+            world_now_ms(s) - engine->reported_ms > REPORT_VALID_MS) {
             engine->has_exited = false; /* a host's report that was not true */
             engine->why[0] = '\0';
         }
@@ -271,8 +266,7 @@ void engine_lane_lost(struct engine *engine, const char *why)
     if (engine->has_exited && !engine->control && !engine->work)
         engine_finish(engine);
     else if (is_first)
-        uv_timer_start(&engine->exit_timer, on_exit_timer, s->is_stopping ? 0 : SCHED_EXIT_WAIT_MS,
-                       0);
+        world_await_exit(engine, s->is_stopping ? 0 : SCHED_EXIT_WAIT_MS);
 }
 
 /* "was killed by signal 9 (SIGKILL)", "exited with code 3", and its last words. */
@@ -309,7 +303,7 @@ void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
     if (engine) {
         describe_exit(report, text, sizeof(text));
         engine->has_exited = true;
-        engine->reported_ms = (int64_t)uv_now(&s->loop);
+        engine->reported_ms = world_now_ms(s);
         if (!engine->is_killed)
             engine_set_why(engine, text);
         if (!is_parent && engine->state != ENGINE_LOST)
@@ -317,8 +311,8 @@ void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
         /* What it had sent before is still in its lanes: they end by themselves, and soon. */
         if (!engine->control && !engine->work)
             engine_finish(engine);
-        else if (!uv_is_active((uv_handle_t *)&engine->exit_timer))
-            uv_timer_start(&engine->exit_timer, on_exit_timer, SCHED_EXIT_WAIT_MS, 0);
+        else
+            world_await_exit(engine, SCHED_EXIT_WAIT_MS);
         if (engine->state != ENGINE_LOST) {
             engine->state = ENGINE_LOST;
             queue_engine_down(engine);
@@ -348,7 +342,7 @@ void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms)
 void engines_beat(struct sched *s)
 {
     struct engine *engine, *next;
-    int64_t now = (int64_t)uv_now(&s->loop);
+    int64_t now = world_now_ms(s);
     int64_t limit = (int64_t)s->heartbeat_ms * SCHED_BEATS_MISSED;
     char text[96];
     /* A beat that comes late means that we were stopped or starved, and have not read yet what the

@@ -136,7 +136,7 @@ static void on_message(struct pc_conn *conn, struct pc_msg *msg)
     struct pc_err err = {.code = PC_OK};
     bool is_lane = peer->sender & (PC_FROM_CONTROL | PC_FROM_WORK);
     if (peer->engine)
-        peer->engine->heard_ms = (int64_t)uv_now(&peer->sched->loop);
+        peer->engine->heard_ms = world_now_ms(peer->sched);
     /* Detached, its connection is about to close: what still comes is of no use to anybody. */
     bool is_detached =
         (is_lane && !peer->engine) || (peer->sender == PC_FROM_CLIENT && !peer->client);

@@ -321,6 +321,8 @@ void engines_ask_again(struct sched *sched);
 /* Why it is going, as the end of a sentence: "was killed by signal 9". */
 void engine_set_why(struct engine *engine, const char *what);
 void engine_lane_lost(struct engine *engine, const char *why);
+/* The end of an engine and of all that it had. */
+void engine_finish(struct engine *engine);
 void engine_exited(struct sched *sched, struct pc_msg *msg, bool is_parent);
 /* Tells it to leave; it takes nothing more. `why` as for engine_set_why. */
 void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms);
@@ -463,6 +465,8 @@ void world_wake_at(struct sched *sched, int64_t at_ms);
 void world_recall(struct engine *engine, uint32_t first);
 /* ahead_check is called then. */
 void world_check_ahead(struct sched *sched, unsigned in_ms);
+/* engine_finish is called after that time at the latest. */
+void world_await_exit(struct engine *engine, unsigned in_ms);
 /* Ends the process of an engine; `why` as for engine_set_why. */
 void world_kill(struct engine *engine, const char *why);
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags);

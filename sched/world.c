@@ -79,6 +79,17 @@ void world_wake_at(struct sched *s, int64_t at_ms)
     uv_timer_start(&s->deadline_timer, on_deadline, left > 0 ? (uint64_t)left : 0, 0);
 }
 
+static void on_exit_timer(uv_timer_t *timer)
+{
+    engine_finish(timer->data);
+}
+
+void world_await_exit(struct engine *engine, unsigned in_ms)
+{
+    if (!uv_is_active((uv_handle_t *)&engine->exit_timer))
+        uv_timer_start(&engine->exit_timer, on_exit_timer, in_ms, 0);
+}
+
 void world_kill(struct engine *engine, const char *why)
 {
     engine_dismiss(engine, why, 0);

@@ -296,7 +296,7 @@ static void a_death_costs_one_task(void **state)
         submit(&scene, 6, NULL);
         uint64_t killed = yard_running(&scene.yard, 0);
         if (is_known)
-            yard_exit(&scene.yard, 0, "killed");
+            yard_exit(&scene.yard, 0);
         else
             yard_lose(&scene.yard, 0, "cut off");
         assert_string_equal(yard_outcome(scene.client, killed), "EngineError");

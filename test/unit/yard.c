@@ -22,6 +22,15 @@ struct ear {
     struct told *told;
 };
 
+/* The process of an engine; stays when the engine is gone, as one that was stopped does. */
+struct puppet {
+    uint32_t id;
+    UT_hash_handle hh;
+    struct peer *control, *work;
+    int64_t end_ms;  /* when engine_finish is called; 0: not */
+    bool is_stopped; /* by a signal: it answers nothing */
+};
+
 FILE *yard_log;
 
 static void note(const char *what, uint32_t engine_id, const struct task *task)
@@ -80,16 +89,34 @@ void world_check_ahead(struct sched *s, unsigned in_ms)
     yard_of(s)->look_ms = yard_of(s)->now_ms + in_ms;
 }
 
+static struct puppet *puppet_of(struct yard *yard, uint32_t id)
+{
+    struct puppet *puppet;
+    HASH_FIND(hh, yard->puppets, &id, sizeof(id), puppet);
+    return puppet;
+}
+
+void world_await_exit(struct engine *engine, unsigned in_ms)
+{
+    struct yard *yard = yard_of(engine->sched);
+    struct puppet *puppet = puppet_of(yard, engine->id);
+    if (!puppet->end_ms)
+        puppet->end_ms = yard->now_ms + in_ms;
+}
+
 void world_kill(struct engine *engine, const char *why)
 {
-    engine->is_killed = true;
     if (yard_log)
         fprintf(yard_log, "k %u\n", engine->id);
-    snprintf(engine->why, sizeof(engine->why), "%s", why);
+    engine_dismiss(engine, why, 0);
 }
 
 void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
 {
+    char *text = yard_log ? pc_json_print(json) : NULL;
+    if (text)
+        fprintf(yard_log, "q %s\n", text);
+    free(text);
     pc_json_free(json);
 }
 
@@ -146,21 +173,27 @@ void records_ended(struct sched *s, const struct task *task, struct pc_msg *resu
 
 void yard_open(struct yard *yard, const char *scheme, unsigned hwm)
 {
+    struct sched *s = &yard->sched;
     memset(yard, 0, sizeof(*yard));
-    yard->sched.policy = policy_find(scheme);
-    yard->sched.hwm = hwm;
-    yard->sched.seed = 1;
-    yard->sched.window_count = SCHED_WINDOW_COUNT;
-    yard->sched.window_bytes = SCHED_WINDOW_BYTES;
+    assert_int_equal(uv_loop_init(&s->loop), 0);
+    s->parent.is_closing = true; /* it gets nothing, and there is no hub */
+    s->policy = policy_find(scheme);
+    s->hwm = hwm;
+    s->seed = 1;
+    s->window_count = SCHED_WINDOW_COUNT;
+    s->window_bytes = SCHED_WINDOW_BYTES;
+    s->heartbeat_ms = YARD_HEARTBEAT_MS;
     yard->took_us = 1000000;
-    groups_init(&yard->sched);
-    timeouts_init(&yard->sched);
+    yard->now_ms = 1;
+    groups_init(s);
+    timeouts_init(s);
 }
 
 struct client *yard_client(struct yard *yard, uint64_t session)
 {
     struct client *client = pc_xcalloc(1, sizeof(*client));
     struct ear *ear = pc_xcalloc(1, sizeof(*ear));
+    ear->peer.conn.is_closing = true; /* what is no decision is not sent */
     client->session = session;
     client->peer = &ear->peer;
     client->window.told_count = yard->sched.window_count;
@@ -169,39 +202,107 @@ struct client *yard_client(struct yard *yard, uint64_t session)
     return client;
 }
 
+/* ---- engines ---------------------------------------------------------------------------- */
+
+/* With a connection that nothing goes through. */
+static struct peer *new_lane(struct yard *yard)
+{
+    struct peer *peer = pc_xcalloc(1, sizeof(*peer));
+    peer->sched = &yard->sched;
+    peer->conn.owner = peer;
+    peer->conn.is_closing = true;
+    return peer;
+}
+
+static void put_uuid(pc_json *json, uint32_t id)
+{
+    char uuid[2 * SCHED_UUID_SIZE + 1];
+    snprintf(uuid, sizeof(uuid), "%032x", id);
+    pc_json_put_str(json, "uuid", uuid);
+}
+
 struct engine *yard_engine(struct yard *yard)
 {
     return yard_tagged_engine(yard, "");
 }
 
+/* It registers, and the hub answers. */
 struct engine *yard_tagged_engine(struct yard *yard, const char *tags)
 {
-    struct engine *engine = pc_xcalloc(1, sizeof(*engine));
-    engine->sched = &yard->sched;
-    engine->id = yard->next_id++;
-    engine->state = ENGINE_UP;
-    snprintf(engine->tags, sizeof(engine->tags), "%s", tags);
-    pc_buf_init(&engine->acks, 0);
-    HASH_ADD(hh_id, yard->sched.engines_by_id, id, sizeof(engine->id), engine);
-    queue_engine_up(engine);
+    struct sched *s = &yard->sched;
+    struct puppet *puppet = pc_xcalloc(1, sizeof(*puppet));
+    char token[2 * SCHED_TOKEN_SIZE + 1];
+    puppet->id = yard->next_id++;
+    puppet->control = new_lane(yard);
+    puppet->work = new_lane(yard);
+    HASH_ADD(hh, yard->puppets, id, sizeof(puppet->id), puppet);
+    pc_json *hello = pc_json_object(), *answer = pc_json_object();
+    put_uuid(hello, puppet->id);
+    put_uuid(answer, puppet->id);
+    pc_json_put_i64(answer, "id", puppet->id);
+    pc_json_put_i64(hello, "pid", 1000 + puppet->id);
+    pc_json_put_str(hello, "tags", tags);
+    engine_hello_control(s, puppet->control, hello);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_ENGINE_ID, answer);
+    engine_got_id(s, msg);
+    pc_msg_unref(msg);
+    struct engine *engine = engine_find(s, puppet->id);
+    pc_hex_encode(engine->token, sizeof(engine->token), token);
+    pc_json_put_str(hello, "token", token);
+    engine_hello_work(s, puppet->work, hello);
+    pc_json_free(hello);
+    assert_int_equal(engine->state, ENGINE_UP);
     return engine;
+}
+
+void yard_break(struct yard *yard, uint32_t id, const char *why)
+{
+    struct puppet *puppet = puppet_of(yard, id);
+    peer_detach(puppet->work, why);
+    peer_detach(puppet->control, why);
+}
+
+void yard_report(struct yard *yard, uint32_t id)
+{
+    pc_json *report = pc_json_object();
+    put_uuid(report, id);
+    pc_json_put_i64(report, "signal", 9);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_EXITED, report);
+    engine_exited(&yard->sched, msg, true);
+    pc_msg_unref(msg);
+}
+
+static void finish(struct yard *yard, uint32_t id)
+{
+    engine_finish(engine_find(&yard->sched, id));
+    uv_run(&yard->sched.loop, UV_RUN_NOWAIT); /* frees it */
 }
 
 void yard_lose(struct yard *yard, uint32_t id, const char *why)
 {
-    struct engine *engine = engine_find(&yard->sched, id);
-    snprintf(engine->why, sizeof(engine->why), "%s", why);
-    engine->state = ENGINE_LOST;
-    HASH_DELETE(hh_id, yard->sched.engines_by_id, engine);
-    queue_engine_gone(engine);
-    pc_buf_fini(&engine->acks);
-    free(engine);
+    yard_break(yard, id, why);
+    finish(yard, id);
 }
 
-void yard_exit(struct yard *yard, uint32_t id, const char *why)
+void yard_exit(struct yard *yard, uint32_t id)
 {
-    engine_find(&yard->sched, id)->has_exited = true;
-    yard_lose(yard, id, why);
+    yard_report(yard, id);
+    finish(yard, id);
+}
+
+bool yard_has_known(struct yard *yard, uint32_t id)
+{
+    return puppet_of(yard, id) != NULL;
+}
+
+bool yard_is_stopped(struct yard *yard, uint32_t id)
+{
+    return puppet_of(yard, id)->is_stopped;
+}
+
+void yard_stop(struct yard *yard, uint32_t id, bool is_stopped)
+{
+    puppet_of(yard, id)->is_stopped = is_stopped;
 }
 
 uint64_t yard_running(struct yard *yard, uint32_t id)
@@ -215,8 +316,8 @@ size_t yard_load(struct yard *yard, uint32_t id)
     return engine_find(&yard->sched, id)->load.tasks;
 }
 
-void yard_submit(struct yard *yard, struct client *client, uint64_t sequence,
-                 const struct pc_submit_body *body)
+bool yard_try_submit(struct yard *yard, struct client *client, uint64_t sequence,
+                     const struct pc_submit_body *body)
 {
     struct pc_buf buf;
     struct pc_err err;
@@ -225,39 +326,129 @@ void yard_submit(struct yard *yard, struct client *client, uint64_t sequence,
     struct pc_msg *msg = pc_msg_with_body(PC_MSG_SUBMIT, buf.data, buf.size);
     msg->head.session = client->session;
     msg->head.sequence = sequence;
-    if (client_submit(&yard->sched, client, msg, &err))
-        fail_msg("%s", err.text);
+    int failed = client_submit(&yard->sched, client, msg, &err);
     pc_msg_unref(msg);
     pc_buf_fini(&buf);
+    return !failed;
 }
 
-void yard_answer(struct yard *yard, uint32_t id, uint8_t status)
+void yard_submit(struct yard *yard, struct client *client, uint64_t sequence,
+                 const struct pc_submit_body *body)
 {
-    struct engine *engine = engine_find(&yard->sched, id);
+    assert_true(yard_try_submit(yard, client, sequence, body));
+}
+
+static struct pc_msg *new_result(const struct yard *yard, uint64_t session, uint64_t sequence,
+                                 uint8_t status)
+{
     struct pc_result_body body = {.status = status & 0x0f,
                                   .flags = status >> 4,
                                   .started_us = 1,
                                   .completed_us = 1 + yard->took_us};
     uint8_t bytes[PC_RESULT_BODY_SIZE];
-    struct pc_err err;
-    assert_non_null(engine->running);
     pc_result_encode(bytes, &body);
     struct pc_msg *msg = pc_msg_with_body(PC_MSG_RESULT, bytes, sizeof(bytes));
-    msg->head.session = engine->running->key.session;
-    msg->head.sequence = engine->running->key.sequence;
+    msg->head.session = session;
+    msg->head.sequence = sequence;
+    return msg;
+}
+
+void yard_answer(struct yard *yard, uint32_t id, uint8_t status)
+{
+    struct engine *engine = engine_find(&yard->sched, id);
+    struct pc_err err;
+    assert_non_null(engine->running);
+    struct pc_msg *msg =
+        new_result(yard, engine->running->key.session, engine->running->key.sequence, status);
     if (task_result(engine, msg, &err))
         fail_msg("%s", err.text);
     pc_msg_unref(msg);
 }
 
+void yard_answer_late(struct yard *yard, uint32_t id, uint64_t session, uint64_t sequence)
+{
+    struct peer *lane = puppet_of(yard, id)->work;
+    peer_events.on_message(&lane->conn, new_result(yard, session, sequence, PC_STATUS_OK));
+}
+
+/* ---- time ------------------------------------------------------------------------------- */
+
+/* The first one of those. */
+static void finish_due(struct yard *yard)
+{
+    struct puppet *puppet = yard->puppets;
+    while (!puppet->end_ms || puppet->end_ms > yard->now_ms)
+        puppet = puppet->hh.next;
+    puppet->end_ms = 0;
+    if (engine_find(&yard->sched, puppet->id))
+        finish(yard, puppet->id);
+}
+
+/* Who is not stopped has answered the last PING. */
+static void beat(struct yard *yard)
+{
+    struct engine *engine, *next;
+    HASH_ITER (hh_id, yard->sched.engines_by_id, engine, next)
+        if (!puppet_of(yard, engine->id)->is_stopped)
+            engine->heard_ms = yard->now_ms;
+    engines_beat(&yard->sched);
+    uv_run(&yard->sched.loop, UV_RUN_NOWAIT);
+}
+
+static void expire(struct yard *yard)
+{
+    yard->wake_ms = 0;
+    timeouts_expire(&yard->sched);
+}
+
+static void look(struct yard *yard)
+{
+    yard->look_ms = 0;
+    ahead_check(&yard->sched);
+}
+
+static int64_t next_finish(const struct yard *yard)
+{
+    int64_t first = 0;
+    for (const struct puppet *puppet = yard->puppets; puppet; puppet = puppet->hh.next)
+        if (puppet->end_ms && (!first || puppet->end_ms < first))
+            first = puppet->end_ms;
+    return first;
+}
+
+/* The first thing that is due until then happens, and it is noted when and what. */
+static bool pass_one(struct yard *yard, int64_t until_ms)
+{
+    const struct {
+        int64_t at_ms;
+        const char *what;
+        void (*run)(struct yard *yard);
+    } due[] = {
+        {next_finish(yard), "end", finish_due},
+        {yard->wake_ms, "deadline", expire},
+        {yard->look_ms, "look", look},
+        {(yard->now_ms / YARD_HEARTBEAT_MS + 1) * YARD_HEARTBEAT_MS, "beat", beat},
+    };
+    size_t first = 0;
+    for (size_t i = 1; i < sizeof(due) / sizeof(due[0]); i++)
+        if (due[i].at_ms && (!due[first].at_ms || due[i].at_ms < due[first].at_ms))
+            first = i;
+    if (due[first].at_ms > until_ms)
+        return false;
+    if (due[first].at_ms > yard->now_ms)
+        yard->now_ms = due[first].at_ms;
+    if (yard_log)
+        fprintf(yard_log, "t %lld %s\n", (long long)yard->now_ms, due[first].what);
+    due[first].run(yard);
+    return true;
+}
+
 void yard_pass(struct yard *yard, int64_t ms)
 {
-    yard->now_ms += ms;
-    timeouts_expire(&yard->sched);
-    if (yard->look_ms && yard->look_ms <= yard->now_ms) {
-        yard->look_ms = 0;
-        ahead_check(&yard->sched);
-    }
+    int64_t until_ms = yard->now_ms + ms;
+    while (pass_one(yard, until_ms))
+        ;
+    yard->now_ms = until_ms;
 }
 
 void yard_recalled(struct yard *yard, uint32_t id, uint32_t begun)
@@ -273,20 +464,42 @@ void yard_recalled(struct yard *yard, uint32_t id, uint32_t begun)
     pc_msg_unref(msg);
 }
 
-void yard_abort(struct yard *yard, struct client *client, uint64_t sequence, uint8_t flags)
+static void abort_some(struct yard *yard, struct client *client, uint32_t engine_id,
+                       const struct pc_abort_body *body)
 {
     struct pc_buf buf;
     struct pc_err err;
-    uint8_t pair[PC_ACK_SIZE];
-    pc_store_u64(pair, client->session);
-    pc_store_u64(pair + 8, sequence);
     pc_buf_init(&buf, 0);
-    pc_abort_encode(&buf, &(struct pc_abort_body){.flags = flags, .count = 1, .tasks = pair});
+    pc_abort_encode(&buf, body);
     struct pc_msg *msg = pc_msg_with_body(PC_MSG_ABORT, buf.data, buf.size);
+    msg->head.engine_id = engine_id;
     if (client_abort(&yard->sched, client, msg, &err))
         fail_msg("%s", err.text);
     pc_msg_unref(msg);
     pc_buf_fini(&buf);
+}
+
+void yard_abort(struct yard *yard, struct client *client, uint64_t sequence, uint8_t flags)
+{
+    uint8_t pair[PC_ACK_SIZE];
+    pc_store_u64(pair, client->session);
+    pc_store_u64(pair + 8, sequence);
+    abort_some(yard, client, PC_NO_ENGINE,
+               &(struct pc_abort_body){.flags = flags, .count = 1, .tasks = pair});
+}
+
+void yard_interrupt(struct yard *yard, struct client *client, uint32_t id)
+{
+    abort_some(yard, client, id, &(struct pc_abort_body){.flags = PC_ABORT_INTERRUPT});
+}
+
+void yard_query(struct yard *yard, struct client *client, const char *json)
+{
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_QUERY, json, strlen(json));
+    struct pc_err err;
+    if (client_query(&yard->sched, client, msg, &err))
+        fail_msg("%s", err.text);
+    pc_msg_unref(msg);
 }
 
 const char *yard_outcome(const struct client *client, uint64_t sequence)
@@ -300,12 +513,11 @@ const char *yard_outcome(const struct client *client, uint64_t sequence)
 void yard_close(struct yard *yard)
 {
     struct sched *s = &yard->sched;
-    struct engine *engine, *next_engine;
     struct client *client, *next;
     struct told *told, *next_told;
+    struct puppet *puppet, *next_puppet;
     s->is_stopping = true;
-    HASH_ITER (hh_id, s->engines_by_id, engine, next_engine)
-        yard_lose(yard, engine->id, "the end");
+    engines_drop(s);
     tasks_drop(s);
     HASH_ITER (hh, s->clients, client, next) {
         struct ear *ear = (struct ear *)client->peer;
@@ -324,4 +536,13 @@ void yard_close(struct yard *yard)
     timeouts_fini(s);
     past_fini(s);
     tagsets_fini(s);
+    ledger_fini(s);
+    HASH_ITER (hh, yard->puppets, puppet, next_puppet) {
+        HASH_DEL(yard->puppets, puppet);
+        free(puppet->control);
+        free(puppet->work);
+        free(puppet);
+    }
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    assert_int_equal(uv_loop_close(&s->loop), 0);
 }
