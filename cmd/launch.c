@@ -53,6 +53,9 @@ const struct option_row launch_controller_rows[] = {
     {0, "heartbeat", OPTION_NUMBER, AT(heartbeat_ms), "MS",
      "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
      .max = 3600000},
+    {0, "grace", OPTION_NUMBER, AT(grace_ms), "MS",
+     "for whom the network cuts off to come back; 0: none (default: 10000)", .min = 0,
+     .max = 3600000},
     {0},
 };
 
@@ -88,6 +91,7 @@ int launch(struct launch *launch, const struct option_page *page, int (*run)(int
     options->max_tasks = launch->max_tasks;
     options->max_bytes = launch->max_bytes;
     options->heartbeat_ms = (uint32_t)launch->heartbeat_ms;
+    options->grace_ms = (uint32_t)launch->grace_ms;
     options->end_with = launch->end_with;
     struct reload again = {.run = run, .argc = argc, .argv = argv};
     options->reload = reload_settings;

@@ -15,7 +15,7 @@
 struct launch {
     struct parent_options options;
     struct ask_where where; /* of which the file is not used */
-    long engine_count, port, hwm, heartbeat_ms, end_with, max_tasks, max_bytes;
+    long engine_count, port, hwm, heartbeat_ms, grace_ms, end_with, max_tasks, max_bytes;
     char tags[PC_TAGS_MAX + 1];
 };
 
@@ -26,8 +26,8 @@ struct launch {
                               .tasks = 100000,                                                     \
                               .bytes = 256L << 20,                                                 \
                               .keep_bytes = 64L << 10}},                                           \
-        .engine_count = 1, .hwm = 1, .heartbeat_ms = 3000, .max_tasks = 1000000,                   \
-        .max_bytes = 1L << 30                                                                      \
+        .engine_count = 1, .hwm = 1, .heartbeat_ms = 3000, .grace_ms = 10000,                      \
+        .max_tasks = 1000000, .max_bytes = 1L << 30                                                \
     }
 
 extern const struct option_row

@@ -25,7 +25,7 @@ static struct pc_msg *ask(struct pc_client *client, struct pc_msg *msg, int time
     msg->head.session = client->session;
     msg->head.sequence = question.sequence = client->sequence++;
     client->questions = &question;
-    if (!failed && pc_wire_send(&client->sock.wire, msg))
+    if (!failed && pc_client_queue(client, msg))
         failed = pc_err_set(err, PC_E_MEMORY, "out of memory");
     if (!failed && pc_client_send_all(client) && client->lost.code != PC_OK)
         failed = pc_client_lost_error(client, err);

@@ -138,12 +138,19 @@ void pc_client_forked(struct pc_client *client)
         pc_loop_forked(client->loop);
 }
 
+static void wipe_secrets(struct pc_client *client)
+{
+    pc_connfile_wipe(&client->file);
+    pc_wipe(client->token, sizeof(client->token));
+}
+
 /* What the lock guarded is given up: a thread of the parent may have been in the middle of it, and
  * destroying what such a thread waited on would wait for it. */
 static void unref_in_child(struct pc_client *client)
 {
     pc_client_forked(client);
     pc_loop_free(client->loop);
+    wipe_secrets(client);
     pc_birthmark_fini(&client->birthmark);
     free(client->info);
     free(client);
@@ -158,6 +165,8 @@ void pc_client_unref(struct pc_client *client)
         return;
     }
     pc_sock_close(&client->sock);
+    wipe_secrets(client);
+    pc_lifeline_fini(&client->lifeline);
     pc_roster_fini(&client->roster);
     pc_loop_free(client->loop);
     pc_known_fini(&client->known);
@@ -187,7 +196,7 @@ static void write_last(struct pc_client *client)
     while (pc_client_write_out(client) == 0 && client->lingers && pc_clock_ms() < deadline) {
         struct pollfd polled = {.fd = client->sock.fd, .events = POLLOUT};
         pc_client_poll(client, &polled, 1, CLOSE_SLICE_MS);
-        if (client->lost.code != PC_OK)
+        if (client->lost.code != PC_OK || client->is_cut)
             return;
     }
 }
@@ -197,7 +206,7 @@ static void end_connection(struct pc_client *client)
     if (client->lost.code == PC_OK) {
         struct pc_msg *msg = pc_msg_with_body(PC_MSG_GOODBYE, "{}", 2);
         pc_client_send_acks(client);
-        if (msg && pc_wire_send(&client->sock.wire, msg) == 0)
+        if (msg && !client->is_cut && pc_client_queue(client, msg) == 0)
             write_last(client);
         pc_msg_unref(msg);
     }

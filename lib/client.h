@@ -11,6 +11,7 @@
 #include "lib/birthmark.h"
 #include "lib/buf.h"
 #include "lib/capture.h"
+#include "lib/connfile.h"
 #include "lib/failure.h"
 #include "lib/index.h"
 #include "lib/json.h"
@@ -33,6 +34,7 @@ struct pc_call {
     bool is_kept, is_pinned; /* see keep.c; guarded by the lock */
     _Atomic bool is_read;    /* somebody has looked at the result */
     uint64_t bytes;          /* of the submission, counted in the window */
+    uint64_t number;         /* of its message, see lifeline.h */
     int64_t submitted_us, received_us;
     struct pc_result_body times;
     char *label; /* of the request, or NULL */
@@ -77,6 +79,16 @@ struct pc_client {
     int64_t read_ms;      /* when a thread that waits for its call last read */
     int64_t took_ms;      /* when any thread did */
     uint64_t filed_count; /* messages so far */
+
+    struct pc_lifeline lifeline; /* of the session; used when grace_ms is not 0 */
+    struct pc_connfile file;
+    enum pc_transport transport;
+    char token[64];           /* the session's secret */
+    int grace_ms;             /* how long a connection may be away; 0: not at all */
+    bool is_cut;              /* the connection broke, and may come back ... */
+    struct pc_err cut_why;    /* ... because of that */
+    int64_t cut_until_ms;     /* then it is lost */
+    int64_t try_ms, pause_ms; /* the next attempt, and how long to wait after that */
 
     uint64_t session, sequence;    /* the next call's number */
     struct pc_index calls;         /* all that live; see keep.c */
@@ -137,14 +149,26 @@ bool pc_client_release(struct pc_client *client, struct pc_call *call);
 /* Gives up all that are kept; from now on none is. */
 void pc_client_drop_kept(struct pc_client *client);
 
+/* resume.c */
+/* The connection broke: it may come back, or is lost. */
+void pc_client_cut(struct pc_client *client, const struct pc_err *why);
+/* Queues a message, or keeps it for the next connection. -1: out of memory. */
+int pc_client_queue(struct pc_client *client, struct pc_msg *msg);
+/* In place of pc_client_read_turn while the connection is cut: tries to connect again. */
+int pc_client_reconnect_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
+
 /* filing.c */
+void pc_client_lose_connection(struct pc_client *client, const struct pc_err *why);
 void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *text);
 int pc_client_lost_error(const struct pc_client *client, struct pc_err *err);
 void pc_client_send_acks(struct pc_client *client);
+int pc_client_file_all(struct pc_client *client);
 int pc_client_take_in(struct pc_client *client);
 int pc_client_write_out(struct pc_client *client);
 
 /* waiting.c */
+/* Takes back what woke the reader. */
+void pc_client_take_wake(struct pc_client *client);
 int pc_client_poll(struct pc_client *client, struct pollfd *polled, nfds_t count, int timeout_ms);
 int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
 int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);

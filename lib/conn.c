@@ -118,6 +118,8 @@ static void take_messages(struct pc_conn *conn)
         }
         if (err.code != PC_OK)
             lost(conn, &err);
+        else if (conn->sock.wire.lifeline && pc_lifeline_is_due(conn->sock.wire.lifeline))
+            pc_conn_send_body(conn, PC_MSG_RECEIVED, NULL, 0);
         return;
     }
 }

@@ -97,6 +97,10 @@ static int read_welcome(struct pc_client *client, const struct pc_connfile *file
         return -1;
     int failed = pc_json_get_u64(json, "session", &client->session, err);
     pc_client_set_window(client, json);
+    client->grace_ms = (int)pc_json_i64_or(json, "grace_ms", 0);
+    snprintf(client->token, sizeof(client->token), "%s", pc_json_str_or(json, "token", ""));
+    if (client->grace_ms > 0)
+        client->sock.wire.lifeline = &client->lifeline;
     pc_hex_encode(file->instance, PC_INSTANCE_BYTES, instance);
     pc_json *info = pc_json_object();
     pc_json_put_str(info, "cluster_id", pc_json_str_or(json, "cluster_id", ""));
@@ -180,7 +184,7 @@ static struct pc_client *client_new(void)
 int pc_client_open(struct pc_client **out, const struct pc_connect *how, struct pc_err *err)
 {
     struct pc_err local;
-    struct pc_connfile file;
+    struct pc_connfile file = {0};
     const struct pc_connect defaults = {0};
     if (!how)
         how = &defaults;
@@ -204,6 +208,10 @@ int pc_client_open(struct pc_client **out, const struct pc_connect *how, struct 
         failed = pc_sock_connect(&client->sock, &file, how->transport, timeout_ms, client->address,
                                  sizeof(client->address), err) ||
                  greet(client, &file, how, deadline_ms, err);
+    if (!failed) {
+        client->file = file;
+        client->transport = how->transport;
+    }
     pc_connfile_wipe(&file);
     if (failed) {
         pc_client_unref(client);

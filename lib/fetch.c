@@ -61,7 +61,7 @@ static int fetch_some(struct pc_client *client, enum pc_fetch what, const struct
         calls[i]->is_fetched = true;
         calls[i]->fetched = tasks[i];
     }
-    if (pc_wire_send(&client->sock.wire, msg))
+    if (pc_client_queue(client, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
     else
         pc_client_send_all(client);

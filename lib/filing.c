@@ -25,7 +25,7 @@ void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *tex
     if (client->lost.code != PC_OK)
         return;
     pc_err_set(&client->lost, code, "%s", text);
-    client->lingers = false;
+    client->lingers = client->is_cut = false;
     struct pc_msg *failure =
         pc_failure_new(code == PC_E_CLOSED ? "ClientClosed" : "ConnectionLost", text);
     struct pc_result_body body = {.status = PC_STATUS_FAILED, .completed_us = pc_wall_us()};
@@ -42,7 +42,7 @@ void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *tex
     pthread_cond_broadcast(&client->ended);
 }
 
-static void lose_connection(struct pc_client *client, const struct pc_err *why)
+void pc_client_lose_connection(struct pc_client *client, const struct pc_err *why)
 {
     struct pc_err lost;
     pc_err_set(&lost, why->code == PC_E_PROTOCOL ? PC_E_PROTOCOL : PC_E_LOST,
@@ -65,7 +65,7 @@ void pc_client_send_acks(struct pc_client *client)
     struct pc_msg *msg = pc_msg_with_body(PC_MSG_RESULT_ACK, client->acks.data, client->acks.size);
     if (msg) {
         msg->head.session = client->session;
-        if (pc_wire_send(&client->sock.wire, msg) == 0)
+        if (pc_client_queue(client, msg) == 0)
             client->acks.size = client->acked_bytes = 0;
         pc_msg_unref(msg);
     }
@@ -170,19 +170,32 @@ static int file_message(struct pc_client *client, struct pc_msg *msg, struct pc_
     }
 }
 
+/* Otherwise our next message says so. */
+static void send_received(struct pc_client *client)
+{
+    if (!client->sock.wire.lifeline || !pc_lifeline_is_due(&client->lifeline))
+        return;
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECEIVED, NULL, 0);
+    if (msg)
+        pc_wire_send(&client->sock.wire, msg);
+    pc_msg_unref(msg);
+}
+
 /* Files all whole messages. Returns how many, -1 when the connection was lost. */
-static int file_all(struct pc_client *client)
+int pc_client_file_all(struct pc_client *client)
 {
     struct pc_err err = {.code = PC_OK};
     int count = 0;
     for (;;) {
         struct pc_msg *msg = pc_wire_next(&client->sock.wire, &err);
-        if (!msg && err.code == PC_OK)
+        if (!msg && err.code == PC_OK) {
+            send_received(client);
             return count;
+        }
         int failed = !msg || file_message(client, msg, &err);
         pc_msg_unref(msg);
         if (failed) {
-            lose_connection(client, &err);
+            pc_client_lose_connection(client, &err);
             return -1;
         }
         client->filed_count++;
@@ -194,22 +207,26 @@ static int file_all(struct pc_client *client)
 int pc_client_take_in(struct pc_client *client)
 {
     struct pc_err err;
+    if (client->is_cut)
+        return 0;
     int got = pc_sock_fill(&client->sock, MSG_DONTWAIT, &err);
     if (got > 0 && client->loop)
         pc_loop_ring(client);
     if (got > 0)
-        return file_all(client);
+        return pc_client_file_all(client);
     if (got == 0 || err.code == PC_E_INTERRUPTED)
         return 0;
-    lose_connection(client, &err);
+    pc_client_cut(client, &err);
     return -1;
 }
 
-/* Writes what the system takes now. 1: all; 0: not all; -1: lost, after what the other side had
- * still sent was taken in. */
+/* Writes what the system takes now. 1: all; 0: not all; -1: lost or cut, after what the other side
+ * had still sent was taken in. */
 int pc_client_write_out(struct pc_client *client)
 {
     struct pc_err err;
+    if (client->is_cut)
+        return -1;
     int all = pc_sock_flush(&client->sock, MSG_DONTWAIT, &err);
     client->written_us = pc_clock_us();
     if (all >= 0) {
@@ -220,6 +237,6 @@ int pc_client_write_out(struct pc_client *client)
         return 0;
     while (client->lost.code == PC_OK && pc_client_take_in(client) > 0)
         ;
-    lose_connection(client, &err);
+    pc_client_cut(client, &err);
     return -1;
 }

@@ -15,7 +15,7 @@ void pc_frame_encode(const struct pc_frame *frame, uint8_t out[PC_FRAME_SIZE])
     pc_store_u64(out + 16, frame->sequence);
     pc_store_u32(out + 24, frame->engine_id);
     pc_store_u16(out + 28, frame->part_count);
-    pc_store_u16(out + 30, 0);
+    pc_store_u16(out + 30, frame->received);
 }
 
 int pc_frame_decode(const uint8_t in[PC_FRAME_SIZE], uint32_t senders, struct pc_frame *frame,
@@ -27,7 +27,7 @@ int pc_frame_decode(const uint8_t in[PC_FRAME_SIZE], uint32_t senders, struct pc
     if (in[1] != PC_PROTOCOL_VERSION)
         return pc_err_set(err, PC_E_VERSION, "a frame has protocol version %u, this is version %u",
                           in[1], PC_PROTOCOL_VERSION);
-    if (in[3] != 0 || pc_load_u16(in + 30) != 0)
+    if (in[3] != 0)
         return pc_err_set(err, PC_E_PROTOCOL, "a frame has unknown flags set");
     struct pc_frame got = {
         .type = in[2],
@@ -36,6 +36,7 @@ int pc_frame_decode(const uint8_t in[PC_FRAME_SIZE], uint32_t senders, struct pc
         .sequence = pc_load_u64(in + 16),
         .engine_id = pc_load_u32(in + 24),
         .part_count = pc_load_u16(in + 28),
+        .received = pc_load_u16(in + 30),
     };
     const struct pc_msg_rule *rule = pc_msg_rule(got.type);
     if (!rule)

@@ -12,7 +12,7 @@
  *       16     8  sequence: number of the task or question within its session
  *       24     4  engine id, PC_NO_ENGINE when it does not matter
  *       28     2  number of parts
- *       30     2  reserved, must be zero
+ *       30     2  messages received so far, modulo 2^16: see lifeline.h
  *       32   8*n  size of each part in bytes
  *
  * then the body, then the parts. All integers little-endian.
@@ -25,8 +25,9 @@
 
 #include "lib/err.h"
 
-#define PC_FRAME_SIZE  32
-#define PC_FRAME_MAGIC 'p'
+#define PC_FRAME_SIZE     32
+#define PC_FRAME_MAGIC    'p'
+#define PC_FRAME_RECEIVED 30 /* where that is */
 
 struct pc_frame {
     uint8_t type;
@@ -35,6 +36,7 @@ struct pc_frame {
     uint64_t sequence;
     uint32_t engine_id;
     uint16_t part_count;
+    uint16_t received; /* set and used by the wire */
 };
 
 void pc_frame_encode(const struct pc_frame *frame, uint8_t out[PC_FRAME_SIZE]);

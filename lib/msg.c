@@ -126,6 +126,35 @@ struct pc_msg *pc_msg_borrowing(uint8_t type, const void *body, size_t body_size
     return msg;
 }
 
+struct pc_msg *pc_msg_copying(uint8_t type, const void *body, size_t body_size,
+                              const struct pc_bytes *parts, uint16_t part_count)
+{
+    uint64_t few[8] = {0};
+    uint64_t *sizes = part_count > 8 ? malloc(part_count * sizeof(*sizes)) : few;
+    if (!sizes)
+        return NULL;
+    for (uint16_t i = 0; i < part_count; i++)
+        sizes[i] = parts[i].size;
+    struct pc_msg *msg = pc_msg_new(type, body_size, sizes, part_count);
+    if (sizes != few)
+        free(sizes);
+    if (msg && body_size)
+        memcpy(msg->body, body, body_size);
+    for (uint16_t i = 0; msg && i < part_count; i++)
+        if (parts[i].size)
+            memcpy(msg->parts[i].data, parts[i].data, parts[i].size);
+    return msg;
+}
+
+struct pc_msg *pc_msg_of(const struct pc_frame *head, const void *body, struct pc_msg *owner)
+{
+    struct pc_msg *msg = owner ? pc_msg_sharing(head->type, body, head->body_size, owner)
+                               : pc_msg_with_body(head->type, body, head->body_size);
+    if (msg)
+        msg->head = *head;
+    return msg;
+}
+
 struct pc_msg *pc_msg_ref(struct pc_msg *msg)
 {
     atomic_fetch_add_explicit(&msg->refs, 1, memory_order_relaxed);

@@ -44,6 +44,13 @@ struct pc_msg *pc_msg_sharing(uint8_t type, const void *body, size_t body_size,
 struct pc_msg *pc_msg_borrowing(uint8_t type, const void *body, size_t body_size,
                                 const struct pc_bytes *parts, uint16_t part_count);
 
+/* A message with a copy of them. */
+struct pc_msg *pc_msg_copying(uint8_t type, const void *body, size_t body_size,
+                              const struct pc_bytes *parts, uint16_t part_count);
+
+/* The message with this head and body, and the parts of `owner` (NULL: none). */
+struct pc_msg *pc_msg_of(const struct pc_frame *head, const void *body, struct pc_msg *owner);
+
 struct pc_msg *pc_msg_ref(struct pc_msg *msg);
 void pc_msg_unref(struct pc_msg *msg); /* NULL is fine */
 

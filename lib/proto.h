@@ -55,6 +55,8 @@ enum pc_sender {
     /* in the hub's journal only, see hub/snapshot.h */                                            \
     X(15, SNAPSHOT, PC_FROM_HUB, 64 * PC_MIB, 1)                                                   \
     X(27, KEPT, PC_FROM_HUB, 2 * PC_MIB, 4)                                                        \
+    /* how many messages came, when there is nothing else to say; see lifeline.h */                \
+    X(28, RECEIVED, PC_FROM_CLIENT | PC_FROM_CONTROL | PC_FROM_WORK | PC_FROM_SCHED, 0, 0)         \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
     X(16, SUBMIT, PC_FROM_CLIENT | PC_FROM_HUB, 1 * PC_MIB, PC_ANY_PARTS)                          \
     X(17, RUN, PC_FROM_SCHED, 64, PC_ANY_PARTS)                                                    \

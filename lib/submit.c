@@ -14,6 +14,7 @@
 #define LINGER_US    250         /* since the last write: so close it may wait for company ... */
 #define LINGER_BYTES (32 * 1024) /* ... until so much has come together */
 #define LINGER_ONE   4096        /* larger requests don't wait */
+#define COPY_MAX     (64 * 1024)
 #define SEND_SLICE_MS                                                                              \
     100 /* while another thread reads, look so often whether it lost the connection */
 
@@ -40,9 +41,11 @@ int pc_client_send_all(struct pc_client *client)
 {
     for (;;) {
         int all = pc_client_write_out(client);
-        if (all)
-            return all < 0 ? -1 : 0;
         struct pc_err err;
+        if (client->is_cut && !client->is_reading) /* all of it is kept */
+            pc_client_reconnect_turn(client, 0, &err);
+        if (all)
+            return client->lost.code == PC_OK ? 0 : -1;
         if (!client->is_reading) {
             if (pc_client_read_turn(client, -1, &err) == 0 || err.code != PC_E_INTERRUPTED)
                 continue;
@@ -98,6 +101,16 @@ static int fill_options(struct pc_submit_body *fields, const struct pc_task_opti
     return 0;
 }
 
+/* A small request is kept until it has arrived. A larger one can be repeated only while its memory
+ * is ours: while the caller waits for it to be sent. */
+static bool is_copied(const struct pc_client *client, const struct pc_request *request)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < request->part_count; i++)
+        bytes += request->parts[i].size;
+    return client->grace_ms && bytes <= COPY_MAX;
+}
+
 static struct pc_msg *submit_message(struct pc_client *client, const struct pc_request *request,
                                      struct pc_err *err)
 {
@@ -126,8 +139,8 @@ static struct pc_msg *submit_message(struct pc_client *client, const struct pc_r
         fields.function = request->function->msg->body;
     }
     if (!targets.failed && !ids.failed && pc_submit_encode(&body, &fields) == 0)
-        msg = pc_msg_borrowing(PC_MSG_SUBMIT, body.data, body.size, request->parts,
-                               (uint16_t)request->part_count);
+        msg = (is_copied(client, request) ? pc_msg_copying : pc_msg_borrowing)(
+            PC_MSG_SUBMIT, body.data, body.size, request->parts, (uint16_t)request->part_count);
     if (!msg)
         pc_err_set(err, PC_E_MEMORY, "out of memory");
 out:
@@ -206,12 +219,13 @@ static bool catch_up(struct pc_client *client, uint64_t bytes, size_t count)
 int pc_client_wait_to_send(struct pc_client *client, uint64_t bytes, size_t count, bool never_waits,
                            struct pc_err *err)
 {
-    while (client->is_sending || !window_is_open(client, bytes, count)) {
-        bool is_refused = never_waits && !client->is_sending && client->lost.code == PC_OK &&
-                          !catch_up(client, bytes, count) && client->lost.code == PC_OK;
+    while (client->is_sending || client->is_cut || !window_is_open(client, bytes, count)) {
+        bool is_refused = never_waits && !client->is_sending && !client->is_cut &&
+                          client->lost.code == PC_OK && !catch_up(client, bytes, count) &&
+                          client->lost.code == PC_OK;
         if (is_refused)
             return window_full(client, err);
-        if (!window_is_open(client, bytes, count) || client->is_sending)
+        if (!window_is_open(client, bytes, count) || client->is_sending || client->is_cut)
             if (pc_client_wait_turn(client, -1, err))
                 return -1;
     }
@@ -242,7 +256,20 @@ static int send_function(struct pc_client *client, const struct pc_function *fun
         return 0;
     if (!pc_known_add(&client->known, function->msg->body, function->msg->parts_bytes, NULL))
         return -1;
-    return pc_wire_send(&client->sock.wire, function->msg);
+    return pc_client_queue(client, function->msg);
+}
+
+/* Afterwards the caller's memory is not needed any more. */
+static void send_submission(struct pc_client *client, const struct pc_msg *msg, bool is_kept)
+{
+    struct pc_err err;
+    pc_client_send_all(client);
+    while (!is_kept && client->is_cut) {
+        pc_client_wait_turn(client, -1, &err);
+        pc_client_send_all(client);
+    }
+    if (!is_kept)
+        pc_lifeline_give_up(&client->lifeline, msg);
 }
 
 int pc_submit(struct pc_client *client, const struct pc_request *request, struct pc_call **calls,
@@ -270,12 +297,14 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
         goto out;
     pc_client_send_acks(client);
     client->is_sending = true;
-    if (send_function(client, request->function) || pc_wire_send(&client->sock.wire, msg))
+    if (send_function(client, request->function) || pc_client_queue(client, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
-    else if (may_linger(client, request, msg))
+    for (size_t i = 0; i < count; i++)
+        calls[i]->number = client->lifeline.sent;
+    if (client->lost.code == PC_OK && may_linger(client, request, msg))
         client->lingers = true;
-    else
-        pc_client_send_all(client);
+    else if (client->lost.code == PC_OK)
+        send_submission(client, msg, is_copied(client, request));
     client->is_sending = false;
     if (client->waiting)
         pthread_cond_broadcast(&client->filed);

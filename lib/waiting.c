@@ -59,9 +59,18 @@ int pc_client_poll(struct pc_client *client, struct pollfd *polled, nfds_t count
     return ready;
 }
 
+void pc_client_take_wake(struct pc_client *client)
+{
+    uint64_t count;
+    ssize_t ignored = read(client->wake_fd, &count, sizeof(count));
+    (void)ignored;
+}
+
 /* Is the reader for one turn: waits for the socket without the lock, files what came. */
 int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err)
 {
+    if (client->is_cut)
+        return pc_client_reconnect_turn(client, deadline_ms, err);
     struct pollfd polled[2] = {
         {.fd = client->sock.fd, .events = POLLIN},
         {.fd = client->wake_fd, .events = POLLIN},
@@ -82,11 +91,8 @@ int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc
         return pc_err_set(err, PC_E_INTERRUPTED, "interrupted by a signal");
     if (ready == 0)
         return pc_err_set(err, PC_E_TIMEOUT, "no answer in time");
-    if (polled[1].revents) {
-        uint64_t count;
-        ssize_t ignored = read(client->wake_fd, &count, sizeof(count));
-        (void)ignored;
-    }
+    if (polled[1].revents)
+        pc_client_take_wake(client);
     if (client->lost.code == PC_OK && (polled[0].revents & POLLOUT))
         pc_client_write_out(client);
     if (client->lost.code == PC_OK && (polled[0].revents & ~POLLOUT)) {
@@ -227,13 +233,13 @@ static int background_turn(struct pc_client *client, int64_t deadline_ms, struct
     int64_t now = pc_clock_ms();
     if (client->lingers && client->awaited && pc_client_write_out(client) < 0)
         return 0;
-    if (!client->pending) {
+    if (!client->pending && !client->is_cut) {
         wait_ended(client, deadline_ms, -1);
     } else if (client->is_reading || client->wants_reading) {
         wait_ended(client, deadline_ms, WAIT_SLICE_MS / 2);
     } else if (now - client->read_ms < TAKE_OVER_MS) {
         wait_ended(client, deadline_ms, TAKE_OVER_MS);
-    } else if (!client->awaited && now - client->took_ms < IDLE_MS) {
+    } else if (!client->awaited && !client->is_cut && now - client->took_ms < IDLE_MS) {
         wait_ended(client, deadline_ms, IDLE_MS); /* nobody waits: no hurry */
     } else {
         client->background_reads = true;

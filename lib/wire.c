@@ -360,6 +360,21 @@ static int open_record(struct pc_wire *wire, struct pc_err *err)
     return 1;
 }
 
+/* A message is whole: what it says of the session. *msg becomes NULL when that was all. */
+static int take(struct pc_wire *wire, struct pc_msg **msg, struct pc_err *err)
+{
+    struct pc_lifeline *lifeline = wire->lifeline;
+    int failed = pc_lifeline_take(lifeline, *msg, (*msg)->head.received, err);
+    if (!failed && pc_lifeline_is_ignored(lifeline) && !pc_wire_queued(wire))
+        failed = pc_err_set(err, PC_E_PROTOCOL, "it does not acknowledge messages");
+    (*msg)->head.received = 0;
+    if (failed || (*msg)->head.type == PC_MSG_RECEIVED) {
+        pc_msg_unref(*msg);
+        *msg = NULL;
+    }
+    return failed;
+}
+
 struct pc_msg *pc_wire_next(struct pc_wire *wire, struct pc_err *err)
 {
     struct pc_msg *msg = NULL;
@@ -375,8 +390,13 @@ struct pc_msg *pc_wire_next(struct pc_wire *wire, struct pc_err *err)
             if (used < 0)
                 return NULL;
             *start += (size_t)used;
+            bool is_whole = msg;
+            if (is_whole && wire->lifeline && take(wire, &msg, err))
+                return NULL;
             if (msg)
                 return msg;
+            if (is_whole)
+                continue;
         }
         if (!wire->is_encrypted)
             return NULL;
@@ -444,8 +464,8 @@ static int send_reference(struct pc_wire *wire, struct pc_msg *owner, const stru
     return 0;
 }
 
-int pc_wire_send_parts(struct pc_wire *wire, const struct pc_frame *head, const void *body,
-                       struct pc_msg *owner)
+static int queue(struct pc_wire *wire, const struct pc_frame *head, const void *body,
+                 struct pc_msg *owner)
 {
     size_t table = (size_t)head->part_count * 8;
     size_t fixed = PC_FRAME_SIZE + table + head->body_size;
@@ -453,6 +473,8 @@ int pc_wire_send_parts(struct pc_wire *wire, const struct pc_frame *head, const 
     if (!place)
         return -1;
     pc_frame_encode(head, place);
+    if (wire->lifeline)
+        pc_store_u16(place + PC_FRAME_RECEIVED, pc_lifeline_tell(wire->lifeline));
     for (uint16_t i = 0; i < head->part_count; i++)
         pc_store_u64(place + PC_FRAME_SIZE + 8 * (size_t)i, owner->parts[i].size);
     if (head->body_size)
@@ -473,7 +495,35 @@ int pc_wire_send_parts(struct pc_wire *wire, const struct pc_frame *head, const 
 
 int pc_wire_send(struct pc_wire *wire, struct pc_msg *msg)
 {
-    return pc_wire_send_parts(wire, &msg->head, msg->body, msg);
+    if (wire->lifeline && msg->head.type != PC_MSG_RECEIVED &&
+        pc_lifeline_keep(wire->lifeline, msg))
+        return -1;
+    return queue(wire, &msg->head, msg->body, msg);
+}
+
+int pc_wire_send_parts(struct pc_wire *wire, const struct pc_frame *head, const void *body,
+                       struct pc_msg *owner)
+{
+    if (!wire->lifeline || head->type == PC_MSG_RECEIVED)
+        return queue(wire, head, body, owner);
+    struct pc_msg *msg = pc_msg_of(head, body, owner);
+    int failed = msg ? pc_wire_send(wire, msg) : -1;
+    pc_msg_unref(msg);
+    return failed;
+}
+
+int pc_wire_resume(struct pc_wire *wire)
+{
+    struct pc_msg *nothing = pc_msg_with_body(PC_MSG_RESULT_ACK, NULL, 0);
+    int failed = nothing ? 0 : -1;
+    for (size_t i = 0; i < wire->lifeline->count && !failed; i++) {
+        uint64_t number;
+        struct pc_msg *kept = pc_lifeline_kept(wire->lifeline, i, &number);
+        kept = kept ? kept : nothing;
+        failed = queue(wire, &kept->head, kept->body, kept);
+    }
+    pc_msg_unref(nothing);
+    return failed;
 }
 
 static int gather_plain(struct pc_wire *wire, struct iovec *vectors, int max)

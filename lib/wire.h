@@ -23,6 +23,7 @@
 
 #include "lib/buf.h"
 #include "lib/err.h"
+#include "lib/lifeline.h"
 #include "lib/msg.h"
 #include "lib/noise.h"
 
@@ -57,6 +58,8 @@ struct pc_wire {
     bool is_encrypted;
     uint32_t senders; /* enum pc_sender bits that the other side may be */
     struct pc_cipher *send_cipher, *receive_cipher; /* owned; NULL when plain */
+    struct pc_lifeline
+        *lifeline; /* of the session whose connection it is, when it can be resumed */
 
     /* receiving */
     uint8_t *in; /* bytes read and not yet consumed: in[in_start .. in_end) */
@@ -103,6 +106,9 @@ int pc_wire_send(struct pc_wire *wire, struct pc_msg *msg);
  * head->part_count is 0). */
 int pc_wire_send_parts(struct pc_wire *wire, const struct pc_frame *head, const void *body,
                        struct pc_msg *owner);
+/* On a new connection of a session: queues again what the lifeline keeps. In place of what could
+ * not be kept goes an acknowledgement of nothing. -1: out of memory. */
+int pc_wire_resume(struct pc_wire *wire);
 /* What to write now: fills up to `max` vectors, returns how many; 0 = nothing queued, -1 = out of
  * memory or the cipher is used up. */
 int pc_wire_gather(struct pc_wire *wire, struct iovec *vectors, int max);

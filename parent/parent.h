@@ -47,6 +47,7 @@ struct parent_options {
     int64_t max_tasks;       /* that a client may have unfinished */
     int64_t max_bytes;       /* of them */
     uint32_t heartbeat_ms;   /* how often the scheduler asks engines whether they are there */
+    uint32_t grace_ms;       /* how long clients and engines that were cut off may stay away */
     uint32_t engine_count;   /* up to PARENT_ENGINES_MAX */
     int64_t end_with;        /* pid: stop when that process ends; 0: of none */
     uint16_t port;           /* 0: any that is free */

@@ -59,6 +59,7 @@ static pc_json *scheduler_config(const struct parent *parent)
     put_public_of(config, "client_public", parent->files.client.exec_key);
     put_public_of(config, "engine_public", parent->files.engine.exec_key);
     pc_json_put_i64(config, "heartbeat_ms", parent->options->heartbeat_ms);
+    pc_json_put_i64(config, "grace_ms", parent->options->grace_ms);
     if (parent->options->scheme)
         pc_json_put_str(config, "scheme", parent->options->scheme);
     pc_json_put_i64(config, "hwm", parent->options->hwm);

@@ -17,6 +17,14 @@ static void drop_function(void *data)
     pc_msg_unref(data);
 }
 
+static void attach(struct client *client, struct peer *peer)
+{
+    client->peer = peer;
+    peer->client = client;
+    peer->sender = PC_FROM_CLIENT;
+    peer->conn.sock.wire.senders = PC_FROM_CLIENT;
+}
+
 struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hello)
 {
     struct client *client = pc_xcalloc(1, sizeof(*client));
@@ -25,12 +33,8 @@ struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hel
         pc_random(&client->session, sizeof(client->session));
         HASH_FIND(hh, s->clients, &client->session, sizeof(client->session), same);
     } while (same || client->session == 0);
-    pc_random(client->token, sizeof(client->token));
     client->functions.drop = drop_function;
-    client->peer = peer;
-    peer->client = client;
-    peer->sender = PC_FROM_CLIENT;
-    peer->conn.sock.wire.senders = PC_FROM_CLIENT;
+    attach(client, peer);
     HASH_ADD(hh, s->clients, session, sizeof(client->session), client);
     pc_json *json = pc_json_object();
     pc_json_put_u64(json, "session", client->session);
@@ -40,11 +44,46 @@ struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hel
     return client;
 }
 
+struct client *client_resume(struct sched *s, struct peer *peer, const pc_json *hello,
+                             struct pc_err *err)
+{
+    struct client *client;
+    uint64_t session, received;
+    if (pc_json_get_u64(hello, "session", &session, err) ||
+        pc_json_get_u64(hello, "received", &received, err))
+        return NULL;
+    if (!token_is_right(s, &session, sizeof(session), hello)) {
+        pc_err_set(err, PC_E_KEY, "HELLO for a session of somebody else");
+        return NULL;
+    }
+    HASH_FIND(hh, s->clients, &session, sizeof(session), client);
+    if (!client || !client_is_there(client)) {
+        pc_err_set(err, PC_E_LOST, "the session has ended: the client was away too long");
+        return NULL;
+    }
+    if (pc_lifeline_resume(&client->lifeline, received, err))
+        return NULL;
+    if (client->peer) { /* the client knows better that the old connection is of no use */
+        pc_conn_close(&client->peer->conn);
+        away_client(s, client);
+    }
+    away_end(s, &client->away);
+    attach(client, peer);
+    pc_debug("session %016llx goes on ('%s')", (unsigned long long)session, peer->name);
+    return client;
+}
+
+bool client_is_there(const struct client *client)
+{
+    return client->peer || client->away.is_away;
+}
+
 void client_check(struct sched *s, struct client *client)
 {
-    if (client->peer || client->tasks)
+    if (client_is_there(client) || client->tasks)
         return;
     HASH_DEL(s->clients, client);
+    pc_lifeline_fini(&client->lifeline);
     free(client);
 }
 
@@ -53,12 +92,14 @@ void client_lost(struct sched *s, struct client *client)
 {
     struct task *task, *next;
     client->peer = NULL;
+    away_end(s, &client->away);
     output_unstall(client);
     questions_forget(s, client);
+    pc_lifeline_fini(&client->lifeline);
     pc_known_fini(&client->functions); /* its tasks keep what they need */
     for (task = client->tasks; task; task = next) {
         next = task->client_next;
-        if (task_is_over(task))
+        if (task_is_over(task) && !task->waits_for_hub)
             task_free(s, task);
     }
     pc_json *json = pc_json_object();
@@ -195,9 +236,12 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
 void client_stored(struct sched *s, uint64_t session, uint64_t sequence)
 {
     struct task *task = task_find(s, session, sequence);
-    if (!task || !task_is_over(task) || task->client->peer)
+    if (!task || !task_is_over(task))
         return;
     struct client *client = task->client;
+    task->waits_for_hub = false;
+    if (client_is_there(client))
+        return; /* it may want the result, too */
     task_free(s, task);
     client_check(s, client);
 }
@@ -207,13 +251,17 @@ void client_resubmit(struct sched *s, struct pc_msg *msg)
     struct client *client;
     struct pc_err err;
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
-    if (!client || !client->peer || take_in(s, client, msg, true, &err) == 0)
+    if (!client || !client_is_there(client) || take_in(s, client, msg, true, &err) == 0)
         return;
     /* The number came from the client: the fault is its own. */
     struct peer *peer = client->peer;
-    pc_warn("dropped '%s': %s", peer->name, err.text);
-    pc_conn_close(&peer->conn);
-    peer_detach(peer, "was dropped");
+    pc_warn("dropped '%s': %s", peer ? peer->name : "a client", err.text);
+    if (peer) {
+        pc_conn_close(&peer->conn);
+        peer_detach(peer, "was dropped");
+    } else {
+        client_lost(s, client);
+    }
 }
 
 /* ---- questions -------------------------------------------------------------------------- */
@@ -269,8 +317,8 @@ void clients_tell_engines(struct sched *s, pc_json *engines)
     struct peer *host;
     struct pc_msg *msg = pc_json_msg(PC_MSG_ENGINES, engines);
     HASH_ITER (hh, s->clients, client, next_client) {
-        if (client->peer)
-            pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
+        if (client_is_there(client))
+            client_send(client, pc_msg_ref(msg));
     }
     DL_FOREACH (s->hosts, host) {
         pc_conn_send(&host->conn, pc_msg_ref(msg));

@@ -395,3 +395,8 @@ void engines_drop(struct sched *s)
         engine_finish(engine);
     }
 }
+
+void engine_stayed_away(struct engine *engine)
+{
+    engine_finish(engine);
+}

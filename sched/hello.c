@@ -47,11 +47,31 @@ static void welcome_host(struct sched *s, struct peer *peer, const pc_json *hell
     pc_conn_send(&peer->conn, engines_list(s));
 }
 
+/* From the next message on it goes on where it was. */
+static void resume_client(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    struct pc_err err;
+    struct client *client = client_resume(s, peer, hello, &err);
+    if (!client) {
+        hello_refuse(peer, "session", err.text);
+        return;
+    }
+    pc_json *json = pc_json_object();
+    pc_json_put_u64(json, "session", client->session);
+    pc_json_put_u64(json, "received", client->lifeline.received);
+    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
+    peer->conn.sock.wire.lifeline = &client->lifeline;
+    if (pc_wire_resume(&peer->conn.sock.wire))
+        pc_fatal(1, "out of memory");
+}
+
 static void welcome_client(struct sched *s, struct peer *peer, const pc_json *hello)
 {
+    uint8_t secret[SCHED_TOKEN_SIZE];
     char token[2 * SCHED_TOKEN_SIZE + 1], instance[2 * PC_INSTANCE_SIZE + 1];
     struct client *client = client_new(s, peer, hello);
-    pc_hex_encode(client->token, SCHED_TOKEN_SIZE, token);
+    token_make(s, &client->session, sizeof(client->session), secret);
+    pc_hex_encode(secret, SCHED_TOKEN_SIZE, token);
     pc_hex_encode(s->instance, PC_INSTANCE_SIZE, instance);
     pc_json *json = pc_json_object();
     pc_json_put_str(json, "cluster_id", s->cluster_id);
@@ -60,8 +80,11 @@ static void welcome_client(struct sched *s, struct peer *peer, const pc_json *he
     pc_json_put_u64(json, "session", client->session);
     pc_json_put_str(json, "token", token);
     pc_json_put_i64(json, "controller_pid", s->controller_pid);
+    pc_json_put_i64(json, "grace_ms", s->grace_ms);
     window_tell(s, client, json);
     pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
+    if (s->grace_ms)
+        peer->conn.sock.wire.lifeline = &client->lifeline;
     pc_conn_send(&peer->conn, engines_list(s));
 }
 
@@ -83,6 +106,8 @@ static void greet(struct sched *s, struct peer *peer, const pc_json *hello,
                                  "pcluster-client.json"
                                : "this is a client's key: it can't start engines; use the file "
                                  "pcluster-engine.json");
+    } else if (is_client && pc_json_member(hello, "session")) {
+        resume_client(s, peer, hello);
     } else if (is_client) {
         welcome_client(s, peer, hello);
     } else if (strcmp(role, "host") == 0) {

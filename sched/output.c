@@ -62,9 +62,9 @@ int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err
     if (stream != PC_STREAM_DATA)
         records_output(s, msg);
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
-    if (client && client->peer) {
-        pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
-        if (pc_wire_queued(&client->peer->conn.sock.wire) > SCHED_SLOW_BYTES)
+    if (client && client_is_there(client)) {
+        client_send(client, pc_msg_ref(msg));
+        if (!client->peer || pc_wire_queued(&client->peer->conn.sock.wire) > SCHED_SLOW_BYTES)
             stall(engine, client);
     }
     if (!engine->stalled_on && engine->owed >= CREDIT_STEP)

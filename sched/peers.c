@@ -111,6 +111,7 @@ void peer_detach(struct peer *peer, const char *why)
     peer->client = NULL;
     peer->engine = NULL;
     peer->home = NULL;
+    peer->conn.sock.wire.lifeline = NULL;
     if (home)
         home_remove(s, home);
     if (client)
@@ -148,6 +149,13 @@ static void on_message(struct pc_conn *conn, struct pc_msg *msg)
     pc_msg_unref(msg);
 }
 
+/* Whose connection just broke. Who broke the rules may not. */
+static bool may_return(const struct peer *peer, const struct pc_err *why)
+{
+    const struct sched *s = peer->sched;
+    return why->code == PC_E_LOST && s->grace_ms && !s->is_stopping && peer->client;
+}
+
 static void on_lost(struct pc_conn *conn, const struct pc_err *why)
 {
     struct peer *peer = conn->owner;
@@ -155,7 +163,10 @@ static void on_lost(struct pc_conn *conn, const struct pc_err *why)
         pc_warn("dropped '%s': %s", peer->name, why->text);
     else
         pc_debug("'%s' is gone: %s", peer->name, why->text);
-    detach_with(peer, "lost its connection", why);
+    if (may_return(peer, why))
+        away_client(peer->sched, peer->client);
+    else
+        detach_with(peer, "lost its connection", why);
 }
 
 static void on_drained(struct pc_conn *conn)

@@ -92,7 +92,7 @@ static void answer_failed(struct question *question)
     msg->head.session = question->key.session;
     msg->head.sequence = question->key.sequence;
     msg->head.engine_id = PC_NO_ENGINE;
-    pc_conn_send(&question->client->peer->conn, msg);
+    client_send(question->client, msg);
 }
 
 static void fail_all(struct sched *s)

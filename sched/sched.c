@@ -104,6 +104,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
         hex_field(json, "client_public", s->client_key, sizeof(s->client_key), err) ||
         hex_field(json, "engine_public", s->engine_key, sizeof(s->engine_key), err))
         return -1;
+    token_key_make(s);
     snprintf(s->cluster_id, sizeof(s->cluster_id), "%s", pc_json_str_or(json, "cluster_id", ""));
     snprintf(s->profile, sizeof(s->profile), "%s", pc_json_str_or(json, "profile", ""));
     s->controller_pid = pc_json_i64_or(json, "controller_pid", getppid());
@@ -111,6 +112,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     s->ledger.limit = (uint64_t)pc_json_i64_or(json, "ledger_bytes", SCHED_LEDGER_BYTES);
     s->keep_bytes = (uint64_t)pc_json_i64_or(json, "keep_bytes", SCHED_KEEP_BYTES);
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
+    s->grace_ms = (unsigned)pc_json_i64_or(json, "grace_ms", 0);
     if (settings_take(s, json, err))
         return -1;
     s->unix_fd = pc_json_bool_or(json, "has_unix", false) ? fd++ : -1;
@@ -215,8 +217,8 @@ static int on_reply(void *role, void *from, struct pc_msg *msg, struct pc_err *e
     if (from == &s->hub.conn && !question_answered(s, msg))
         return 0;
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
-    if (client && client->peer)
-        pc_conn_send(&client->peer->conn, pc_msg_ref(msg));
+    if (client && client_is_there(client))
+        client_send(client, pc_msg_ref(msg));
     return 0;
 }
 
@@ -301,6 +303,8 @@ static void tear_down(struct sched *s)
         if (client->peer) {
             pc_conn_close(&client->peer->conn);
             peer_detach(client->peer, "the cluster was stopped");
+        } else if (client_is_there(client)) {
+            client_lost(s, client);
         } else {
             client_check(s, client); /* its tasks waited for the hub */
         }
@@ -318,6 +322,7 @@ static void tear_down(struct sched *s)
     close_handle(&s->stop_timer);
     close_handle(&s->deadline_timer);
     close_handle(&s->ahead_timer);
+    close_handle(&s->away_timer);
     close_handle(&s->record_timer);
     pc_conns_fini(&s->conns);
     uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -350,7 +355,8 @@ int sched_main(void)
     uv_timer_init(&s->loop, &s->stop_timer);
     uv_timer_init(&s->loop, &s->deadline_timer);
     uv_timer_init(&s->loop, &s->ahead_timer);
-    s->ahead_timer.data = s;
+    uv_timer_init(&s->loop, &s->away_timer);
+    s->ahead_timer.data = s->away_timer.data = s;
     s->beat_timer.data = s->stop_timer.data = s->deadline_timer.data = s;
     s->hub_timer.data = s;
     records_init(s);

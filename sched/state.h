@@ -66,6 +66,15 @@ struct sched;
 struct client;
 struct engine;
 
+/* One whose connection broke, and that may come back: see away.c. Embedded in either of these. */
+struct away {
+    bool is_away;
+    int64_t until_ms;
+    struct client *client;
+    struct engine *engine;
+    struct away *next, *prev; /* in sched.away */
+};
+
 /* The parent process of engines: ours, or one on another machine. It alone can start engines and
  * signal their processes. Embedded in sched, or owned by the peer. */
 struct home {
@@ -129,6 +138,7 @@ struct task {
     bool is_balanced, is_aborted;
     bool is_again;       /* the hub submitted it, on behalf of its client */
     bool has_output_gap; /* the hub was not sent all of it */
+    bool waits_for_hub;  /* over while its client was not there: the hub will say that it has it */
 };
 
 /* What a client has submitted that has not ended, and the most that it was told it may. */
@@ -137,12 +147,14 @@ struct window {
     uint64_t told_count, told_bytes;
 };
 
-/* A client's session. Lives until it is disconnected and its last task has ended. */
+/* A client's session. Lives until it has left and its last task has ended. */
 struct client {
     uint64_t session;
     UT_hash_handle hh; /* sched.clients */
     uint8_t token[SCHED_TOKEN_SIZE];
-    struct peer *peer;  /* NULL: disconnected */
+    struct peer *peer; /* NULL: away, or it has left */
+    struct away away;
+    struct pc_lifeline lifeline;
     struct task *tasks; /* all of its tasks, also those that are over */
     struct window window;
     struct question *questions; /* to the hub, not answered */
@@ -182,12 +194,13 @@ struct engine {
     struct task *delivered; /* over: it keeps their results until they are acknowledged */
 
     struct pc_known functions; /* that it has */
-    uint32_t runs;             /* sent so far, modulo 2^32 */
-    uint32_t recalled;         /* the first of those that were called back */
-    bool is_recalling;         /* no answer has come yet: it gets nothing meanwhile */
-    uint8_t quick_count;       /* results in a row that took no time, up to SCHED_AHEAD_AFTER */
-    int64_t progress_ms;       /* when its first task became that */
-    bool is_ahead;             /* in sched.ahead */
+    struct away away;
+    uint32_t runs;       /* sent so far, modulo 2^32 */
+    uint32_t recalled;   /* the first of those that were called back */
+    bool is_recalling;   /* no answer has come yet: it gets nothing meanwhile */
+    uint8_t quick_count; /* results in a row that took no time, up to SCHED_AHEAD_AFTER */
+    int64_t progress_ms; /* when its first task became that */
+    bool is_ahead;       /* in sched.ahead */
     struct engine *ahead_next, *ahead_prev;
 
     struct pc_buf acks;
@@ -228,6 +241,12 @@ struct sched {
     int64_t controller_pid;
     unsigned heartbeat_ms;
     int64_t beat_ms; /* when engines were last looked at */
+
+    /* sessions */
+    uint8_t token_key[32];
+    unsigned grace_ms; /* how long who was cut off may stay away; 0: not at all */
+    struct away *away; /* the first to be given up comes first */
+    uv_timer_t away_timer;
 
     /* listeners and who knocks */
     uv_poll_t unix_poll, tcp_poll;
@@ -286,8 +305,28 @@ void hello_refuse(struct peer *peer, const char *code, const char *text);
 extern const struct pc_conn_events peer_events;
 void peer_detach(struct peer *peer, const char *why);
 
+/* ---- away.c: who was cut off and may come back ---- */
+void token_key_make(struct sched *sched);
+/* The secret of the session or engine of this name: what its HELLO has to show. */
+void token_make(const struct sched *sched, const void *name, size_t size,
+                uint8_t token[SCHED_TOKEN_SIZE]);
+bool token_is_right(const struct sched *sched, const void *name, size_t size, const pc_json *hello);
+/* To a peer that may be away (NULL). Takes msg. */
+void session_send(struct peer *peer, struct pc_lifeline *lifeline, struct pc_msg *msg);
+void client_send(struct client *client, struct pc_msg *msg);
+/* Its connection broke. */
+void away_client(struct sched *sched, struct client *client);
+void away_engine(struct engine *engine);
+/* It is back, or given up. */
+void away_end(struct sched *sched, struct away *away);
+
 /* ---- clients.c ---- */
 struct client *client_new(struct sched *sched, struct peer *peer, const pc_json *hello);
+/* The client that HELLO names comes back. NULL, with the reason: it can't. */
+struct client *client_resume(struct sched *sched, struct peer *peer, const pc_json *hello,
+                             struct pc_err *err);
+/* It is connected, or may come back. */
+bool client_is_there(const struct client *client);
 void client_lost(struct sched *sched, struct client *client);
 /* Frees a disconnected client without tasks. */
 void client_check(struct sched *sched, struct client *client);
@@ -318,6 +357,8 @@ void engine_hello_control(struct sched *sched, struct peer *peer, const pc_json 
 void engine_hello_work(struct sched *sched, struct peer *peer, const pc_json *hello);
 void engine_got_id(struct sched *sched, struct pc_msg *msg);
 void engines_ask_again(struct sched *sched);
+/* Its grace time is over. */
+void engine_stayed_away(struct engine *engine);
 /* Why it is going, as the end of a sentence: "was killed by signal 9". */
 void engine_set_why(struct engine *engine, const char *what);
 void engine_lane_lost(struct engine *engine, const char *why);

@@ -141,7 +141,8 @@ void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
     records_ended(s, task, result, must_keep);
     if (task->engine)
         DL_APPEND(task->engine->delivered, task);
-    if (client->peer) {
+    task->waits_for_hub = must_keep;
+    if (client_is_there(client)) {
         world_result(client, result);
     } else {
         pc_msg_unref(result);

@@ -118,19 +118,19 @@ void world_reply(struct client *client, const struct pc_msg *to, pc_json *json)
         pc_fatal(1, "out of memory");
     reply->head.session = client->session;
     reply->head.sequence = to->head.sequence;
-    pc_conn_send(&client->peer->conn, reply);
+    client_send(client, reply);
 }
 
 void world_window(struct client *client, pc_json *json)
 {
     struct pc_msg *msg = pc_json_msg(PC_MSG_WINDOW, json);
-    if (client->peer)
-        pc_conn_send(&client->peer->conn, msg);
+    if (client_is_there(client))
+        client_send(client, msg);
     else
         pc_msg_unref(msg);
 }
 
 void world_result(struct client *client, struct pc_msg *msg)
 {
-    pc_conn_send(&client->peer->conn, msg);
+    client_send(client, msg);
 }

@@ -74,6 +74,7 @@ static const struct {
     {PC_MSG_CLIENT_UP, "{\"session\":\"0000000000000001\",\"pid\":44,\"host\":\"h\"}"},
     {PC_MSG_CLIENT_DOWN, "{\"session\":\"0000000000000001\"}"},
     {PC_MSG_PING, ""},
+    {PC_MSG_RECEIVED, ""},
     {PC_MSG_PONG, ""},
     {PC_MSG_QUERY, "{\"query\":\"status\"}"},
     {PC_MSG_REPLY, "{\"ok\":false,\"error\":\"unknown query\"}"},

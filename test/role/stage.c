@@ -73,7 +73,7 @@ static void fill_file(struct pc_connfile *file, const char *role, const struct s
     memcpy(file->controller_key, controller->public_key, PC_KEY_SIZE);
 }
 
-static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_bytes)
+static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_bytes, int grace_ms)
 {
     struct pc_keypair controller, client, engine;
     uint8_t instance[PC_INSTANCE_SIZE];
@@ -119,6 +119,7 @@ static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_byt
     pc_json_put_i64(config, "heartbeat_ms", heartbeat_ms);
     if (ledger_bytes)
         pc_json_put_i64(config, "ledger_bytes", ledger_bytes);
+    pc_json_put_i64(config, "grace_ms", grace_ms);
     pc_json_put_bool(config, "has_unix", true);
     pc_json_put_bool(config, "has_tcp", true);
     pc_json_put_bool(config, "has_handover", true);
@@ -130,13 +131,18 @@ static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_byt
 
 void stage_open(struct stage *stage, int heartbeat_ms)
 {
-    open_stage(stage, heartbeat_ms, 0);
+    stage_open_patient(stage, heartbeat_ms, 0);
+}
+
+void stage_open_patient(struct stage *stage, int heartbeat_ms, int grace_ms)
+{
+    open_stage(stage, heartbeat_ms, 0, grace_ms);
     stage_hub_recorded(stage, 0);
 }
 
 void stage_open_quiet(struct stage *stage, int64_t ledger_bytes)
 {
-    open_stage(stage, 60000, ledger_bytes);
+    open_stage(stage, 60000, ledger_bytes, 0);
 }
 
 void stage_hub_recorded(struct stage *stage, uint64_t number)

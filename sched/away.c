@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Clients and engines whose connection broke, and that may come back within the grace time. What is
+ * for them meanwhile is kept in their lifelines, and goes over the next connection.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "lib/log.h"
+#include "sched/state.h"
+
+/* ---- tokens ----------------------------------------------------------------------------- */
+
+/* Drawn from the controller's key, so that they need no memory, and nobody else can make one. */
+void token_key_make(struct sched *s)
+{
+    static const char purpose[] = "pcluster resume tokens";
+    uint8_t from[PC_KEY_SIZE + sizeof(purpose)];
+    memcpy(from, s->private_key, PC_KEY_SIZE);
+    memcpy(from + PC_KEY_SIZE, purpose, sizeof(purpose));
+    pc_hash(from, sizeof(from), s->token_key);
+    pc_wipe(from, sizeof(from));
+}
+
+void token_make(const struct sched *s, const void *name, size_t size,
+                uint8_t token[SCHED_TOKEN_SIZE])
+{
+    uint8_t from[sizeof(s->token_key) + SCHED_UUID_SIZE], hash[32];
+    assert(size <= SCHED_UUID_SIZE);
+    memcpy(from, s->token_key, sizeof(s->token_key));
+    memcpy(from + sizeof(s->token_key), name, size);
+    pc_hash(from, sizeof(s->token_key) + size, hash);
+    memcpy(token, hash, SCHED_TOKEN_SIZE);
+    pc_wipe(from, sizeof(from));
+    pc_wipe(hash, sizeof(hash));
+}
+
+bool token_is_right(const struct sched *s, const void *name, size_t size, const pc_json *hello)
+{
+    uint8_t token[SCHED_TOKEN_SIZE], said[SCHED_TOKEN_SIZE];
+    token_make(s, name, size, token);
+    bool is_right = pc_hex_decode(pc_json_str_or(hello, "token", ""), said, sizeof(said)) == 0 &&
+                    pc_equal(said, token, sizeof(token));
+    pc_wipe(token, sizeof(token));
+    return is_right;
+}
+
+/* ---- sending ---------------------------------------------------------------------------- */
+
+void session_send(struct peer *peer, struct pc_lifeline *lifeline, struct pc_msg *msg)
+{
+    if (peer) {
+        pc_conn_send(&peer->conn, msg);
+        return;
+    }
+    if (!msg || pc_lifeline_keep(lifeline, msg))
+        pc_fatal(1, "out of memory");
+    pc_msg_unref(msg);
+}
+
+void client_send(struct client *client, struct pc_msg *msg)
+{
+    session_send(client->peer, &client->lifeline, msg);
+}
+
+/* ---- away and back ---------------------------------------------------------------------- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void wake_for_first(struct sched *s)
+{
+    int64_t left = s->away ? s->away->until_ms - world_now_ms(s) : 0;
+    if (s->away)
+        uv_timer_start(&s->away_timer, on_timer, left > 0 ? (uint64_t)left : 0, 0);
+    else
+        uv_timer_stop(&s->away_timer);
+}
+
+static void begin(struct sched *s, struct away *away)
+{
+    away->is_away = true;
+    away->until_ms = world_now_ms(s) + s->grace_ms;
+    DL_APPEND(s->away, away); /* all have the same time: they are in order */
+    if (s->away == away)
+        wake_for_first(s);
+}
+
+void away_end(struct sched *s, struct away *away)
+{
+    if (!away->is_away)
+        return;
+    away->is_away = false;
+    DL_DELETE(s->away, away);
+    wake_for_first(s);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct sched *s = timer->data;
+    while (s->away && s->away->until_ms <= world_now_ms(s)) {
+        struct away *away = s->away;
+        away_end(s, away);
+        if (away->client)
+            client_lost(s, away->client);
+        else
+            engine_stayed_away(away->engine);
+    }
+    wake_for_first(s);
+}
+
+void away_client(struct sched *s, struct client *client)
+{
+    client->peer->client = NULL;
+    client->peer->conn.sock.wire.lifeline = NULL;
+    client->peer = NULL;
+    client->away.client = client;
+    begin(s, &client->away);
+}
+
+void away_engine(struct engine *engine)
+{
+    engine->away.engine = engine;
+    begin(engine->sched, &engine->away);
+}

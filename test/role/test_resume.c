@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Connections that break: clients go on where they were, or learn at once that they can't. */
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cable.h"
+#include "lib/proto.h"
+#include "lib/proto_record.h"
+#include "lib/proto_task.h"
+#include "play.h"
+
+#define LONG_MS  600000 /* a test that waited for it would fail */
+#define SHORT_MS 300
+
+/* The client's connection goes through the cable, the engine's does not. */
+struct scene {
+    struct stage stage;
+    struct cable cable;
+    struct fake_engine engine;
+    struct pc_client *client;
+};
+
+static void open_scene(struct scene *scene, int grace_ms)
+{
+    stage_open_patient(&scene->stage, 3000, grace_ms);
+    cable_open(&scene->cable, scene->stage.client.unix_path);
+    stage_engine(&scene->stage, &scene->engine, PC_TRANSPORT_UNIX);
+    scene->engine.took_us = 1000;
+    snprintf(scene->stage.client.unix_path, sizeof(scene->stage.client.unix_path), "%s",
+             scene->cable.path);
+    scene->client = play_open(&scene->stage, PC_TRANSPORT_UNIX);
+}
+
+static void close_scene(struct scene *scene)
+{
+    pc_client_close(scene->client);
+    cable_close(&scene->cable);
+    fake_engine_close(&scene->engine);
+    stage_close(&scene->stage);
+}
+
+static struct pc_call *submit(struct scene *scene, const char *source)
+{
+    return play_submit(scene->client, &scene->engine.id, source);
+}
+
+static struct pc_msg *next_run(struct scene *scene, const char *source)
+{
+    struct pc_msg *run = stage_await(&scene->engine.work, PC_MSG_RUN);
+    assert_int_equal(run->parts[0].size, strlen(source));
+    assert_memory_equal(run->parts[0].data, source, strlen(source));
+    return run;
+}
+
+static void answer(struct scene *scene, const char *source)
+{
+    struct pc_msg *run = next_run(scene, source);
+    fake_engine_answer(&scene->engine, run, source);
+    pc_msg_unref(run);
+}
+
+static void expect(struct scene *scene, struct pc_call *call, const char *value)
+{
+    play_wait(scene->client, call);
+    assert_int_equal(pc_call_status(call), PC_STATUS_OK);
+    play_expect_part(call, value);
+    pc_call_unref(call);
+}
+
+static void ask(struct scene *scene)
+{
+    char *reply;
+    struct pc_err err;
+    if (pc_query(scene->client, "{\"query\":\"sched\"}", STAGE_LIMIT_MS, &reply, &err))
+        fail_msg("%s", err.text);
+    assert_non_null(strstr(reply, "\"ok\":true"));
+    free(reply);
+}
+
+static void calls_go_on(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, LONG_MS);
+    for (unsigned i = 1; i <= 3; i++) {
+        struct pc_call *before = submit(&scene, "before");
+        struct pc_msg *run = next_run(&scene, "before");
+        cable_cut(&scene.cable);
+        fake_engine_answer(&scene.engine, run, "before");
+        pc_msg_unref(run);
+        expect(&scene, before, "before");
+        struct pc_call *after = submit(&scene, "after");
+        answer(&scene, "after");
+        expect(&scene, after, "after");
+    }
+    cable_await(&scene.cable, 4);
+    close_scene(&scene);
+}
+
+static void what_did_not_arrive_is_sent_again(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, LONG_MS);
+    cable_freeze(&scene.cable, 0, true);
+    struct pc_call *calls[] = {submit(&scene, "one"), submit(&scene, "two")};
+    cable_cut(&scene.cable);
+    cable_freeze(&scene.cable, 0, false);
+    struct pc_call *third = submit(&scene, "three");
+    ask(&scene); /* somebody has to connect again */
+    answer(&scene, "one");
+    answer(&scene, "two");
+    answer(&scene, "three");
+    expect(&scene, calls[0], "one");
+    expect(&scene, calls[1], "two");
+    expect(&scene, third, "three");
+    close_scene(&scene);
+}
+
+static void results_that_did_not_arrive_are_sent_again(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, LONG_MS);
+    struct pc_call *call = submit(&scene, "value");
+    cable_freeze(&scene.cable, 1, true);
+    answer(&scene, "value");
+    /* The scheduler has sent it: the records go with a beat. */
+    pc_msg_unref(stage_await(&scene.stage.hub, PC_MSG_RECORDS));
+    cable_cut(&scene.cable);
+    cable_freeze(&scene.cable, 1, false);
+    expect(&scene, call, "value");
+    /* And its acknowledgement arrives, with the next call. */
+    call = submit(&scene, "next");
+    pc_msg_unref(stage_await(&scene.engine.work, PC_MSG_RESULT_ACK));
+    answer(&scene, "next");
+    expect(&scene, call, "next");
+    close_scene(&scene);
+}
+
+static void send_output(struct scene *scene, const struct pc_msg *run, const char *text)
+{
+    struct pc_msg *msg = pc_stream_new(PC_STREAM_STDOUT, text, strlen(text));
+    msg->head.session = run->head.session;
+    msg->head.sequence = run->head.sequence;
+    assert_int_equal(pc_sock_send(&scene->engine.work, msg, NULL), 0);
+    pc_msg_unref(msg);
+}
+
+static void output_comes_once(void **state)
+{
+    struct scene scene;
+    char piece[32], *output, *expected = calloc(1, 100000);
+    size_t size;
+    open_scene(&scene, LONG_MS);
+    struct pc_call *call = submit(&scene, "print");
+    struct pc_msg *run = next_run(&scene, "print");
+    for (int i = 0; i < 500; i++) {
+        snprintf(piece, sizeof(piece), "line %d\n", i);
+        strcat(expected, piece);
+        send_output(&scene, run, piece);
+        if (i % 50 == 17) {
+            cable_cut(&scene.cable);
+            struct pc_err err;
+            pc_dispatch(scene.client, 20, &err);
+        }
+    }
+    fake_engine_answer(&scene.engine, run, "done");
+    pc_msg_unref(run);
+    play_wait(scene.client, call);
+    assert_int_equal(pc_call_output(call, PC_STREAM_STDOUT, &output, &size), 0);
+    assert_int_equal(size, strlen(expected));
+    assert_memory_equal(output, expected, size);
+    free(output);
+    free(expected);
+    pc_call_unref(call);
+    close_scene(&scene);
+}
+
+static void a_question_is_answered(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, LONG_MS);
+    cable_cut(&scene.cable);
+    ask(&scene);
+    close_scene(&scene);
+}
+
+static void expect_lost(struct scene *scene, struct pc_call *call, const char *within)
+{
+    struct pc_err err;
+    play_wait(scene->client, call);
+    play_expect_error(call, "ConnectionLost", within);
+    pc_call_unref(call);
+    assert_int_equal(pc_client_check(scene->client, &err), -1);
+    assert_int_equal(err.code, PC_E_LOST);
+}
+
+static void silence_is_endured_for_the_grace_time(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, SHORT_MS);
+    struct pc_call *call = submit(&scene, "value");
+    pc_msg_unref(next_run(&scene, "value"));
+    cable_silence(&scene.cable, true);
+    cable_cut(&scene.cable);
+    expect_lost(&scene, call, "did not come back within 0.3 s");
+    cable_await(&scene.cable, 2);
+    close_scene(&scene);
+}
+
+static void an_address_that_vanished_ends_it(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, LONG_MS);
+    struct pc_call *call = submit(&scene, "value");
+    cable_close(&scene.cable);
+    expect_lost(&scene, call, "nobody listens");
+    char to[512];
+    snprintf(to, sizeof(to), "%s", scene.cable.to);
+    cable_open(&scene.cable, to);
+    close_scene(&scene);
+}
+
+static void another_cluster_ends_it(void **state)
+{
+    struct scene scene;
+    struct stage other;
+    open_scene(&scene, LONG_MS);
+    stage_open(&other, 3000);
+    struct pc_call *call = submit(&scene, "value");
+    cable_lead_to(&scene.cable, other.client.unix_path);
+    cable_cut(&scene.cable);
+    expect_lost(&scene, call, "another cluster answers");
+    close_scene(&scene);
+    stage_close(&other);
+}
+
+static void a_controller_that_says_goodbye_ends_it(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, LONG_MS);
+    struct pc_call *call = submit(&scene, "value");
+    pc_json *json = pc_json_object();
+    pc_json_put_str(json, "reason", "enough for today");
+    pc_json_put_i64(json, "grace_ms", 10000);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_SHUTDOWN, json);
+    assert_int_equal(pc_sock_send(&scene.stage.parent, msg, NULL), 0);
+    pc_msg_unref(msg);
+    expect_lost(&scene, call, "enough for today");
+    close_scene(&scene);
+}
+
+/* Its memory is the caller's, who has it back when pc_submit returns. */
+static void a_large_request_that_did_not_arrive_fails(void **state)
+{
+    struct scene scene;
+    char *source = malloc(100001);
+    open_scene(&scene, LONG_MS);
+    memset(source, 'x', 100000);
+    source[100000] = '\0';
+    cable_freeze(&scene.cable, 0, true);
+    struct pc_call *call = submit(&scene, source);
+    memset(source, 'y', 100000);
+    cable_cut(&scene.cable);
+    cable_freeze(&scene.cable, 0, false);
+    play_wait(scene.client, call);
+    play_expect_error(call, "ConnectionLost", "submit it again");
+    pc_call_unref(call);
+    call = submit(&scene, "next");
+    answer(&scene, "next");
+    expect(&scene, call, "next");
+    free(source);
+    close_scene(&scene);
+}
+
+/* ---- the scheduler's side --------------------------------------------------------------- */
+
+static void await_client_down(struct scene *scene)
+{
+    pc_msg_unref(stage_await(&scene->stage.hub, PC_MSG_CLIENT_DOWN));
+}
+
+/* The result of a client that is away goes to the hub at once; it is given up after its time. */
+static void who_stays_away_is_given_up(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, SHORT_MS);
+    struct pc_call *call = submit(&scene, "value");
+    struct pc_msg *run = next_run(&scene, "value");
+    cable_silence(&scene.cable, true);
+    cable_cut(&scene.cable);
+    await_client_down(&scene);
+    fake_engine_answer(&scene.engine, run, "value");
+    pc_msg_unref(run);
+    for (bool is_kept = false; !is_kept;) {
+        struct pc_msg *msg = stage_await(&scene.stage.hub, PC_MSG_RECORDS);
+        struct pc_reader reader;
+        struct pc_record record;
+        pc_reader_init(&reader, msg->body, msg->head.body_size);
+        while (reader.left) {
+            assert_int_equal(pc_record_decode(&reader, &record), 0);
+            is_kept |= record.event == PC_RECORD_ENDED && record.flags & PC_RECORD_KEEP;
+        }
+        pc_msg_unref(msg);
+    }
+    expect_lost(&scene, call, "did not come back");
+    cable_silence(&scene.cable, false);
+    play_check(&scene.stage, &scene.engine);
+    close_scene(&scene);
+}
+
+/* Says HELLO for a session; the answer's type. */
+static uint8_t try_resume(struct scene *scene, struct pc_sock *sock, const char *session,
+                          const char *token, const char *received)
+{
+    char fields[320];
+    struct pc_err err;
+    snprintf(fields, sizeof(fields),
+             "\"role\":\"client\",\"session\":\"%s\",\"token\":\"%s\",\"received\":\"%s\"", session,
+             token, received);
+    char *hello = stage_hello(&scene->stage.client, fields);
+    if (pc_sock_connect(sock, &scene->stage.client, PC_TRANSPORT_TCP, STAGE_LIMIT_MS, NULL, 0,
+                        &err))
+        fail_msg("%s", err.text);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_HELLO, hello, strlen(hello));
+    assert_int_equal(pc_sock_send(sock, msg, NULL), 0);
+    pc_msg_unref(msg);
+    free(hello);
+    msg = pc_sock_receive(sock, STAGE_LIMIT_MS, &err);
+    if (!msg)
+        fail_msg("%s", err.text);
+    uint8_t type = msg->head.type;
+    pc_msg_unref(msg);
+    return type;
+}
+
+static void a_session_is_its_owners(void **state)
+{
+    static const struct {
+        const char *session, *token, *received;
+    } tries[] = {
+        {"s", "t", "0"},
+        {"s", "00000000000000000000000000000000", "0000000000000000"},
+        {"s", "", "0000000000000000"},
+        {"0000000000000001", "t", "0000000000000000"},
+        {"s", "t", "ffffffffffffffff"},
+        {"s", "t", "0000000000000009"},
+        {"s", "t", ""},
+        {"", "t", "0000000000000000"},
+    };
+    struct scene scene;
+    struct pc_sock owner, thief, again;
+    struct pc_msg *welcome;
+    open_scene(&scene, LONG_MS);
+    stage_connect(&scene.stage, &owner, &scene.stage.client, PC_TRANSPORT_TCP,
+                  "\"role\":\"client\"", &welcome);
+    pc_json *json = pc_json_of_msg(welcome, NULL);
+    const char *session = pc_json_str_or(json, "session", ""),
+               *token = pc_json_str_or(json, "token", "");
+    pc_msg_unref(stage_await(&owner, PC_MSG_ENGINES));
+    for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+        assert_int_equal(
+            try_resume(&scene, &thief, strcmp(tries[i].session, "s") ? tries[i].session : session,
+                       strcmp(tries[i].token, "t") ? tries[i].token : token, tries[i].received),
+            PC_MSG_REFUSED);
+        stage_await_end(&thief);
+        pc_sock_close(&thief);
+    }
+    /* The owner itself may come over another connection while the old one seems to be well. */
+    assert_int_equal(try_resume(&scene, &again, session, token, "0000000000000000"),
+                     PC_MSG_WELCOME);
+    pc_msg_unref(stage_await(&again, PC_MSG_ENGINES)); /* it says that it has received nothing */
+    stage_await_end(&owner);
+    pc_sock_close(&owner);
+    pc_sock_close(&again);
+    pc_json_free(json);
+    pc_msg_unref(welcome);
+    close_scene(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_go_on),
+        cmocka_unit_test(what_did_not_arrive_is_sent_again),
+        cmocka_unit_test(results_that_did_not_arrive_are_sent_again),
+        cmocka_unit_test(output_comes_once),
+        cmocka_unit_test(a_question_is_answered),
+        cmocka_unit_test(silence_is_endured_for_the_grace_time),
+        cmocka_unit_test(an_address_that_vanished_ends_it),
+        cmocka_unit_test(another_cluster_ends_it),
+        cmocka_unit_test(a_controller_that_says_goodbye_ends_it),
+        cmocka_unit_test(a_large_request_that_did_not_arrive_fails),
+        cmocka_unit_test(who_stays_away_is_given_up),
+        cmocka_unit_test(a_session_is_its_owners),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
