@@ -437,7 +437,7 @@ def unwrap_exception(content: Mapping[str, Any], *, failed: bool = False) -> Rem
     Args:
         content: dict with ename, evalue, traceback (text or list of lines) and engine_info
         failed: the controller or the library reported it, not user code; then the exception is
-            also of the class that `ename` names
+            also of the class that `ename` names. An UnmetDependency always is: it is ours
 
     Returns:
         The exception.
@@ -446,7 +446,7 @@ def unwrap_exception(content: Mapping[str, Any], *, failed: bool = False) -> Rem
     if not isinstance(traceback, str):
         traceback = "\n".join(traceback)
     ename = str(content.get("ename", "Error"))
-    cls = _remote_class(ename) if failed else RemoteError
+    cls = _remote_class(ename) if failed or ename == UnmetDependency.__name__ else RemoteError
     evalue, info = str(content.get("evalue", "")), content.get("engine_info")
     error: RemoteError = cls(ename, evalue, traceback, info)
     return error

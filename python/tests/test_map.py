@@ -14,6 +14,7 @@ def test_round_trip(n, q, dist):
     parts = partition_all(list(range(n)), q, dist)
     assert len(parts) == q
     assert map_for(dist).join(parts) == list(range(n))
+    assert map_for(dist).join(partition_all(range(n), q, dist)) == list(range(n))
     sizes = [len(part) for part in parts]
     assert sizes == [n // q + (p < n % q) for p in range(q)]
 

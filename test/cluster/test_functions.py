@@ -286,7 +286,8 @@ def test_require_goes_where_the_module_is(client, balanced):  # noqa: F811
     f = pcluster.require("only_there")(from_main("def f(): return only_there.__name__"))
     assert [balanced.apply(f) for _ in range(4)] == ["sys"] * 4
     client[1].execute("del sys.modules['only_there']", block=True)
-    assert "can't import only_there" in raised(client[1].apply_sync, f).evalue
+    missing = raised(client[1].apply_sync, f)
+    assert isinstance(missing, pcluster.UnmetDependency) and "can't import only_there" in missing.evalue
 
 
 # ---- decorators of views ----------------------------------------------------------------------------

@@ -37,12 +37,12 @@ class Map:
             parts: in their order
 
         Returns:
-            Arrays concatenated along the first axis, or a list of the items of lists and tuples, or of
-            the parts when they are neither.
+            Arrays concatenated along the first axis, or a list of the items of lists, tuples and ranges,
+            or of the parts when they are none of these.
         """
         if _are_arrays(parts):
             return sys.modules["numpy"].concatenate(parts)  # type: ignore[attr-defined]
-        if parts and all(isinstance(part, (list, tuple)) for part in parts):
+        if parts and all(isinstance(part, (list, tuple, range)) for part in parts):
             return list(itertools.chain.from_iterable(parts))
         return list(parts)
 
@@ -79,7 +79,7 @@ class RoundRobinMap(Map):
             for p, part in enumerate(parts):
                 whole[p :: len(parts)] = part
             return whole
-        if parts and all(isinstance(part, (list, tuple)) for part in parts):
+        if parts and all(isinstance(part, (list, tuple, range)) for part in parts):
             rows = itertools.zip_longest(*parts, fillvalue=_NOTHING)
             return [item for row in rows for item in row if item is not _NOTHING]
         return list(parts)
