@@ -197,12 +197,25 @@ bool eng_out_try_write(int stream, const char *data, size_t size)
     return fits;
 }
 
+/* With the lock held. What was printed before goes first. Returns how many bytes; 0: credit is
+ * needed. */
+static size_t take_display(const char *data, size_t size)
+{
+    bool is_next = queue_buffer(PC_STREAM_STDOUT) && queue_buffer(PC_STREAM_STDERR);
+    size_t piece = size < DIRECT_PIECE ? size : DIRECT_PIECE;
+    size_t n = is_next ? queue_piece(PC_STREAM_DISPLAY, data, piece) : 0;
+    eng_lane_flush(out.lane, true);
+    return n;
+}
+
 /* With the lock held. Takes what there is room for: into the buffer, or straight to the lane.
  * Returns how many bytes; 0: credit is needed. */
 static size_t take(int stream, const char *data, size_t size)
 {
     if (!out.has_task || out.lane->is_broken)
         return size;
+    if (stream == PC_STREAM_DISPLAY)
+        return take_display(data, size);
     if (size <= PIECE - out.sizes[stream]) {
         append(stream, data, size);
         return size;

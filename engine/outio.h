@@ -32,8 +32,9 @@ void eng_out_forget(void);
 /* Only takes bytes that fit into the buffer while nobody else is here; never waits. False: use
  * eng_out_write. */
 bool eng_out_try_write(int stream, const char *data, size_t size);
-/* Without the GIL: waits for room. True: all was taken; false: a signal came, `*done` bytes were
- * taken, go on with the rest after looking at the signal. */
+/* Also what the task displays, for which there is no buffer. Without the GIL: waits for room. True:
+ * all was taken; false: a signal came, `*done` bytes were taken, go on with the rest after looking
+ * at the signal. */
 bool eng_out_write(int stream, const char *data, size_t size, size_t *done);
 /* Without the GIL: sends what is in the buffer. False: as above. */
 bool eng_out_flush(int stream);

@@ -2,13 +2,13 @@
 """What an engine does with source text, names and errors. Calls of functions are in call.c."""
 
 import _ast
-import binascii
 import gc
 import linecache
 import sys
 import traceback
 from collections import deque
 
+from pcluster_display import representations
 from pcluster_load import clear as _clear_carried
 from pcluster_load import forget_carried, namespace
 
@@ -16,11 +16,6 @@ from pcluster_load import forget_carried, namespace
 _OWN_FRAMES = "<pcluster engine"
 _EVALUE_MAX = 64 * 1024
 _TRACEBACK_MAX = 256 * 1024
-
-_RICH = (
-    ("text/html", "_repr_html_"), ("text/markdown", "_repr_markdown_"), ("text/latex", "_repr_latex_"),
-    ("image/svg+xml", "_repr_svg_"), ("image/png", "_repr_png_"), ("image/jpeg", "_repr_jpeg_"),
-)
 
 _initial: dict = {}  # the namespace of a fresh engine
 _execution_count = 0
@@ -55,22 +50,6 @@ def _remember(source):
     return name
 
 
-def _representations(value):
-    """The value as text, and in the richer forms that it offers in the way of IPython."""
-    data = {"text/plain": repr(value)}
-    for kind, name in _RICH:
-        make = getattr(type(value), name, None)  # of the class: a module, say, may offer any name
-        try:
-            form = make(value) if make else None
-        except Exception:  # the text must do
-            continue
-        if isinstance(form, bytes):
-            form = binascii.b2a_base64(form, newline=False).decode()
-        if isinstance(form, str):
-            data[kind] = form
-    return data
-
-
 def _run(source, name):
     """Runs source text in the namespace; its value is that of a last expression."""
     tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -99,8 +78,8 @@ def execute(source, is_silent):
         return None
     _execution_count += 1
     value = _run(source, name)
-    data = {} if value is None else _representations(value)
-    return {"execution_count": _execution_count, "data": data}
+    data, metadata = ({}, {}) if value is None else representations(value)
+    return {"execution_count": _execution_count, "data": data, "metadata": metadata}
 
 
 def _assignment(target):

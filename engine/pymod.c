@@ -38,14 +38,9 @@ static int write_plain(int fd, const char *data, size_t size)
     return 0;
 }
 
-/* What a print() ends in. -1: an exception is set, for one by a signal handler. */
-static int put(int fd, const char *data, size_t size)
+/* -1: an exception is set, for one by a signal handler. */
+static int put_on(int stream, const char *data, size_t size)
 {
-    int stream = fd == STDERR_FILENO ? PC_STREAM_STDERR : PC_STREAM_STDOUT;
-    if (eng_forkfix_is_child())
-        return write_plain(fd, data, size);
-    if (eng_out_try_write(stream, data, size))
-        return 0;
     for (;;) {
         bool is_done;
         size_t n;
@@ -56,6 +51,15 @@ static int put(int fd, const char *data, size_t size)
         data += n;
         size -= n;
     }
+}
+
+/* What a print() ends in. */
+static int put(int fd, const char *data, size_t size)
+{
+    int stream = fd == STDERR_FILENO ? PC_STREAM_STDERR : PC_STREAM_STDOUT;
+    if (eng_forkfix_is_child())
+        return write_plain(fd, data, size);
+    return eng_out_try_write(stream, data, size) ? 0 : put_on(stream, data, size);
 }
 
 /* Stream.write: `self` is the descriptor. */
@@ -134,6 +138,18 @@ static PyObject *publish(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *display(PyObject *module, PyObject *args)
+{
+    Py_buffer view;
+    if (!PyArg_ParseTuple(args, "y*:display", &view))
+        return NULL;
+    int failed = !eng_forkfix_is_child() && put_on(PC_STREAM_DISPLAY, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *task_number(PyObject *module, PyObject *unused)
 {
     return PyLong_FromUnsignedLongLong(eng_out_task_number());
@@ -148,6 +164,8 @@ static PyMethodDef methods[] = {
     {"flush", flush, METH_O, "flush(descriptor)\n--\n\nSends what was put out there."},
     {"publish", publish, METH_VARARGS,
      "publish(pickle)\n--\n\nReplaces what the task has published. See pcluster.datapub."},
+    {"display", display, METH_VARARGS,
+     "display(line)\n--\n\nSends a line of JSON that stands for what the task displays."},
     {"task_number", task_number, METH_NOARGS, "task_number()\n--\n\nGrows with every task."},
     {0},
 };
@@ -173,17 +191,21 @@ int eng_pymod_register(void)
 void eng_pymod_start(uint32_t engine_id, const char *uuid)
 {
     PyObject *install = eng_py_ours("pcluster_stream", "install");
+    PyObject *show = eng_py_ours("pcluster_display", "install");
     PyObject *note_start = eng_py_ours("pcluster_run", "start");
-    PyObject *a = NULL, *b = NULL;
+    PyObject *a = NULL, *b = NULL, *c = NULL;
     if (PyModule_AddIntConstant(the_module, "engine_id", engine_id) < 0 ||
         PyModule_AddStringConstant(the_module, "engine_uuid", uuid) < 0 ||
-        !(a = PyObject_CallNoArgs(install)) || !(b = PyObject_CallNoArgs(note_start))) {
+        !(a = PyObject_CallNoArgs(install)) || !(b = PyObject_CallNoArgs(show)) ||
+        !(c = PyObject_CallNoArgs(note_start))) {
         char text[300];
         eng_py_take_error(text, sizeof(text));
         pc_fatal(1, "can't set up Python for the engine: %s", text);
     }
     Py_DECREF(install);
+    Py_DECREF(show);
     Py_DECREF(note_start);
     Py_DECREF(a);
     Py_DECREF(b);
+    Py_DECREF(c);
 }

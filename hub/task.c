@@ -138,7 +138,7 @@ void hub_task_print(struct hub_task *task, uint8_t stream, const void *data, siz
     struct pc_capture **live = &task->output->live[stream];
     if (!*live) {
         *live = pc_xcalloc(1, sizeof(**live));
-        pc_capture_init(*live);
+        pc_capture_init(*live, PC_CAPTURE_HALF);
     }
     pc_capture_add(*live, data, size);
 }

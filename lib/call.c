@@ -36,7 +36,7 @@ void pc_call_free(struct pc_call *call)
 {
     pc_msg_unref(call->result);
     pc_msg_unref(call->published);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         if (call->output[i])
             pc_capture_fini(call->output[i]);
         free(call->output[i]);
@@ -196,7 +196,7 @@ static int read_output(struct pc_call *call, enum pc_stream stream, uint64_t *si
 {
     *data = NULL;
     *size = 0;
-    if (!call || (unsigned)stream > PC_STREAM_STDERR || pc_client_enter(call->client, NULL))
+    if (!call || (unsigned)stream > PC_STREAM_DISPLAY || pc_client_enter(call->client, NULL))
         return -1;
     struct pc_capture *capture = call->output[stream];
     if (capture) {

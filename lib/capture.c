@@ -5,24 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-void pc_capture_init(struct pc_capture *capture)
+void pc_capture_init(struct pc_capture *capture, size_t half)
 {
-    *capture = (struct pc_capture){0};
-    pc_buf_init(&capture->head, PC_CAPTURE_HALF);
-    pc_buf_init(&capture->tail, PC_CAPTURE_HALF);
+    *capture = (struct pc_capture){.half = half};
+    pc_buf_init(&capture->head, half);
+    pc_buf_init(&capture->tail, half);
 }
 
 void pc_capture_fini(struct pc_capture *capture)
 {
     pc_buf_fini(&capture->head);
     pc_buf_fini(&capture->tail);
-    pc_capture_init(capture);
+    pc_capture_init(capture, capture->half);
 }
 
 /* Puts as much as fits. Returns how much that was. */
-static size_t put_some(struct pc_buf *buf, const uint8_t *data, size_t size)
+static size_t put_some(struct pc_buf *buf, const uint8_t *data, size_t size, size_t half)
 {
-    size_t room = PC_CAPTURE_HALF - buf->size;
+    size_t room = half - buf->size;
     size_t n = size < room ? size : room;
     pc_buf_put(buf, data, n);
     if (!buf->failed)
@@ -35,24 +35,24 @@ void pc_capture_add(struct pc_capture *capture, const void *data, size_t size)
 {
     const uint8_t *from = data;
     size_t n = 0;
-    if (capture->head.size < PC_CAPTURE_HALF && !capture->tail.size)
-        n = put_some(&capture->head, from, size);
+    if (capture->head.size < capture->half && !capture->tail.size)
+        n = put_some(&capture->head, from, size, capture->half);
     from += n;
     size -= n;
-    if (size && capture->tail.size < PC_CAPTURE_HALF) {
-        n = put_some(&capture->tail, from, size);
+    if (size && capture->tail.size < capture->half) {
+        n = put_some(&capture->tail, from, size, capture->half);
         from += n;
         size -= n;
-        if (size && capture->tail.size < PC_CAPTURE_HALF) { /* no memory */
+        if (size && capture->tail.size < capture->half) { /* no memory */
             capture->dropped += size;
             return;
         }
     }
     while (size) { /* the ring is full: overwrite its oldest bytes */
-        size_t room = PC_CAPTURE_HALF - capture->tail_start;
+        size_t room = capture->half - capture->tail_start;
         n = size < room ? size : room;
         memcpy(capture->tail.data + capture->tail_start, from, n);
-        capture->tail_start = (capture->tail_start + n) % PC_CAPTURE_HALF;
+        capture->tail_start = (capture->tail_start + n) % capture->half;
         capture->dropped += n;
         from += n;
         size -= n;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a task printed: the first and the last MiB of it, with a line between that says how much
- * is missing, so that a task that prints for ever costs two MiB.
+ * is missing, so that a task that prints for ever costs two MiB. The same for what it displayed.
  */
 #ifndef PC_LIB_CAPTURE_H
 #define PC_LIB_CAPTURE_H
@@ -11,16 +11,18 @@
 
 #include "lib/buf.h"
 
-#define PC_CAPTURE_HALF (1024u * 1024u)
+#define PC_CAPTURE_HALF      (1024u * 1024u)     /* of what is printed */
+#define PC_CAPTURE_SHOW_HALF (8 * 1024u * 1024u) /* of what is displayed */
 
 struct pc_capture {
-    struct pc_buf head; /* the first PC_CAPTURE_HALF bytes */
+    size_t half;        /* how many bytes of each end stay */
+    struct pc_buf head; /* the first `half` bytes */
     struct pc_buf tail; /* after that; a ring once it is full */
     size_t tail_start;  /* where the ring begins */
     uint64_t dropped;   /* bytes lost between head and tail */
 };
 
-void pc_capture_init(struct pc_capture *capture);
+void pc_capture_init(struct pc_capture *capture, size_t half);
 void pc_capture_fini(struct pc_capture *capture);
 /* Out of memory counts as dropped. */
 void pc_capture_add(struct pc_capture *capture, const void *data, size_t size);

@@ -39,7 +39,7 @@ struct pc_call {
     struct pc_result_body times;
     char *label; /* of the request, or NULL */
     struct pc_msg *result;
-    struct pc_capture *output[2]; /* made when the first output comes; guarded by the lock */
+    struct pc_capture *output[3]; /* by enum pc_stream; made when needed; guarded by the lock */
     struct pc_msg *published;     /* the last STREAM of kind DATA; guarded by the lock */
     struct pc_call *next_ended;   /* in client.ended_first */
     _Atomic(void *) user;         /* the program's */

@@ -114,7 +114,8 @@ static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_e
         call->output[stream] = malloc(sizeof(struct pc_capture));
         if (!call->output[stream])
             return 0;
-        pc_capture_init(call->output[stream]);
+        pc_capture_init(call->output[stream],
+                        stream == PC_STREAM_DISPLAY ? PC_CAPTURE_SHOW_HALF : PC_CAPTURE_HALF);
     }
     pc_capture_add(call->output[stream], msg->parts[0].data, msg->parts[0].size);
     if (client->loop)

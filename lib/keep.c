@@ -18,7 +18,7 @@ static uint64_t cost_of(const struct pc_call *call)
     uint64_t bytes = sizeof(*call) + (call->result ? call->result->parts_bytes : 0);
     if (call->published)
         bytes += call->published->parts_bytes;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (call->output[i])
             bytes += call->output[i]->head.size + call->output[i]->tail.size;
     return bytes;

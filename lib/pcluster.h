@@ -357,11 +357,13 @@ PC_PUBLIC int pc_call_result(const struct pc_call *call, struct pc_result *resul
  * call. -1: there is none. */
 PC_PUBLIC int pc_call_part(const struct pc_call *call, size_t index, void **data, size_t *size);
 
-enum pc_stream { PC_STREAM_STDOUT = 0, PC_STREAM_STDERR = 1 };
+/* What a task displayed is JSON, one object with `data` and `metadata` on each line. */
+enum pc_stream { PC_STREAM_STDOUT = 0, PC_STREAM_STDERR = 1, PC_STREAM_DISPLAY = 2 };
 
-/* Output captured so far, as a copy for the caller to free(): the first and the last MiB, with a
- * line between that says how much is missing. `take` also removes it, so that a follower loses
- * nothing. *data is NULL when there is none. -1 in a forked child. */
+/* Output captured so far, as a copy for the caller to free(): the first and the last MiB (of what
+ * was displayed, the first and last 8 MiB), with a line between that says how much is missing.
+ * `take` also removes it, so that a follower loses nothing. *data is NULL when there is none. -1 in
+ * a forked child. */
 PC_PUBLIC int pc_call_output(struct pc_call *call, enum pc_stream stream, char **data,
                              size_t *size);
 /* Only what came after the first *since bytes, which becomes the number of all so far: for who

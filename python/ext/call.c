@@ -244,7 +244,7 @@ static PyObject *output(PyObject *self, PyObject *arg,
     long stream = PyLong_AsLong(arg);
     if (stream == -1 && PyErr_Occurred())
         return NULL;
-    if (stream != PC_STREAM_STDOUT && stream != PC_STREAM_STDERR) {
+    if (stream < PC_STREAM_STDOUT || stream > PC_STREAM_DISPLAY) {
         PyErr_SetString(PyExc_ValueError, "no such stream");
         return NULL;
     }
@@ -274,7 +274,7 @@ static PyObject *call_output_since(PyObject *self, PyObject *args)
     unsigned long long given;
     if (!PyArg_ParseTuple(args, "iK", &stream, &given))
         return NULL;
-    if (stream != PC_STREAM_STDOUT && stream != PC_STREAM_STDERR) {
+    if (stream < PC_STREAM_STDOUT || stream > PC_STREAM_DISPLAY) {
         PyErr_SetString(PyExc_ValueError, "no such stream");
         return NULL;
     }

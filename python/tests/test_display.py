@@ -12,6 +12,7 @@ import pytest
 
 from fake import STREAM
 from pcluster import FIRST_COMPLETED, error
+from pcluster.client.metadata import load_outputs
 from pcluster.client.progress import Progress
 from pcluster.datapub import publish_data
 
@@ -227,7 +228,7 @@ def test_noninteractive(client, tqdm, monkeypatch, capsys):
 
 def publish(controller, call, value):
     content = value if isinstance(value, bytes) else pickle.dumps(value)
-    write(controller, call, content, stream=2, engine=call.engine)
+    write(controller, call, content, stream=3, engine=call.engine)
 
 
 def test_published_data(controller, client):
@@ -269,3 +270,11 @@ def test_publishing_is_for_engines():
         publish_data([1])
     with pytest.raises(RuntimeError, match="engine"):
         publish_data({})
+
+
+def test_lines_of_displays():
+    whole = '{"data": {"text/plain": "1"}, "metadata": {}}'
+    broken = '{"data": {"text/pl\n[... 77 bytes of output left out ...]\nin": 1}'
+    text = f'{whole}\n{broken}\n{whole}\n[]\n{{"data": 1}}\n'
+    texts = [output["data"]["text/plain"] for output in load_outputs(text)]
+    assert texts == ["1", "[... 77 bytes of output left out ...]", "1"]

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from conftest import wait_until
-from shared import ENGINES, client, run_python, run_script, shared  # noqa: F401 (fixtures)
+from shared import ENGINES, by_value, client, run_python, run_script, shared  # noqa: F401 (fixtures)
 
 import pcluster
 from pcluster import Client, Reference, error
@@ -458,6 +458,69 @@ class Shape:
     reply = client[0].execute("Shape()", silent=False).get()
     assert reply._repr_html_() == "<b>shape</b>" and reply._repr_png_() == b"\0png"
     assert set(reply.data) == {"text/plain", "text/html", "image/png"} and str(reply) == "shape"
+
+
+SHOWN = """
+import sys
+class Shape:
+    def _repr_html_(self): return "<b>shape</b>"
+    def _repr_png_(self): return b"\\0png", {"width": 3}
+    def __repr__(self): return "shape"
+print("before")
+display(Shape(), 6 * 7)
+display("grüße", metadata={"text/plain": {"bold": True}})
+assert "IPython" not in sys.modules
+"""
+
+
+def test_displayed_objects(client, capsys):
+    """They come with the output of the task, in all forms, and IPython is not needed for that."""
+    ar = client[:2].execute(SHOWN)
+    with ar.stream_output():
+        ar.get()
+    assert sorted(line for line in capsys.readouterr().out.splitlines() if "[output" in line) == sorted(
+        f"[output:{n}] {text}" for n in (0, 1) for text in ("shape", "42", "'grüße'"))
+    first, second, third = ar.outputs[1]
+    assert first == {
+        "data": {"text/html": "<b>shape</b>", "image/png": "AHBuZw==", "text/plain": "shape"},
+        "metadata": {"image/png": {"width": 3}},
+    }
+    assert second["data"] == {"text/plain": "42"} and third["metadata"] == {"text/plain": {"bold": True}}
+    assert ar.metadata[0].outputs == ar.outputs[0]
+    ar.display_outputs(groupby="engine")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["[stdout:0] before", "[output:0] shape"]
+
+
+def test_display_of_ipython(shared, client):
+    if client[0].apply_sync(lambda: __import__("importlib.util").util.find_spec("IPython")) is None:
+        pytest.skip("engines have no IPython")
+
+    @by_value
+    def show():
+        import IPython.display as d
+        from IPython.display import HTML, display, publish_display_data
+
+        handle = d.display(HTML("<i>x</i>"), display_id="one")
+        handle.update(33)
+        publish_display_data({"text/plain": "published"})
+        display({"text/plain": "raw"}, raw=True)
+
+    ar = client[3].apply_async(show)
+    ar.get()
+    assert [output["data"].get("text/html") for output in ar.outputs] == ["<i>x</i>", None, None, None]
+    assert [output["data"]["text/plain"] for output in ar.outputs[1:]] == ["33", "published", "raw"]
+
+
+def test_displaying_a_lot(client):
+    """One display is limited, and of too many the first and the last stay."""
+    show = "display({'text/plain': '%d' + 'x' * %d}, raw=True)"
+    with pytest.raises(error.RemoteError, match="ValueError: what is displayed makes"):
+        client[0].execute(show % (0, 9_000_000), block=True)
+    with pytest.raises(error.RemoteError, match="TypeError"):
+        client[0].execute("display({'text/plain': object()}, raw=True)", block=True)
+    ar = client[0].execute("\n".join(show % (n, 3_000_000) for n in range(9)), block=True)
+    assert [output["data"]["text/plain"][:5] for output in ar.outputs] == ["0xxxx", "1xxxx", "[... ", "7xxxx", "8xxxx"]
 
 
 def test_queue_lists(client):

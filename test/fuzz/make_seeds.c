@@ -281,6 +281,8 @@ static void write_binary_messages(struct pc_buf *all)
     write_task(all, PC_MSG_RESULT, "result", result, sizeof(result), value, 2);
     static const uint8_t published[PC_STREAM_BODY_SIZE] = {PC_STREAM_DATA};
     write_task(all, PC_MSG_STREAM, "stream_data", published, sizeof(published), output, 1);
+    static const uint8_t shown[PC_STREAM_BODY_SIZE] = {PC_STREAM_DISPLAY};
+    write_task(all, PC_MSG_STREAM, "stream_display", shown, sizeof(shown), output, 1);
     write_task(all, PC_MSG_STREAM, "stream", stream, sizeof(stream), output, 1);
     pc_store_u64(numbers, 1);
     pc_store_u64(numbers + 8, 2);

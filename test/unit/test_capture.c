@@ -10,7 +10,7 @@ static void short_output_comes_back_whole(void **state)
 {
     struct pc_capture capture;
     size_t size;
-    pc_capture_init(&capture);
+    pc_capture_init(&capture, PC_CAPTURE_HALF);
     assert_null(pc_capture_text(&capture, &size));
     pc_capture_add(&capture, "one\n", 4);
     pc_capture_add(&capture, "two\n", 4);
@@ -44,7 +44,7 @@ static void check_ends(size_t total, size_t piece)
 {
     struct pc_capture capture;
     size_t size;
-    pc_capture_init(&capture);
+    pc_capture_init(&capture, PC_CAPTURE_HALF);
     add_stream(&capture, total, piece);
     char *text = pc_capture_text(&capture, &size);
     for (size_t i = 0; i < PC_CAPTURE_HALF && i < total; i++)
@@ -80,7 +80,7 @@ static void following_gives_the_same_text(void **state)
     uint64_t since = 0;
     size_t size, total = 0;
     char *followed = malloc(6 * PC_CAPTURE_HALF);
-    pc_capture_init(&capture);
+    pc_capture_init(&capture, PC_CAPTURE_HALF);
     assert_null(pc_capture_since(&capture, &since, &size));
     for (size_t piece = 1; piece < PC_CAPTURE_HALF; piece *= 3) {
         char *bytes = malloc(piece);
@@ -107,7 +107,7 @@ static void following_behind_a_gap(void **state)
     struct pc_capture capture;
     size_t size, total = 5 * PC_CAPTURE_HALF + 17;
     char mark[80];
-    pc_capture_init(&capture);
+    pc_capture_init(&capture, PC_CAPTURE_HALF);
     add_stream(&capture, total, 1000);
     size_t missed = snprintf(mark, sizeof(mark), "\n[... %u bytes of output left out ...]\n",
                              2 * PC_CAPTURE_HALF + 17);

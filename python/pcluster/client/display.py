@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Tuple
 
 from .. import _client, error
 from .executereply import ExecuteReply
-from .metadata import Metadata
+from .metadata import Metadata, load_outputs
 
 if TYPE_CHECKING:
     from .asyncresult import AsyncResult
 
-_STREAMS = (("stdout", _client.STREAM_STDOUT), ("stderr", _client.STREAM_STDERR))
+_FOLLOWED = (
+    ("stdout", _client.STREAM_STDOUT),
+    ("stderr", _client.STREAM_STDERR),
+    ("output", _client.STREAM_DISPLAY),
+)
 #: Seconds between two looks at what has arrived; what comes in between is shown together.
 _LOOK_S = 0.02
 #: Seconds after which a follower looks although nothing has arrived, to see whether it should end.
@@ -144,7 +148,11 @@ class _Stream:
         end = len(text) if is_over else text.rfind("\n") + 1
         text, self._rest = text[:end], text[end:]
         prefix = f"[{self._name}:{_number(self._call.engine)}]" if self._has_prefix else ""
-        show_text(self._name, text, prefix)
+        if self._name == "output":
+            for output in load_outputs(text):
+                show_output(output, prefix)
+        else:
+            show_text(self._name, text, prefix)
 
 
 class _Follower:
@@ -154,7 +162,7 @@ class _Follower:
         self._result = result
         self.stopped = threading.Event()
         self._open: List[Tuple[int, List[_Stream]]] = [
-            (index, [_Stream(call, name, number, not result._single) for name, number in _STREAMS])
+            (index, [_Stream(call, name, number, not result._single) for name, number in _FOLLOWED])
             for index, call in enumerate(result._calls)
         ]
 

@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import json
 import pickle
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 from .. import _client, error
 from ..util import from_microseconds
@@ -144,7 +144,7 @@ def _fill_outcome(found: Metadata, call: _client.Call) -> None:
     elif gives_reply(call):
         reply = call.load() or {}
         if reply.get("data"):
-            found["execute_result"] = {**reply, "metadata": {}, "source": found["engine_id"]}
+            found["execute_result"] = {"metadata": {}, **reply, "source": found["engine_id"]}
 
 
 def load_data(call: _client.Call) -> Dict[Any, Any]:
@@ -160,6 +160,26 @@ def load_data(call: _client.Call) -> Dict[Any, Any]:
     return {} if content is None else dict(pickle.loads(content))
 
 
+def load_outputs(lines: str) -> List[Dict[str, Any]]:
+    """What a task has displayed.
+
+    Args:
+        lines: of its stream; where some was left out, because it was too much, there is a text instead
+
+    Returns:
+        Dicts with `data` and `metadata`.
+    """
+    found: List[Dict[str, Any]] = []
+    for line in lines.split("\n"):
+        if line.startswith("[... "):
+            found.append({"data": {"text/plain": line}, "metadata": {}})
+        with contextlib.suppress(ValueError):  # a line of which a part is missing
+            output = json.loads(line)
+            if isinstance(output, dict) and isinstance(output.get("data"), dict):
+                found.append(output)
+    return found
+
+
 def metadata_of(client: "Engines", call: _client.Call) -> Metadata:
     """Everything that is known about a call, pending or not.
 
@@ -173,6 +193,7 @@ def metadata_of(client: "Engines", call: _client.Call) -> Metadata:
     found = Metadata(msg_id=msg_id(call), label=call.label)
     found["stdout"] = call.output(_client.STREAM_STDOUT)
     found["stderr"] = call.output(_client.STREAM_STDERR)
+    found["outputs"] = load_outputs(call.output(_client.STREAM_DISPLAY))
     found["status"] = _STATUS[call.status]
     with contextlib.suppress(Exception):  # AsyncResult.data says what is wrong with it
         found["data"] = load_data(call)
