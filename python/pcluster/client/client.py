@@ -10,6 +10,7 @@ from ..serialize import FunctionCache
 from .asyncresult import AsyncResult
 from .connection import PYTHON, TRANSPORTS, open_connection, place_of, warn_of_other_host
 from .control import Control
+from .daskcluster import DaskCluster
 from .engines import Engine, Targets
 from .formernames import FormerNames
 from .hubqueries import HubQueries
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Engine", "Job", "Targets", "register_joblib_backend"]
 
 
-class Client(HubQueries, Control, FormerNames):
+class Client(HubQueries, Control, DaskCluster, FormerNames):
     """A connection to a cluster.
 
     Thread-safe. After a fork the child needs a Client of its own.
