@@ -127,9 +127,9 @@ struct pc_client *pc_client_ref(struct pc_client *client)
 
 void pc_client_forked(struct pc_client *client)
 {
-    int fds[] = {client->sock.fd, client->wake_fd};
     if (!client || pc_birthmark_is_here(&client->birthmark))
         return;
+    int fds[] = {client->sock.fd, client->wake_fd};
     client->sock.fd = client->wake_fd = -1; /* the numbers will be somebody else's */
     for (int i = 0; i < 2; i++)
         if (fds[i] >= 0)

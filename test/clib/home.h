@@ -16,13 +16,16 @@
 
 struct home {
     char path[32];
-    struct pc_cluster *cluster; /* NULL when there is none */
+    bool is_apart;              /* the cluster is not hosted: $CLIB_APART, for valgrind */
+    struct pc_cluster *cluster; /* NULL when there is none, or is_apart */
     struct pc_client *client;   /* of it, or NULL */
 };
 
 /* Private folders, in the environment and as current folder. */
 void home_open(struct home *home);
+void home_enter(const struct home *home);             /* again, after another one */
 void home_start(struct home *home, unsigned engines); /* a cluster, and a client of it */
+void home_stop(struct home *home);                    /* the cluster only */
 struct pc_client *home_connect(const struct home *home);
 /* Stops what runs; fails when a process is left. */
 void home_close(struct home *home);
