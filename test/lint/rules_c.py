@@ -122,6 +122,26 @@ def exports(tree: Tree) -> Iterator[Problem]:
         yield Problem(header, declared[name], f"{name} is declared PC_PUBLIC but not exported")
 
 
+NEEDED = {"libsodium", "libcjson", "libc"}
+
+
+@rule("libpcluster.so has a soname and symbol versions, and needs libsodium, cJSON and libc only", needs_build=True)
+def library(tree: Tree) -> Iterator[Problem]:
+    assert tree.build is not None
+    path = tree.build / "lib" / "libpcluster.so"
+    names = tree.run("nm", "-D", "--defined-only", "--with-symbol-versions", "--format=posix", path)
+    for line in names.stdout.splitlines():
+        name, kind = line.split()[:2]
+        if kind != "A" and "@@PCLUSTER_" not in name:
+            yield Problem("lib/libpcluster.syms", 0, f"{name} has no version")
+    dynamic = tree.run("readelf", "-dW", path).stdout
+    if not re.search(r"\(SONAME\).*\[libpcluster\.so\.\d+\]", dynamic):
+        yield Problem("lib/meson.build", 0, f"{path} has no soname libpcluster.so.N")
+    for needed in re.findall(r"\(NEEDED\).*\[(\w+)\.so", dynamic):
+        if needed not in NEEDED:
+            yield Problem("lib/meson.build", 0, f"libpcluster.so needs {needed}, which programs may not have")
+
+
 @rule("C sources are formatted (clang-format)")
 def formatting(tree: Tree) -> Iterator[Problem]:
     paths = tree.files(".c", ".h")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Iterator
 
+from rules_c import public_functions
 from tree import Problem, Tree, rule
 
 TABLE = "cmd/main.c"
@@ -83,6 +84,28 @@ def made_pages(tree: Tree) -> Iterator[Problem]:
         yield Problem("man/meson.build", 0, "makes no pages")
     for path in pages_made:
         yield from page_problems(tree, str(path), path.read_text(encoding="utf-8"))
+
+
+@rule("every function of the C library is in a manual page, and in the list of names that are exported")
+def functions(tree: Tree) -> Iterator[Problem]:
+    declared = public_functions(tree)
+    symbols = tree.text("lib/libpcluster.syms")
+    exported = set(re.findall(r"^ +(\w+\*?);$", symbols.split("local:")[0], re.M))
+    described: dict[str, str] = {}
+    for path in tree.files(".3", under="man/"):
+        synopsis = tree.text(path).partition(".Sh SYNOPSIS")[2].partition(".Sh")[0]
+        for name in re.findall(r"^\.F[no] (\w+)", synopsis, re.M):
+            described[name] = path
+    for name, line in declared.items():
+        if name not in described:
+            yield Problem("lib/pcluster.h", line, f"{name} is in no SYNOPSIS of man/*.3")
+        if name not in exported:
+            yield Problem("lib/pcluster.h", line, f"{name} is not in lib/libpcluster.syms")
+    for name in sorted(exported - declared.keys()):
+        yield Problem("lib/libpcluster.syms", 0, f"{name} is not in lib/pcluster.h")
+    for name, path in described.items():
+        if name not in declared:
+            yield Problem(path, 0, f"{name} is not in lib/pcluster.h")
 
 
 @rule("every member of a connection file is in its manual page")

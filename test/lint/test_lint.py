@@ -32,6 +32,8 @@ DOCUMENT = """
 | 2 | RUN | scheduler, parent | binary | any | 16 |
 """
 MAIN = 'struct pc_cmd table[] = {\n    {"start", cmd_start, "starts"},\n};\n'
+HEADER = {"lib/pcluster.h": "PC_PUBLIC int pc_a(void);\n",
+          "lib/libpcluster.syms": "X {\nglobal:\n    pc_a;\nlocal:\n    *;\n};\n"}
 PAGE = """.\\" SPDX-License-Identifier: BSD-3-Clause
 .Dd November 23, 2026
 .Dt PCLUSTER-START 1
@@ -163,6 +165,12 @@ CASES = [
     (rules_docs.mandoc, {"man/a.1": PAGE}, {"man/a.1": PAGE + ".Bl -tag\n"}, "man/a.1:18: "),
     (rules_docs.mandoc, {"man/a.7": PAGE.replace(".Sh EXIT STATUS\n", "").replace("START 1", "START 7")},
      {"man/a.7": PAGE.replace(".Sh EXAMPLES\n", "")}, "no section EXAMPLES"),
+    (rules_docs.functions, HEADER | {"man/a.3": ".Sh SYNOPSIS\n.Ft int\n.Fn pc_a void\n.Sh X\n"},
+     HEADER | {"man/a.3": ".Sh SYNOPSIS\n.Sh X\n.Fn pc_a\n"}, "pc_a is in no SYNOPSIS"),
+    (rules_docs.functions, HEADER | {"man/a.3": ".Sh SYNOPSIS\n.Fo pc_a\n"},
+     HEADER | {"man/a.3": ".Sh SYNOPSIS\n.Fo pc_a\n.Fo pc_b\n"}, "pc_b is not in lib/pcluster.h"),
+    (rules_docs.functions, HEADER | {"man/a.3": ".Sh SYNOPSIS\n.Fo pc_a\n"},
+     HEADER | {"lib/libpcluster.syms": "X {\n    pc_*;\nlocal:\n    *;\n};\n"}, "pc_a is not in lib/libpcluster.syms"),
     (rules_docs.connection,
      {"lib/connfile.c": 'pc_json_put_str(json, "url", x);', "man/pcluster-connection.5": ".It Va url\n"},
      {"lib/connfile.c": 'pc_json_put_str(json, "url", x);', "man/pcluster-connection.5": ".It Va uri\n"},
@@ -199,12 +207,12 @@ def test_every_rule_without_a_build_has_a_case():
     assert [e.title for e in RULES if not e.needs_build and e.check not in covered] == []
 
 
-def build_library(folder, source):
+def build_library(folder, source, *options):
     """A libpcluster.so in folder/build made of `source`."""
     lib = folder / "build" / "lib"
     lib.mkdir(parents=True)
     (folder / "a.c").write_text(source)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", lib / "libpcluster.so", folder / "a.c"],
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", lib / "libpcluster.so", folder / "a.c", *options],
                    check=True)
     return folder / "build"
 
@@ -219,6 +227,22 @@ def test_exports(source, expected, plant, tmp_path):
     build = build_library(tmp_path, source)
     tree = plant({"lib/pcluster.h": "PC_PUBLIC void\npc_a(void);\n"}, build)
     problems = found(rules_c.exports, tree)
+    assert any(expected in p for p in problems) if expected else problems == []
+
+
+@pytest.mark.parametrize("options, expected", [
+    (["-Wl,-soname,libpcluster.so.7"], None),
+    ([], "has no soname"),
+    (["-Wl,-soname,libpcluster.so.7", "-Wl,--no-as-needed", "-lm"], "needs libm"),
+    (["-Wl,-soname,libpcluster.so.7", "-DNO_VERSIONS"], "pc_a has no version"),
+])
+def test_library(options, expected, plant, tmp_path):
+    script = tmp_path / "x.syms"
+    script.write_text("PCLUSTER_7 { global: pc_a; local: *; };\n")
+    if "-DNO_VERSIONS" not in options:
+        options = [*options, f"-Wl,--version-script={script}"]
+    build = build_library(tmp_path, "void pc_a(void) {}\n", *options)
+    problems = found(rules_c.library, plant({}, build))
     assert any(expected in p for p in problems) if expected else problems == []
 
 
