@@ -27,6 +27,11 @@ _sources: deque = deque()
 _sources_bytes = 0
 _source_count = 0
 
+# source -> (its file name, code of the body, code of the last expression); the latest come last.
+_COMPILED_MAX = 128
+_COMPILED_SOURCE_MAX = 4096
+_compiled: dict = {}
+
 
 def start():
     """Notes what belongs to a fresh engine. Call once, in the engine."""
@@ -50,23 +55,42 @@ def _remember(source):
     return name
 
 
-def _run(source, name):
-    """Runs source text in the namespace; its value is that of a last expression."""
+def _compile(source, name):
+    """Code of all but a last expression, and of that; None where there is nothing."""
     tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
     last = tree.body.pop() if tree.body and type(tree.body[-1]) is _ast.Expr else None
-    if tree.body or last is None:
-        exec(compile(tree, name, "exec", dont_inherit=True), namespace)
+    body = compile(tree, name, "exec", dont_inherit=True) if tree.body or last is None else None
+    if last is not None:
+        last = compile(_ast.Expression(last.value), name, "eval", dont_inherit=True)
+    return body, last
+
+
+def _run(body, last):
+    """Runs in the namespace what was compiled; the value is that of the last expression."""
+    if body is not None:
+        exec(body, namespace)
     if last is None:
         return None
-    value = eval(compile(_ast.Expression(last.value), name, "eval", dont_inherit=True), namespace)
+    value = eval(last, namespace)
     if value is not None:
         namespace["_"] = value
     return value
 
 
 def evaluate(source):
-    """Runs source text in the namespace; its value is that of a last expression, else None."""
-    return _run(source, _remember(source))
+    """Runs source text in the namespace; its value is that of a last expression, else None.
+
+    Programs send the same text again and again, so the code of the latest is kept.
+    """
+    found = _compiled.pop(source, None)
+    if found is None or found[0] not in linecache.cache:
+        name = _remember(source)
+        found = (name, *_compile(source, name))
+    if len(source) <= _COMPILED_SOURCE_MAX:
+        _compiled[source] = found
+        if len(_compiled) > _COMPILED_MAX:
+            del _compiled[next(iter(_compiled))]
+    return _run(*found[1:])
 
 
 def execute(source, is_silent):
@@ -77,7 +101,7 @@ def execute(source, is_silent):
         exec(compile(source, name, "exec", dont_inherit=True), namespace)
         return None
     _execution_count += 1
-    value = _run(source, name)
+    value = _run(*_compile(source, name))
     data, metadata = ({}, {}) if value is None else representations(value)
     return {"execution_count": _execution_count, "data": data, "metadata": metadata}
 

@@ -46,6 +46,34 @@ static void source_text_has_a_value(void **state)
     home_expect_error(source(state, NULL, "1 +"), "SyntaxError");
 }
 
+/* An engine keeps its code, not its value. */
+static void the_same_text_runs_again(void **state)
+{
+    const uint32_t first = 0;
+    struct pc_request there = {.targets = &first, .target_count = 1};
+    home_expect(source(state, &there, "count = 0"), PC_FORM_JSON, "null");
+    for (int i = 1; i <= 3; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", i);
+        home_expect(source(state, &there, "count += 1\ncount"), PC_FORM_JSON, text);
+    }
+    for (int i = 0; i < 200; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "count + %d", i);
+        home_expect(source(state, &there, text), PC_FORM_JSON, NULL);
+    }
+    home_expect(source(state, &there, "count += 1\ncount"), PC_FORM_JSON, "4");
+    for (int i = 0; i < 2; i++) {
+        struct pc_call *call = source(state, &there, "None\ncount / 0");
+        struct pc_failure *failure;
+        assert_int_equal(pc_wait(client_of(state), &call, 1, HOME_LIMIT_MS, NULL), 0);
+        assert_int_equal(pc_call_failure(call, &failure, NULL), 0);
+        assert_contains(failure->traceback, "line 2, in <module>\n    count / 0\n");
+        free(failure);
+        pc_call_unref(call);
+    }
+}
+
 static void silence_sends_nothing(void **state)
 {
     struct pc_request how = {.is_balanced = true, .flags = PC_RUN_SILENT};
@@ -225,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(source_text_has_a_value),
+        cmocka_unit_test(the_same_text_runs_again),
         cmocka_unit_test(silence_sends_nothing),
         cmocka_unit_test(functions_are_called_by_name),
         cmocka_unit_test(arguments_and_results_may_be_bytes),
