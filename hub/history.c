@@ -144,10 +144,9 @@ static void task_submitted(struct hub_history *history, struct hub_engine *engin
         engine->queued++;
 }
 
-static void task_started(struct hub_history *history, struct hub_engine *engine,
-                         struct hub_task *task, const struct pc_record *record)
+static void task_started(struct hub_engine *engine, struct hub_task *task,
+                         const struct pc_record *record)
 {
-    history->started++;
     task->started_us = record->time_us;
     set_engine(task, engine, record->engine_id);
     if (is_counted(engine))
@@ -216,7 +215,7 @@ struct hub_task *hub_history_record(struct hub_history *history, struct hub_engi
         take_request(history, task, record, msg);
         break;
     case PC_RECORD_STARTED:
-        task_started(history, engine, task, record);
+        task_started(engine, task, record);
         break;
     case PC_RECORD_ENDED:
         task_ended(history, engine, task, record, msg);

@@ -3,8 +3,8 @@
  * What became of the tasks: counters for ever, and the tasks one by one as long as the store's
  * limits allow.
  *
- * One task goes submitted -> started -> ended; a step may be missing (a task that never reached an
- * engine is not started; one that was forgotten here because newer ones needed the place begins
+ * One task goes submitted -> started -> ended; a step may be missing (a task that ended soon or
+ * never reached an engine is not started; one that was forgotten here because newer ones needed the place begins
  * again in the middle). Nothing here fails: records are statements about the past.
  */
 #ifndef PC_HUB_HISTORY_H
@@ -19,7 +19,7 @@
 struct hub_history {
     struct hub_tasks tasks;
     struct hub_store store;
-    uint64_t submitted, started, done, failed;
+    uint64_t submitted, done, failed;
     uint64_t pending_bytes;      /* of requests of tasks that have not ended */
     struct pc_known functions;   /* that the scheduler has sent; data: the message */
     struct pc_msg *last_request; /* for the other tasks of the same submission */

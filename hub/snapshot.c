@@ -55,7 +55,6 @@ static pc_json *registries(struct hub *hub)
     struct hub_client *client, *next_client;
     pc_json_put_i64(json, "recorded", (int64_t)hub->recorded);
     pc_json_put_i64(json, "submitted", (int64_t)history->submitted);
-    pc_json_put_i64(json, "started", (int64_t)history->started);
     pc_json_put_i64(json, "done", (int64_t)history->done);
     pc_json_put_i64(json, "failed", (int64_t)history->failed);
     pc_json_put_i64(json, "next_number", (int64_t)history->tasks.next_number);
@@ -268,7 +267,6 @@ static int take_registries(struct hub *hub, const pc_json *json, struct pc_err *
     uint64_t next_number = (uint64_t)pc_json_i64_or(json, "next_number", 1), session;
     hub->recorded = (uint64_t)pc_json_i64_or(json, "recorded", 0);
     history->submitted = (uint64_t)pc_json_i64_or(json, "submitted", 0);
-    history->started = (uint64_t)pc_json_i64_or(json, "started", 0);
     history->done = (uint64_t)pc_json_i64_or(json, "done", 0);
     history->failed = (uint64_t)pc_json_i64_or(json, "failed", 0);
     history->store.dropped_tasks = (uint64_t)pc_json_i64_or(json, "dropped_tasks", 0);

@@ -312,6 +312,7 @@ void queue_engine_gone(struct engine *engine)
     queue_hold(s);
     queue_engine_down(engine);
     ahead_engine_gone(engine);
+    records_engine_gone(engine);
     if (engine->has_exited)
         save_unbegun(engine);
     while ((task = engine->running) != NULL) {

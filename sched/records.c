@@ -3,10 +3,15 @@
  * What happened to tasks, in batches, to the hub: never one message per task, never on the way of
  * a task. A batch goes when it is large or some milliseconds old.
  *
+ * That a task was sent to its engine is recorded when a batch has become that old, or somebody
+ * asks: of one that has ended by then the end says enough.
+ *
  * With it go the parts of requests and results: small ones inside, larger ones by reference. What
  * is larger than the hub keeps is left out, and so is everything that can be when the hub is slow.
  */
 #include <string.h>
+
+#include <utlist.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -42,7 +47,7 @@ static void tell(struct sched *s, struct pc_msg *msg)
         ledger_tell(s, msg);
 }
 
-void records_flush(struct sched *s)
+static void send_batch(struct sched *s)
 {
     if (!s->records.size)
         return;
@@ -51,7 +56,12 @@ void records_flush(struct sched *s)
         pc_fatal(1, "out of memory");
     s->records.size = 0;
     tell(s, msg);
-    uv_timer_stop(&s->record_timer);
+}
+
+static void wake_soon(struct sched *s)
+{
+    if (!uv_is_active((uv_handle_t *)&s->record_timer))
+        uv_timer_start(&s->record_timer, on_timer, BATCH_MS, 0);
 }
 
 static bool hub_is_slow(const struct sched *s)
@@ -72,7 +82,7 @@ static void note_kept(struct sched *s, const struct pc_record *record)
 static void send_alone(struct sched *s, struct pc_record *record, struct pc_msg *origin)
 {
     struct pc_buf body;
-    records_flush(s);
+    send_batch(s);
     pc_buf_init(&body, 0);
     record->flags |= PC_RECORD_OUTSIDE;
     if (pc_record_encode(&body, record, NULL))
@@ -89,7 +99,6 @@ static void send_alone(struct sched *s, struct pc_record *record, struct pc_msg 
 static void add(struct sched *s, struct pc_record *record, struct pc_msg *origin)
 {
     const struct pc_part *parts = NULL;
-    record->time_us = pc_wall_us();
     if (origin && origin->parts_bytes > PC_RECORD_INSIDE_MAX) {
         bool is_kept = record->flags & PC_RECORD_KEEP;
         if (is_kept || (origin->parts_bytes <= s->keep_bytes && !hub_is_slow(s))) {
@@ -102,12 +111,11 @@ static void add(struct sched *s, struct pc_record *record, struct pc_msg *origin
         parts = origin->parts;
     }
     note_kept(s, record);
-    if (!s->records.size)
-        uv_timer_start(&s->record_timer, on_timer, BATCH_MS, 0);
+    wake_soon(s);
     if (pc_record_encode(&s->records, record, parts))
         pc_fatal(1, "out of memory");
     if (s->records.size >= BATCH_BYTES)
-        records_flush(s);
+        send_batch(s);
 }
 
 static struct pc_record record_of(const struct task *task, enum pc_record_event event)
@@ -129,7 +137,7 @@ static void send_function(struct sched *s, const struct task *task, const uint8_
     if (pc_known_use(&s->hub_functions, name) || hub_is_slow(s) ||
         !(function = pc_known_find(&task->client->functions, name)))
         return;
-    records_flush(s);
+    send_batch(s);
     ledger_tell(s, pc_msg_ref(function->data));
     if (!pc_known_add(&s->hub_functions, name, function->size, NULL))
         pc_fatal(1, "out of memory");
@@ -140,6 +148,7 @@ void records_submitted(struct sched *s, const struct task *task, const struct pc
     struct pc_msg *request = task->request;
     struct pc_record record = record_of(task, PC_RECORD_SUBMITTED);
     struct pc_submit_body one = *body;
+    record.time_us = task->submitted_us;
     record.bytes = request->parts_bytes;
     if (!(body->flags & PC_SUBMIT_BALANCED)) {
         uint64_t index = task->key.sequence - request->head.sequence;
@@ -166,15 +175,57 @@ void records_submitted(struct sched *s, const struct task *task, const struct pc
     add(s, &record, request);
 }
 
-void records_started(struct sched *s, const struct task *task)
+/* ---- starts ----------------------------------------------------------------------------- */
+
+void records_started(struct sched *s, struct task *task)
 {
-    struct pc_record record = record_of(task, PC_RECORD_STARTED);
-    add(s, &record, NULL);
+    struct engine *engine = task->engine;
+    task->sent_ms = world_now_ms(s);
+    task->is_start_known = false;
+    wake_soon(s);
+    if (engine->has_starts)
+        return;
+    engine->has_starts = true;
+    DL_APPEND2(s->starting, engine, starting_prev, starting_next);
 }
+
+void records_engine_gone(struct engine *engine)
+{
+    if (!engine->has_starts)
+        return;
+    engine->has_starts = false;
+    DL_DELETE2(engine->sched->starting, engine, starting_prev, starting_next);
+}
+
+/* The latest of its tasks, back to the first that the hub knows to be there. */
+static void add_starts(struct sched *s, struct engine *engine, int64_t now_ms, int64_t now_us)
+{
+    struct task *task = engine->running ? engine->running->prev : NULL;
+    records_engine_gone(engine);
+    while (task && !task->is_start_known) {
+        struct pc_record record = record_of(task, PC_RECORD_STARTED);
+        record.time_us = now_us - (now_ms - task->sent_ms) * 1000;
+        add(s, &record, NULL);
+        task->is_start_known = true;
+        task = task == engine->running ? NULL : task->prev;
+    }
+}
+
+void records_flush(struct sched *s)
+{
+    int64_t now_ms = world_now_ms(s), now_us = pc_wall_us();
+    while (s->starting)
+        add_starts(s, s->starting, now_ms, now_us);
+    send_batch(s);
+    uv_timer_stop(&s->record_timer);
+}
+
+/* ---- ends and output -------------------------------------------------------------------- */
 
 void records_ended(struct sched *s, const struct task *task, struct pc_msg *result, bool must_keep)
 {
     struct pc_record record = record_of(task, PC_RECORD_ENDED);
+    record.time_us = pc_wall_us();
     record.status = result->body[0];
     record.bytes = result->parts_bytes;
     record.flags =
@@ -189,7 +240,7 @@ void records_ended(struct sched *s, const struct task *task, struct pc_msg *resu
 void records_output(struct sched *s, struct pc_msg *output)
 {
     if (!hub_is_slow(s)) {
-        records_flush(s); /* it must know the task */
+        send_batch(s); /* it must know the task */
         ledger_tell(s, pc_msg_ref(output));
         return;
     }

@@ -130,12 +130,14 @@ struct task {
     struct edge *dependents;                /* what waits for its end */
     struct more *more;                      /* NULL: a plain task */
     int64_t submitted_us;
+    int64_t sent_ms; /* to its engine, by the clock of the loop */
     uint64_t result_bytes;
     int32_t priority; /* larger: earlier */
     uint32_t run;     /* the number of its RUN, see engine.runs */
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
     bool is_balanced, is_aborted;
+    bool is_start_known; /* to the hub */
     bool is_again;       /* the hub submitted it, on behalf of its client */
     bool has_output_gap; /* the hub was not sent all of it */
     bool waits_for_hub;  /* over while its client was not there: the hub will say that it has it */
@@ -202,6 +204,9 @@ struct engine {
     int64_t progress_ms; /* when its first task became that */
     bool is_ahead;       /* in sched.ahead */
     struct engine *ahead_next, *ahead_prev;
+
+    bool has_starts; /* in sched.starting */
+    struct engine *starting_next, *starting_prev;
 
     struct pc_buf acks;
     uint64_t acked_bytes;
@@ -286,6 +291,7 @@ struct sched {
 
     struct pc_buf records, record_body;
     struct pc_buf record_kept; /* session and sequence of results in `records` that must be kept */
+    struct engine *starting;       /* engines with tasks whose start the hub does not know */
     struct pc_known hub_functions; /* that were sent to the hub */
     uint64_t keep_bytes;           /* larger requests and results are not sent to the hub */
 };
@@ -559,12 +565,14 @@ void questions_repeat(struct sched *sched);
 void records_init(struct sched *sched);
 void records_submitted(struct sched *sched, const struct task *task,
                        const struct pc_submit_body *body);
-void records_started(struct sched *sched, const struct task *task);
+void records_started(struct sched *sched, struct task *task);
 /* `must_keep`: nobody else has the result; client_stored is called when the hub has it. */
 void records_ended(struct sched *sched, const struct task *task, struct pc_msg *result,
                    bool must_keep);
 /* A STREAM message. */
 void records_output(struct sched *sched, struct pc_msg *output);
+/* All that has happened goes to the hub now. */
 void records_flush(struct sched *sched);
+void records_engine_gone(struct engine *engine);
 
 #endif

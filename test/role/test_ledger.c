@@ -276,7 +276,8 @@ static void what_waits_is_bounded(void **state)
     assert_in_range(bodies, 1, 2 * TASKS);
     stage_hub_recorded(&stage, 1);
     int64_t seen = 0, full = 0;
-    while (seen + records < 3 * TASKS) {
+    bool is_last = false;
+    while (!is_last) {
         struct pc_msg *msg = stage_await(&stage.hub, PC_MSG_RECORDS);
         struct pc_reader reader;
         struct pc_record record;
@@ -285,10 +286,11 @@ static void what_waits_is_bounded(void **state)
             assert_int_equal(pc_record_decode(&reader, &record), 0);
             seen++;
             full += record.part_count > 0;
+            is_last |= record.event == PC_RECORD_ENDED && record.sequence == TASKS;
         }
         pc_msg_unref(msg);
     }
-    assert_int_equal(seen + records, 3 * TASKS);
+    assert_in_range(seen + records, 2 * TASKS, 3 * TASKS); /* some starts are left out */
     assert_in_range(full, 1, 2 * TASKS - bodies);
     fake_engine_close(&engine);
     stage_close(&stage);

@@ -157,7 +157,11 @@ void records_submitted(struct sched *s, const struct task *task, const struct pc
 {
 }
 
-void records_started(struct sched *s, const struct task *task)
+void records_started(struct sched *s, struct task *task)
+{
+}
+
+void records_engine_gone(struct engine *engine)
 {
 }
 
