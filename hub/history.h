@@ -4,8 +4,8 @@
  * limits allow.
  *
  * One task goes submitted -> started -> ended; a step may be missing (a task that ended soon or
- * never reached an engine is not started; one that was forgotten here because newer ones needed the place begins
- * again in the middle). Nothing here fails: records are statements about the past.
+ * never reached an engine is not started; one that was forgotten here because newer ones needed the
+ * place begins again in the middle). Nothing here fails: records are statements about the past.
  */
 #ifndef PC_HUB_HISTORY_H
 #define PC_HUB_HISTORY_H

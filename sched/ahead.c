@@ -4,8 +4,9 @@
  *
  * With one task outstanding an engine waits for the wire after each: for a task of some
  * microseconds that is most of the time. So an engine whose last results took no time gets several,
- * whatever the limit is. Should one of them take longer, those behind it are called back, and go
- * where there is room: no task waits behind a long one for more than some milliseconds.
+ * whatever the limit is, and the more of them the shorter they were. Should one of them take
+ * longer, those behind it are called back, and go where there is room: no task waits behind a long
+ * one for more than some milliseconds.
  *
  * RUNs are numbered by both sides. A RECALL names the last ones, and the engine's second thread
  * answers which of them will not begin. Until then the engine gets nothing, so there is at most
@@ -19,7 +20,7 @@ unsigned ahead_limit(const struct engine *engine)
 {
     unsigned hwm = engine->sched->hwm;
     bool is_quick = engine->quick_count >= SCHED_AHEAD_AFTER;
-    return is_quick && hwm && hwm < SCHED_AHEAD ? SCHED_AHEAD : hwm;
+    return is_quick && hwm && hwm < engine->quick_limit ? engine->quick_limit : hwm;
 }
 
 static bool has_too_many(const struct engine *engine)
@@ -52,6 +53,16 @@ void ahead_assigned(struct engine *engine)
     ahead_watch(engine);
 }
 
+/* What is under way shall last equally long, whatever a task takes: results of shorter ones share
+ * more of the wake-ups. */
+static void set_limit(struct engine *engine, uint32_t took_us)
+{
+    uint32_t late_us = engine->quick_us - engine->quick_us / 8; /* the past counts less and less */
+    engine->quick_us = took_us > late_us ? took_us : late_us;
+    unsigned limit = SCHED_AHEAD * SCHED_AHEAD_US / (engine->quick_us ? engine->quick_us : 1);
+    engine->quick_limit = limit < SCHED_AHEAD_MOST ? (uint8_t)limit : SCHED_AHEAD_MOST;
+}
+
 void ahead_measure(struct engine *engine, const struct pc_result_body *body)
 {
     int64_t took_us = body->completed_us - body->started_us;
@@ -60,6 +71,8 @@ void ahead_measure(struct engine *engine, const struct pc_result_body *body)
         engine->quick_count = 0;
     else if (engine->quick_count < SCHED_AHEAD_AFTER)
         engine->quick_count++;
+    if (is_quick)
+        set_limit(engine, (uint32_t)took_us);
     engine->progress_ms = world_now_ms(engine->sched);
     ahead_watch(engine); /* the next one may be slow */
 }

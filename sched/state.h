@@ -41,7 +41,8 @@
 /* Balanced tasks outstanding per engine, unless CONFIG or the user says otherwise. */
 #define SCHED_HWM 1
 /* Beyond that limit, to an engine whose last results took no time: see ahead.c. */
-#define SCHED_AHEAD           8   /* tasks outstanding then */
+#define SCHED_AHEAD           8 /* tasks outstanding then, and more that are shorter */
+#define SCHED_AHEAD_MOST      32
 #define SCHED_AHEAD_AFTER     4   /* results in a row ... */
 #define SCHED_AHEAD_US        100 /* ... of which none took longer */
 #define SCHED_AHEAD_RECALL_MS 2   /* without a result, until they are called back */
@@ -201,6 +202,8 @@ struct engine {
     uint32_t recalled;   /* the first of those that were called back */
     bool is_recalling;   /* no answer has come yet: it gets nothing meanwhile */
     uint8_t quick_count; /* results in a row that took no time, up to SCHED_AHEAD_AFTER */
+    uint8_t quick_limit; /* tasks outstanding when that is reached */
+    uint32_t quick_us;   /* the longest of late */
     int64_t progress_ms; /* when its first task became that */
     bool is_ahead;       /* in sched.ahead */
     struct engine *ahead_next, *ahead_prev;
@@ -291,7 +294,7 @@ struct sched {
 
     struct pc_buf records, record_body;
     struct pc_buf record_kept; /* session and sequence of results in `records` that must be kept */
-    struct engine *starting;       /* engines with tasks whose start the hub does not know */
+    struct engine *starting;   /* engines with tasks whose start the hub does not know */
     struct pc_known hub_functions; /* that were sent to the hub */
     uint64_t keep_bytes;           /* larger requests and results are not sent to the hub */
 };

@@ -149,7 +149,7 @@ static void act(const char *line, const struct engine *engine, unsigned b)
     if (*line == 'A' && engine->running)
         answer(engine->id, b == 3 ? YARD_UNMET : (uint8_t)b, SLOW_US);
     else if (*line == 'Q' && engine->running)
-        answer(engine->id, PC_STATUS_OK, 1);
+        answer(engine->id, PC_STATUS_OK, SCHED_AHEAD_US);
     else if (*line == 'R' && engine->is_recalling)
         recalled(engine, b);
 }

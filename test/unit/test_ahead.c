@@ -34,7 +34,7 @@ static void open_scene(struct scene *scene, unsigned engines)
     *scene = (struct scene){0};
     yard_open(&scene->yard, "leastload", 1);
     scene->client = yard_client(&scene->yard, 1);
-    scene->yard.took_us = 10;
+    scene->yard.took_us = SCHED_AHEAD_US;
     for (uint32_t i = 0; i < engines; i++)
         yard_engine(&scene->yard);
     submit(scene, engines * SCHED_AHEAD_AFTER, NULL);
@@ -67,6 +67,29 @@ static void only_quick_engines_get_more(void **state)
         yard_answer(&scene.yard, 0, PC_STATUS_OK);
     yard_answer(&scene.yard, 0, PC_STATUS_OK);
     assert_int_equal(yard_load(&scene.yard, 0), 1);
+    yard_close(&scene.yard);
+}
+
+static void shorter_ones_are_more(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    scene.yard.took_us = SCHED_AHEAD_US / 2;
+    submit(&scene, 100, NULL);
+    assert_int_equal(yard_load(&scene.yard, 0), SCHED_AHEAD);
+    for (int i = 0; i < 20; i++)
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_load(&scene.yard, 0), 2 * SCHED_AHEAD);
+    scene.yard.took_us = 0;
+    submit(&scene, 100, NULL);
+    for (int i = 0; i < 60; i++)
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_load(&scene.yard, 0), SCHED_AHEAD_MOST);
+    scene.yard.took_us = SCHED_AHEAD_US; /* once is enough */
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(engine_at(&scene, 0)->quick_limit, SCHED_AHEAD);
+    while (yard_load(&scene.yard, 0))
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
     yard_close(&scene.yard);
 }
 
@@ -354,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_quick_engines_get_more),
+        cmocka_unit_test(shorter_ones_are_more),
         cmocka_unit_test(the_idle_go_first),
         cmocka_unit_test(what_is_behind_a_long_one_is_called_back),
         cmocka_unit_test(an_engine_that_waits_gets_them_at_once),
