@@ -23,7 +23,8 @@ from faults import Faults, find
 from home import Cluster, temporary_home, wait_until
 from proxy import Proxy
 
-KINDS = ("kill-engine", "pause-engine", "kill-nursery", "kill-hub", "pause-hub", "pause-scheduler", "hold-wire")
+KINDS = ("kill-engine", "pause-engine", "kill-nursery", "kill-hub", "pause-hub", "pause-scheduler", "hold-wire",
+         "cut-wire", "half_close-wire")
 WORKS = (workload.Balanced, workload.Direct, workload.Broadcast, workload.Output,
          workload.Collaborator)
 GAPS_S = (0, 0.02, 0.1, 0.4)
@@ -56,6 +57,9 @@ class Run:
         try:
             report = self.damage(cluster, seconds)
             code, _, err = cluster.end()
+        except workload.Wrong:
+            self.describe(cluster)
+            raise
         finally:
             if cluster.process.poll() is None:
                 cluster.end()
@@ -100,6 +104,12 @@ class Run:
         errors = sum((work.errors for work in works), collections.Counter())
         return (f"seed {self.seed}: {faults.count} faults; {sum(len(work.right) for work in works)} right answers, "
                 f"{errors.total()} errors {dict(errors)}")
+
+    def describe(self, cluster):
+        """What the cluster itself has to say, for whoever looks for the fault."""
+        for question in (["status"], ["task", "list", "--state", "waiting"], ["task", "list", "--state", "running"]):
+            done = cluster.run(*question)
+            self.log(f"pcluster {' '.join(question)}:\n{done.stdout}{done.stderr}")
 
     def address(self, cluster):
         host, _, port = cluster.status()["url"].removeprefix("tcp://").rpartition(":")

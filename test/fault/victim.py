@@ -12,9 +12,18 @@ from workload import compute
 UNFINISHED = 200
 
 
+def connect(url_file):
+    """A client, also when the wire is cut meanwhile."""
+    while True:
+        try:
+            return pcluster.Client(url_file)
+        except pcluster.error.ConnectionLost:
+            pass
+
+
 def main():
     url_file, path, name = sys.argv[1:]
-    with pcluster.Client(url_file) as client:
+    with connect(url_file) as client:
         view = client.load_balanced_view().set_flags(retries=20)
         number = 0
         while True:

@@ -124,7 +124,7 @@ class Work(threading.Thread):
     def settle(self, key, result, index=None):
         """Checks one answer, or one of several; whether it is no error."""
         if not result.wait(DEADLINE_S):
-            raise Wrong(f"{key}: no answer after {DEADLINE_S} s")
+            raise Wrong(f"{key}: no answer after {DEADLINE_S} s from {' '.join(result.msg_ids)}")
         values = result.get(return_exceptions=True)
         value = values if index is None else values[index]
         if not isinstance(value, BaseException):
