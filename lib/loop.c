@@ -11,7 +11,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
+
+#include "lib/clock.h"
+
+#define PAUSE_MIN_MS 5 /* between two turns while another thread connects */
 
 /* ---- the descriptor --------------------------------------------------------------------- */
 
@@ -21,6 +26,19 @@ static int add_fd(int epoll_fd, int fd)
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
+/* While the connection is cut its socket is always readable, and says nothing. */
+static void watch_timer(struct pc_client *client)
+{
+    struct itimerspec when = {0};
+    int64_t now_ms = pc_clock_ms(), until_ms = client->try_ms;
+    if (until_ms < now_ms + PAUSE_MIN_MS)
+        until_ms = now_ms + PAUSE_MIN_MS;
+    if (client->is_cut)
+        when.it_value =
+            (struct timespec){.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    timerfd_settime(client->loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
 /* The socket may be another one by now, and something may wait to be written. */
 static void watch_socket(struct pc_client *client)
 {
@@ -28,6 +46,11 @@ static void watch_socket(struct pc_client *client)
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
     if (client->loop->epoll_fd < 0 || fd < 0)
         return;
+    watch_timer(client);
+    if (client->is_cut) {
+        epoll_ctl(client->loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        return;
+    }
     if (pc_wire_queued(&client->sock.wire))
         event.events |= EPOLLOUT;
     if (epoll_ctl(client->loop->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0 && errno == ENOENT)
@@ -69,16 +92,18 @@ static struct pc_loop *get_loop(struct pc_client *client, struct pc_err *err)
         pc_err_set(err, PC_E_MEMORY, "out of memory");
         return NULL;
     }
-    loop->epoll_fd = loop->bell_fd = -1;
+    loop->epoll_fd = loop->bell_fd = loop->timer_fd = -1;
     return client->loop = loop;
 }
 
 static int open_fds(struct pc_loop *loop, struct pc_err *err)
 {
     loop->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (loop->bell_fd >= 0)
+    loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (loop->bell_fd >= 0 && loop->timer_fd >= 0)
         loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (loop->epoll_fd >= 0 && add_fd(loop->epoll_fd, loop->bell_fd) == 0)
+    if (loop->epoll_fd >= 0 && add_fd(loop->epoll_fd, loop->bell_fd) == 0 &&
+        add_fd(loop->epoll_fd, loop->timer_fd) == 0)
         return 0;
     pc_err_sys(err, "can't make a descriptor to poll");
     pc_loop_forked(loop);
@@ -321,9 +346,9 @@ int pc_dispatch(struct pc_client *client, int timeout_ms, struct pc_err *err)
 
 void pc_loop_forked(struct pc_loop *loop)
 {
-    int fds[] = {loop->epoll_fd, loop->bell_fd};
-    loop->epoll_fd = loop->bell_fd = -1;
-    for (int i = 0; i < 2; i++)
+    int fds[] = {loop->epoll_fd, loop->bell_fd, loop->timer_fd};
+    loop->epoll_fd = loop->bell_fd = loop->timer_fd = -1;
+    for (int i = 0; i < 3; i++)
         if (fds[i] >= 0)
             close(fds[i]);
 }

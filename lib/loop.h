@@ -12,7 +12,8 @@
 
 struct pc_loop {
     int epoll_fd; /* what the program polls: the socket, and ... */
-    int bell_fd;  /* ... an eventfd, rung when another thread has taken in something */
+    int bell_fd;  /* ... an eventfd, rung when another thread has taken in something, and ... */
+    int timer_fd; /* ... a timer, while the connection is cut: for the next attempt */
     bool is_rung;
     int inside; /* threads in pc_dispatch: they will look, nobody has to ring */
     struct pc_listener listener;

@@ -18,6 +18,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/loop.h"
 #include "lib/proto.h"
 
 #define SLICE_MS       2500 /* one attempt; others who wait may have their turn then */
@@ -135,6 +136,8 @@ static void adopt(struct pc_client *client, struct pc_sock *fresh, uint64_t arri
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
     else if (pc_client_write_out(client) >= 0)
         pc_client_file_all(client); /* what came right behind WELCOME */
+    if (client->loop)
+        pc_loop_ring(client); /* the program's poll has lost the socket */
     pthread_cond_broadcast(&client->filed);
 }
 

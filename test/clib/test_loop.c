@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -299,6 +301,43 @@ static void callbacks_may_fork(void **state)
     pc_client_close(client);
 }
 
+/* The descriptor of the socket of a client that was made when `next` was the next to be given. */
+static int socket_of(int next)
+{
+    struct stat info;
+    for (int fd = next; fd < next + 16; fd++)
+        if (fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode))
+            return fd;
+    fail_msg("the client has no socket");
+    return -1;
+}
+
+/* The session outlives its connection, and the descriptor stays the same. */
+static void a_cut_is_lived_through(void **state)
+{
+    struct heard heard = {0};
+    int next = dup(0);
+    close(next);
+    struct pc_client *client = home_connect(*state);
+    int fd = pc_client_fd(client, NULL);
+    listen_to(client, &heard, false);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(shutdown(socket_of(next), SHUT_RDWR), 0);
+        if (i > 1)
+            send_off(client, "1"); /* while nobody has noticed */
+        else
+            assert_true(is_readable(fd, HOME_LIMIT_MS));
+        while (heard.ended < i) {
+            assert_true(is_readable(fd, HOME_LIMIT_MS));
+            assert_true(pc_dispatch(client, 0, NULL) >= 0);
+            if (i == 1 && heard.ended == 0 && pc_client_pending(client) == 0)
+                send_off(client, "1");
+        }
+    }
+    assert_string_equal(heard.words, "end:1 end:1 end:1 ");
+    pc_client_close(client);
+}
+
 /* Every call has ended, and the listener knows, when the loss is reported. */
 static void a_lost_cluster_is_told(void **state)
 {
@@ -335,6 +374,7 @@ int main(void)
         cmocka_unit_test(callbacks_may_call_back),
         cmocka_unit_test(callbacks_may_close_the_client),
         cmocka_unit_test(callbacks_may_fork),
+        cmocka_unit_test(a_cut_is_lived_through),
         cmocka_unit_test(a_lost_cluster_is_told),
     };
     return cmocka_run_group_tests(tests, home_setup, home_teardown);
