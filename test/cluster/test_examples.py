@@ -35,6 +35,9 @@ WRONG_HERE = {
     "census": """
 right = count_on_engines
 def count_on_engines(client, sources): return right(client, sources[1:])""",
+    "futures": """
+def with_await(client, blocks, size): return with_executor(client, blocks[1:], size)
+WAYS["await"] = with_await""",
     "histogram": """
 right = merge
 def merge(histograms):
@@ -56,6 +59,7 @@ def merge(counts): return right(list(counts)[:-1])""",
 # What goes wrong on engines: the namespace of an engine comes before what a function carries.
 WRONG_THERE = {
     "census": "isinstance = lambda *args: False",
+    "futures": "all = lambda values: True",
     "histogram": "float = lambda value: 99.0",
     "options": "SPOT = 90.0",
     "pidigits": "min = lambda *args: 3",
@@ -79,6 +83,7 @@ def arguments(tmp_path):
     (texts / "binary").write_bytes(b"the \0")
     return {
         "census": [sources],
+        "futures": ["200", "--block", "9"],
         "histogram": ["5000"],
         "options": ["2000"],
         "pidigits": ["2000", "--block", "7"],
@@ -151,14 +156,14 @@ def test_notices_a_fault_here(home, cluster, arguments, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_notices_a_wrong_engine(home, cluster, arguments, name):
     with pcluster.Client() as client:
-        is_balanced = name in ("census", "options", "pidigits")
+        is_balanced = name in ("census", "futures", "options", "pidigits")
         where = client[:] if is_balanced else client[0]
         where.execute(WRONG_THERE[name], block=True)
     assert_noticed(run(home, name, *arguments[name]))
 
 
 @pytest.mark.parametrize("name, args", [
-    ("histogram", ["1"]), ("histogram", ["2", "--bins", "1"]), ("pidigits", ["2", "--block", "1"]),
+    ("futures", ["1"]), ("histogram", ["1"]), ("histogram", ["2", "--bins", "1"]), ("pidigits", ["2", "--block", "1"]),
     ("pidigits", ["3", "--block", "5"]), ("wave", ["3"]), ("wave", ["4", "--steps", "9"]),
     ("wave", ["6", "--steps", "0"]), ("wordcount", ["1e-6"])])
 def test_less_work_than_engines(home, start, name, args):
