@@ -2,6 +2,7 @@
 """Cluster: a program starts its own."""
 
 import asyncio
+import concurrent.futures
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from conftest import wait_until
 
 import pcluster
 from pcluster import error
+from pcluster.cluster import executable
 
 
 @pytest.fixture
@@ -105,6 +107,67 @@ def test_async(folder):
             return await asyncio.to_thread(rc[0].apply_sync, lambda: 5)
 
     assert asyncio.run(use()) == 5
+
+
+def test_cancelled_start(folder):
+    """It is undone before the caller is told."""
+
+    async def cancel(start):
+        task = asyncio.ensure_future(start)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def use():
+        cluster = pcluster.Cluster(n=1)
+        for start in (cluster.start_controller, cluster.start_cluster, cluster.start_and_connect, cluster.__aenter__):
+            await cancel(start())
+            assert not cluster.running and cluster.controller is None and not cluster.engines
+        await cluster.start_controller()
+        await cancel(cluster.start_engines(1, "gone"))
+        assert not cluster.engines and cluster.controller.running
+        await cluster.stop_cluster()
+
+    asyncio.run(use())
+    folder.wait_empty()
+    assert folder.leftovers() == []
+
+
+def test_two_at_once(folder):
+    """Of one profile, started from two threads; neither disturbs the other."""
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        clients = list(threads.map(lambda n: pcluster.Cluster(n=n).start_and_connect_sync(), (1, 2)))
+    one, two = clients
+    assert one.cluster.cluster_id != two.cluster.cluster_id
+    assert [one.ids, two.ids] == [[0], [0, 1]]
+    one[:]["who"], two[:]["who"] = "one", "two"
+    with one:
+        assert one[:]["who"] == ["one"]
+    assert not one.cluster.running and two[:]["who"] == ["two", "two"]
+    two.cluster.n = None
+    two.wait_for_engines(timeout=30)  # as many as were started
+    with two:
+        pass
+    folder.wait_empty()
+    assert folder.leftovers() == []
+
+
+def test_home_that_cannot_be_written(folder, monkeypatch):
+    monkeypatch.delenv("PCLUSTER_DIR")
+    monkeypatch.setenv("HOME", "/proc")
+    with pytest.raises(error.ClusterError, match="/proc/.pcluster"):
+        pcluster.Cluster(n=1).start_cluster_sync()
+    assert folder.processes() == []
+
+
+def test_no_executable(folder, monkeypatch, tmp_path):
+    """The error says how to get it."""
+    monkeypatch.delenv("PCLUSTER_EXE")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(executable, "_candidates", lambda: iter([tmp_path / "pcluster"]))
+    with pytest.raises(error.ClusterError, match="install it .* or say in PCLUSTER_EXE where it is"):
+        pcluster.Cluster(n=1).start_cluster_sync()
 
 
 def test_killed(folder):

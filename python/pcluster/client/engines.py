@@ -164,7 +164,7 @@ class Engines(Connection):
         """Wait until there are at least `n` engines.
 
         Args:
-            n: how many; default: what `cluster` says
+            n: how many; default: what `cluster` says, or as many as it has started
             timeout: seconds; negative: no limit
             block: False returns a Future instead of waiting
             interactive: show progress on stderr; default: in IPython
@@ -179,9 +179,13 @@ class Engines(Connection):
             EngineError: a set of engines that `cluster` has started ends meanwhile
         """
         if n is None:
-            n = getattr(self.cluster, "n", None)
-        if n is None:
-            raise TypeError("n is needed: how many engines to wait for")
+            sets = getattr(self.cluster, "engines", None) or {}
+            n = getattr(self.cluster, "n", None) or sum(one.n for one in sets.values())
+            if not n:
+                raise TypeError(
+                    "wait_for_engines() needs to be told how many, as in wait_for_engines(4): only the client of a "
+                    "Cluster whose engines were started knows it by itself"
+                )
         if not block:
             return _in_thread(self.wait_for_engines, n, timeout=timeout)
         shows = in_ipython() if interactive is None else interactive

@@ -11,7 +11,7 @@ import secrets
 import socket
 import time
 import weakref
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from .. import error
 from ..client import Client
@@ -27,12 +27,24 @@ def _new_id() -> str:
     return f"{int(time.time())}-{secrets.token_hex(2)}"
 
 
+async def _start(start: Callable[..., Any], undo: Callable[[Any], None], *args: Any, **options: Any) -> Any:
+    """Run start() in a thread. When the caller is cancelled meanwhile it is awaited all the same, and undone."""
+    work = asyncio.ensure_future(asyncio.to_thread(start, *args, **options))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if work.exception() is None:
+            await asyncio.to_thread(undo, work.result())
+        raise
+
+
 class Cluster:
     """A controller and sets of engines on this machine.
 
     Every method that takes time is there twice: `await c.start_cluster()` and
-    `c.start_cluster_sync()`. `with Cluster(n=4) as rc:` gives a Client whose engines are there, and
-    stops everything at the end.
+    `c.start_cluster_sync()`; a start that is cancelled while it is awaited is undone.
+    `with Cluster(n=4) as rc:` gives a Client whose engines are there, and stops everything at the end.
 
     Args:
         n: engines to start; default: as many as there are processors
@@ -473,23 +485,31 @@ class Cluster:
 
     async def start_controller(self) -> None:
         """See start_controller_sync()."""
-        await asyncio.to_thread(self.start_controller_sync)
+        await _start(self.start_controller_sync, lambda nothing: self.stop_controller_sync())
 
     async def start_engines(self, n: Optional[int] = None, engine_set_id: Optional[str] = None, **options: str) -> str:
         """See start_engines_sync()."""
-        return await asyncio.to_thread(self.start_engines_sync, n, engine_set_id, **options)
+        name: str = await _start(self.start_engines_sync, self.stop_engines_sync, n, engine_set_id, **options)
+        return name
 
     async def start_cluster(self, n: Optional[int] = None) -> "Cluster":
         """See start_cluster_sync()."""
-        return await asyncio.to_thread(self.start_cluster_sync, n)
+        cluster: Cluster = await _start(self.start_cluster_sync, lambda started: self.stop_cluster_sync(), n)
+        return cluster
 
     async def start_and_connect(self, n: Optional[int] = None, activate: bool = False) -> Client:
         """See start_and_connect_sync()."""
-        return await asyncio.to_thread(self.start_and_connect_sync, n, activate)
+        client: Client = await _start(self.start_and_connect_sync, self._undo_connect, n, activate)
+        return client
+
+    def _undo_connect(self, client: Client) -> None:
+        client.close()
+        self.stop_cluster_sync()
 
     async def connect_client(self, **options: Any) -> Client:
         """See connect_client_sync()."""
-        return await asyncio.to_thread(self.connect_client_sync, **options)
+        client: Client = await _start(self.connect_client_sync, Client.close, **options)
+        return client
 
     async def stop_engines(self, engine_set_id: Optional[str] = None) -> None:
         """See stop_engines_sync()."""
@@ -534,7 +554,8 @@ class Cluster:
         self.stop_cluster_sync()
 
     async def __aenter__(self) -> Client:
-        return await asyncio.to_thread(self.__enter__)
+        client: Client = await _start(self.__enter__, lambda client: self.__exit__())
+        return client
 
     async def __aexit__(self, *args: Any) -> None:
         await asyncio.to_thread(self.__exit__)
