@@ -80,9 +80,9 @@ def test_url_is_refused():
         pcluster.Client("tcp://127.0.0.1:5")
 
 
-def test_ssh_is_not_there_yet(controller):
-    with pytest.raises(NotImplementedError, match="ssh"):
-        pcluster.Client(controller.path, sshserver="host")
+def test_passwords_are_for_ssh_to_ask(controller):
+    with pytest.raises(NotImplementedError, match="ssh asks for it"):
+        pcluster.Client(controller.path, sshserver="host", password="secret")
 
 
 def test_unknown_transport(controller):

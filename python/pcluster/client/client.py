@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Union
 
@@ -14,6 +15,7 @@ from .daskcluster import DaskCluster
 from .engines import Engine, Targets
 from .formernames import FormerNames
 from .hubqueries import HubQueries
+from .sshtunnel import Tunnel, content_of
 from .tasks import Job
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
             client that Cluster.start_and_connect() gave stops that cluster
         transport: 'any', 'unix' (the socket on this machine) or 'tcp'
         debug: kept as an attribute
-        sshserver, sshkey, password, paramiko: not there yet
-        context, ipython_dir, extra: accepted and ignored
+        sshserver: connect over TCP through ssh to this `user@host` or `user@host:port`, which reaches the controller
+        sshkey: file of a private key for that; default: what ssh finds, or asks for
+        password: must be None: ssh asks for it on the terminal
+        paramiko, context, ipython_dir, extra: accepted and ignored
 
     Raises:
         ConnectionFileNotFound: no file in the time given, or no such profile (an OSError)
@@ -76,8 +80,8 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
         transport: str = "any",
         **extra: Any,
     ) -> None:
-        if sshserver:
-            raise NotImplementedError("ssh tunnels are not there yet: connect to the address directly")
+        if password:
+            raise NotImplementedError("password: ssh asks for it on the terminal; or use sshkey, or an agent")
         if transport not in TRANSPORTS:
             raise ValueError(f"transport must be 'any', 'unix' or 'tcp', not {transport!r}")
         how = place_of(connection_info if connection_info is not None else url_file)
@@ -88,8 +92,16 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
             transport=TRANSPORTS[transport],
             python=PYTHON,
         )
-        super().__init__(open_connection(how, timeout))
-        warn_of_other_host(self.info)
+        tunnel = _lead_through(sshserver, sshkey, how, timeout) if sshserver else None
+        try:
+            super().__init__(open_connection(how, timeout))
+        except BaseException:
+            if tunnel:
+                tunnel.close()
+            raise
+        self._tunnel = tunnel
+        if not tunnel:
+            warn_of_other_host(self.info)
         self.cluster = cluster
         self.debug = debug
         self._functions = FunctionCache()
@@ -216,6 +228,16 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
         return self.direct_view("all" if targets is None else targets).clear(
             block=self.block if block is None else block
         )
+
+
+def _lead_through(server: str, key: Optional[str], how: Dict[str, Any], timeout: float) -> Tunnel:
+    """A tunnel, and `how` changed so that the connection goes through it."""
+    content = content_of(how)
+    tunnel = Tunnel(server, content["url"], key, timeout)
+    for name in ("file", "profile", "profile_dir", "cluster_id"):
+        how.pop(name, None)
+    how.update(json=json.dumps({**content, "url": tunnel.url}), transport=TRANSPORTS["tcp"])
+    return tunnel
 
 
 def register_joblib_backend(name: str = "ipyparallel", make_default: bool = False) -> None:

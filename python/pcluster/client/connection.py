@@ -40,6 +40,8 @@ class Connection:
 
     #: Whether methods wait for what they have asked for; the default of the views' `block`, too.
     block = False
+    #: what leads to the controller, if it needs that
+    _tunnel: Any = None
 
     def __init__(self, raw: _client.Client) -> None:
         self._raw = raw
@@ -56,6 +58,8 @@ class Connection:
             linger: accepted and ignored
         """
         self._raw.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
 
     def __enter__(self: C) -> C:
         return self
@@ -66,7 +70,7 @@ class Connection:
     def __del__(self) -> None:
         raw = self.__dict__.get("_raw")
         if raw is not None:
-            raw.close()
+            self.close()
 
     def __repr__(self) -> str:
         if self._raw.closed:
