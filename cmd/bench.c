@@ -77,6 +77,7 @@ int cmd_bench(int argc, char **argv)
         .shared = {{option_json_rows, &as_json}},
         .operand_min = 1,
         .operand_max = 1,
+        .operand_choices = "sched",
     };
     int exit_code, first = options_read(&page, argc, argv, &exit_code);
     if (first < 0)

@@ -36,6 +36,7 @@ int cmd_bench(int argc, char **argv);
 int cmd_abort(int argc, char **argv);
 int cmd_sched(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_completion(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_task(int argc, char **argv);
 int cmd_install_service(int argc, char **argv);

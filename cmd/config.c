@@ -197,6 +197,7 @@ int cmd_config(int argc, char **argv)
                  "pcluster.conf in the profile or in /etc, or nowhere.",
         .shared = {{ask_name_rows, &config.where}, {option_json_rows, &as_json}},
         .operand_max = 1,
+        .operand_choices = "start controller engine",
     };
     char profile_path[1024];
     int exit_code;

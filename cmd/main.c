@@ -20,6 +20,7 @@ const struct cmd cmd_table[] = {
     {"controller", cmd_controller, "start a controller without engines"},
     {"engine", cmd_engine, "start engines for a controller that runs already, anywhere"},
     {"bench", cmd_bench, "measure the scheduler without Python"},
+    {"completion", cmd_completion, "print a script that lets a shell complete command lines"},
     {"config", cmd_config, "show the settings in force and where each came from"},
     {"install-service", cmd_install_service, "let the service manager of this user run a cluster"},
     {"version", cmd_version, "show the versions of pcluster and of what it is made with"},

@@ -66,6 +66,7 @@ struct option_page {
     const char *about;                             /* what the command does, some lines */
     const struct option_row *rows;                 /* its own; ends with name NULL; may be NULL */
     struct option_group shared[OPTION_GROUPS_MAX]; /* they follow */
+    const char *operand_choices; /* words that operands may be, separated by blanks; or NULL */
     int operand_min, operand_max;
     bool has_settings; /* values may also come from files and the environment */
 };

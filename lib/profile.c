@@ -293,8 +293,14 @@ static bool cluster_id_of(const char *name, char *cluster_id, size_t size)
     return pc_cluster_id_is_valid(cluster_id);
 }
 
-static int visit_profile(const struct pc_profile *profile, visit_fn *visit, void *arg)
+struct visitor {
+    visit_fn *visit;
+    void *arg;
+};
+
+static int visit_profile(const struct pc_profile *profile, void *arg)
 {
+    const struct visitor *visitor = arg;
     char folder[sizeof(profile->dir) + 16], path[1024], cluster_id[sizeof(profile->name)];
     struct dirent **list = NULL;
     snprintf(folder, sizeof(folder), "%s/security", profile->dir);
@@ -304,13 +310,14 @@ static int visit_profile(const struct pc_profile *profile, visit_fn *visit, void
         if (!cluster_id_of(list[i]->d_name, cluster_id, sizeof(cluster_id)))
             continue;
         if (pc_profile_connfile(profile, cluster_id, "client", path, sizeof(path), NULL) == 0)
-            result = visit(profile, cluster_id, path, arg);
+            result = visitor->visit(profile, cluster_id, path, visitor->arg);
     }
     free_list(list, count);
     return result;
 }
 
-int pc_profile_each(visit_fn *visit, void *arg, struct pc_err *err)
+int pc_profile_list(int (*visit)(const struct pc_profile *profile, void *arg), void *arg,
+                    struct pc_err *err)
 {
     char base[sizeof(((struct pc_profile *)0)->dir)];
     struct dirent **list = NULL;
@@ -327,8 +334,14 @@ int pc_profile_each(visit_fn *visit, void *arg, struct pc_err *err)
         if (strncmp(name, FOLDER_PREFIX, strlen(FOLDER_PREFIX)) == 0 &&
             pc_profile_resolve(&profile, name + strlen(FOLDER_PREFIX), NULL, NULL) == 0 &&
             pc_profile_exists(&profile))
-            result = visit_profile(&profile, visit, arg);
+            result = visit(&profile, arg);
     }
     free_list(list, count);
     return result;
+}
+
+int pc_profile_each(visit_fn *visit, void *arg, struct pc_err *err)
+{
+    struct visitor visitor = {.visit = visit, .arg = arg};
+    return pc_profile_list(visit_profile, &visitor, err);
 }

@@ -38,9 +38,12 @@ int pc_profile_connfile(const struct pc_profile *profile, const char *cluster_id
 int pc_profile_socket(const struct pc_profile *profile, const char *cluster_id, char *path,
                       size_t size, struct pc_err *err);
 
-/* Calls `visit` for every connection file of role "client" in every profile below the usual place,
- * in order of their names. Stops when it returns non-zero and returns that; -1 with *err set when
- * the profiles can't be listed. No profile at all is no error. */
+/* Calls `visit` for every profile below the usual place, in order of their names. Stops when it
+ * returns non-zero and returns that; -1 with *err set when they can't be listed. No profile at all
+ * is no error. */
+int pc_profile_list(int (*visit)(const struct pc_profile *profile, void *arg), void *arg,
+                    struct pc_err *err);
+/* Calls `visit` for every connection file of role "client" in each of them. Otherwise the same. */
 int pc_profile_each(int (*visit)(const struct pc_profile *profile, const char *cluster_id,
                                  const char *path, void *arg),
                     void *arg, struct pc_err *err);

@@ -6,7 +6,7 @@ import os
 import pytest
 
 COMMANDS = ["start", "stop", "status", "list", "exec", "abort", "sched", "controller", "engine",
-            "config", "bench", "install-service", "version"]
+            "completion", "config", "bench", "install-service", "version"]
 
 
 def test_help_lists_every_command(home):
