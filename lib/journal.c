@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lib/journal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "lib/proto.h"
 
 bool pc_journal_is_stream(int fd, const char *journal_stream)
 {
@@ -45,16 +48,32 @@ static const char *engine_of(const char *role)
     return digits;
 }
 
-int pc_journal_send(int fd, int priority, const char *role, const char *message)
+/* The lines for PCLUSTER_ENGINE and PCLUSTER_TASK. */
+static void write_fields(const char *role, const struct pc_log_subject *subject, char *text,
+                         size_t size)
 {
-    char text[3072];
     const char *engine = engine_of(role);
+    size_t used = 0;
+    text[0] = '\0';
+    if (subject && subject->engine_id != PC_NO_ENGINE)
+        used = (size_t)snprintf(text, size, "PCLUSTER_ENGINE=%" PRIu32 "\n", subject->engine_id);
+    else if (engine)
+        used = (size_t)snprintf(text, size, "PCLUSTER_ENGINE=%.20s\n", engine);
+    if (subject && subject->sequence)
+        snprintf(text + used, size - used, "PCLUSTER_TASK=%016" PRIx64 "_%" PRIu64 "\n",
+                 subject->session, subject->sequence);
+}
+
+int pc_journal_send(int fd, int priority, const char *role, const struct pc_log_subject *subject,
+                    const char *message)
+{
+    char text[3072], fields[120];
+    write_fields(role, subject, fields, sizeof(fields));
     /* The message last: it may be cut. A line break in it would begin another field. */
     int size = snprintf(text, sizeof(text),
-                        "PRIORITY=%d\nSYSLOG_IDENTIFIER=pcluster\nPCLUSTER_ROLE=%.40s\n%s%s%s"
+                        "PRIORITY=%d\nSYSLOG_IDENTIFIER=pcluster\nPCLUSTER_ROLE=%.40s\n%s"
                         "MESSAGE=%s",
-                        priority, role, engine ? "PCLUSTER_ENGINE=" : "", engine ? engine : "",
-                        engine ? "\n" : "", message);
+                        priority, role, fields, message);
     size_t used = size < 0 ? 0 : (size_t)size > sizeof(text) - 2 ? sizeof(text) - 2 : (size_t)size;
     for (char *at = strstr(text, "MESSAGE="); at < text + used; at++)
         if ((unsigned char)*at < ' ' && *at != '\t')

@@ -58,7 +58,8 @@ int pc_log_level_change(const pc_json *config, struct pc_err *err)
 
 /* With its level and fields; false: not possible. No descriptor is kept, which in an engine user
  * code could close and use for something else. */
-static bool to_journal(enum pc_log_level level, const char *format, va_list args)
+static bool to_journal(enum pc_log_level level, const struct pc_log_subject *subject,
+                       const char *format, va_list args)
 {
     static const int priorities[] = {3, 4, 6, 7};
     char text[2048];
@@ -69,15 +70,16 @@ static bool to_journal(enum pc_log_level level, const char *format, va_list args
     va_copy(again, args);
     vsnprintf(text, sizeof(text), format, again);
     va_end(again);
-    int status = pc_journal_send(fd, priorities[level], log_role, text);
+    int status = pc_journal_send(fd, priorities[level], log_role, subject, text);
     close(fd);
     return status == 0;
 }
 
-static void log_line(enum pc_log_level level, const char *format, va_list args)
+static void log_line(enum pc_log_level level, const struct pc_log_subject *subject,
+                     const char *format, va_list args)
 {
     char line[2048];
-    if (to_journal(level, format, args))
+    if (to_journal(level, subject, format, args))
         return;
     struct timespec now;
     struct tm local;
@@ -108,7 +110,20 @@ void pc_log(enum pc_log_level level, const char *format, ...)
     int saved = errno;
     va_list args;
     va_start(args, format);
-    log_line(level, format, args);
+    log_line(level, NULL, format, args);
+    va_end(args);
+    errno = saved;
+}
+
+void pc_log_about(enum pc_log_level level, const struct pc_log_subject *subject, const char *format,
+                  ...)
+{
+    if (level > log_level)
+        return;
+    int saved = errno;
+    va_list args;
+    va_start(args, format);
+    log_line(level, subject, format, args);
     va_end(args);
     errno = saved;
 }
@@ -126,7 +141,7 @@ void pc_warn_limited(struct pc_log_limit *limit, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    log_line(PC_LOG_WARN, format, args);
+    log_line(PC_LOG_WARN, NULL, format, args);
     va_end(args);
 }
 
@@ -134,7 +149,7 @@ void pc_fatal(int exit_code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    log_line(PC_LOG_ERROR, format, args);
+    log_line(PC_LOG_ERROR, NULL, format, args);
     va_end(args);
     _exit(exit_code);
 }

@@ -27,6 +27,14 @@ int pc_log_level_change(const pc_json *config, struct pc_err *err);
 
 void pc_log(enum pc_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same for a line about an engine, and about what it runs: in the journal these are fields. */
+struct pc_log_subject {
+    uint32_t engine_id;         /* PC_NO_ENGINE: none */
+    uint64_t session, sequence; /* of the task; sequence 0: none */
+};
+void pc_log_about(enum pc_log_level level, const struct pc_log_subject *subject, const char *format,
+                  ...) __attribute__((format(printf, 3, 4)));
+
 #define pc_error(...) pc_log(PC_LOG_ERROR, __VA_ARGS__)
 #define pc_warn(...)  pc_log(PC_LOG_WARN, __VA_ARGS__)
 #define pc_info(...)  pc_log(PC_LOG_INFO, __VA_ARGS__)

@@ -218,21 +218,24 @@ static void report_exit(struct parent *parent, const struct parent_engine *engin
     size_t size = strlen(tail);
     while (size > 0 && tail[size - 1] == '\n')
         size--;
+    struct pc_log_subject subject = {.engine_id = engine->has_id ? engine->id : PC_NO_ENGINE};
     if (!engine->is_ending && parent->state == PARENT_READY) {
         char why[160];
         snprintf(why, sizeof(why), "%s (pid %u) %s", name, engine->pid, end);
         parent_losses_add(&parent->losses, name, engine->pid, why);
     }
     if (engine->is_ending)
-        pc_info("%s (pid %u) was told to leave: it %s", name, engine->pid, end);
+        pc_log_about(PC_LOG_INFO, &subject, "%s (pid %u) was told to leave: it %s", name,
+                     engine->pid, end);
     else if (parent->state == PARENT_STARTING)
         parent_fail(parent, "%s (pid %u) %s before the cluster was ready%s%.*s", name, engine->pid,
                     end, size ? "; its last words:\n" : "", (int)size, tail);
     else if (parent->state == PARENT_READY) /* a scheduler of ours has warned already */
-        pc_log(parent->options->with_controller ? PC_LOG_INFO : PC_LOG_WARN, "%s (pid %u) %s%s%.*s",
-               name, engine->pid, end, size ? "; its last words: " : "", (int)size, tail);
+        pc_log_about(parent->options->with_controller ? PC_LOG_INFO : PC_LOG_WARN, &subject,
+                     "%s (pid %u) %s%s%.*s", name, engine->pid, end,
+                     size ? "; its last words: " : "", (int)size, tail);
     else
-        pc_debug("%s (pid %u) %s", name, engine->pid, end);
+        pc_log_about(PC_LOG_DEBUG, &subject, "%s (pid %u) %s", name, engine->pid, end);
 }
 
 static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)

@@ -204,6 +204,18 @@ static void tell_down(struct engine *engine)
     clients_tell_engines(s, news);
 }
 
+/* With what it ran. */
+static void log_loss(const struct engine *engine)
+{
+    struct pc_log_subject subject = {.engine_id = engine->id};
+    if (engine->running) {
+        subject.session = engine->running->key.session;
+        subject.sequence = engine->running->key.sequence;
+    }
+    pc_log_about(engine->is_dismissed ? PC_LOG_INFO : PC_LOG_WARN, &subject, "lost %s",
+                 engine->why);
+}
+
 static void detach_lane(struct peer *peer)
 {
     if (!peer)
@@ -229,7 +241,7 @@ void engine_finish(struct engine *engine)
     output_engine_gone(engine);
     if (engine->id != PC_NO_ENGINE) {
         if (!s->is_stopping)
-            pc_log(engine->is_dismissed ? PC_LOG_INFO : PC_LOG_WARN, "lost %s", engine->why);
+            log_loss(engine);
         HASH_DELETE(hh_id, s->engines_by_id, engine);
         tell_down(engine);
     }

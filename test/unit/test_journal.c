@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/journal.h"
+#include "lib/proto.h"
 
 struct journal {
     struct sockaddr_un address;
@@ -40,12 +41,21 @@ static void test_fields(void **state)
     struct journal journal = listening();
     int fd = pc_journal_open(journal.address.sun_path);
     assert_true(fd >= 0);
-    assert_int_equal(pc_journal_send(fd, 6, "hub", "all is well"), 0);
+    assert_int_equal(pc_journal_send(fd, 6, "hub", NULL, "all is well"), 0);
     assert_received(&journal, "PRIORITY=6\nSYSLOG_IDENTIFIER=pcluster\nPCLUSTER_ROLE=hub\n"
                               "MESSAGE=all is well\n");
-    assert_int_equal(pc_journal_send(fd, 4, "engine 12", "a\nPRIORITY=0"), 0);
+    assert_int_equal(pc_journal_send(fd, 4, "engine 12", NULL, "a\nPRIORITY=0"), 0);
     assert_received(&journal, "PRIORITY=4\nSYSLOG_IDENTIFIER=pcluster\nPCLUSTER_ROLE=engine 12\n"
                               "PCLUSTER_ENGINE=12\nMESSAGE=a PRIORITY=0\n");
+    struct pc_log_subject subject = {.engine_id = 3, .session = 0x5c1e, .sequence = 7};
+    assert_int_equal(pc_journal_send(fd, 4, "scheduler", &subject, "lost engine 3"), 0);
+    assert_received(&journal, "PRIORITY=4\nSYSLOG_IDENTIFIER=pcluster\nPCLUSTER_ROLE=scheduler\n"
+                              "PCLUSTER_ENGINE=3\nPCLUSTER_TASK=0000000000005c1e_7\n"
+                              "MESSAGE=lost engine 3\n");
+    subject = (struct pc_log_subject){.engine_id = PC_NO_ENGINE};
+    assert_int_equal(pc_journal_send(fd, 7, "hub", &subject, "nothing"), 0);
+    assert_received(&journal, "PRIORITY=7\nSYSLOG_IDENTIFIER=pcluster\nPCLUSTER_ROLE=hub\n"
+                              "MESSAGE=nothing\n");
     close(fd);
     close(journal.fd);
     unlink(journal.address.sun_path);
@@ -58,7 +68,7 @@ static void test_long_messages_are_cut(void **state)
     int fd = pc_journal_open(journal.address.sun_path);
     memset(message, 'x', sizeof(message) - 1);
     message[sizeof(message) - 1] = '\0';
-    assert_int_equal(pc_journal_send(fd, 6, "engine x", message), 0);
+    assert_int_equal(pc_journal_send(fd, 6, "engine x", NULL, message), 0);
     ssize_t size = recv(journal.fd, text, sizeof(text), MSG_DONTWAIT);
     assert_true(size > 2048 && size <= 3072);
     assert_int_equal(text[size - 1], '\n');
