@@ -2,6 +2,7 @@
 #include "cmd/launch.h"
 
 #include "cmd/reload.h"
+#include "parent/logfile.h"
 
 #define AT(member) OPTION_AT(struct launch, member)
 
@@ -64,6 +65,11 @@ const struct option_row launch_rows[] = {
      "return when it is ready; log to a file of the profile"},
     {0, "log-file", OPTION_TEXT, AT(options.log_file), "PATH",
      "with --daemonize: log to this file instead of one of the profile"},
+    {0, "log-max-bytes", OPTION_SIZE, AT(log_max_bytes), "SIZE",
+     "begin the log file anew at this size, 64K, 10M ...; 0: never (default: 16M)", .min = 0,
+     .max = OPTIONS_BYTES_MAX},
+    {0, "log-files", OPTION_NUMBER, AT(options.log_files), "N",
+     "older log files that are kept (default: 3)", .min = 0, .max = PARENT_LOG_FILES_MAX},
     {0, "log-level", OPTION_CHOICE, AT(options.log_level), "LEVEL",
      "error, warn, info, debug (default: warn; info with --daemonize)", .choices = OPTIONS_LEVELS},
     {0, "end-with", OPTION_NUMBER, AT(end_with), "PID", "stop when that process ends", .min = 1,
@@ -93,6 +99,7 @@ int launch(struct launch *launch, const struct option_page *page, int (*run)(int
     options->heartbeat_ms = (uint32_t)launch->heartbeat_ms;
     options->grace_ms = (uint32_t)launch->grace_ms;
     options->end_with = launch->end_with;
+    options->log_max_bytes = launch->log_max_bytes;
     struct reload again = {.run = run, .argc = argc, .argv = argv};
     options->reload = reload_settings;
     options->reload_arg = &again;

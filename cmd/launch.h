@@ -16,18 +16,20 @@ struct launch {
     struct parent_options options;
     struct ask_where where; /* of which the file is not used */
     long engine_count, port, hwm, heartbeat_ms, grace_ms, end_with, max_tasks, max_bytes;
+    long log_max_bytes;
     char tags[PC_TAGS_MAX + 1];
 };
 
 #define LAUNCH_DEFAULTS                                                                            \
     {                                                                                              \
         .options = {.use_nursery = true,                                                           \
+                    .log_files = 3,                                                                \
                     .store = {.kind = "memory",                                                    \
                               .tasks = 100000,                                                     \
                               .bytes = 256L << 20,                                                 \
                               .keep_bytes = 64L << 10}},                                           \
         .engine_count = 1, .hwm = 1, .heartbeat_ms = 3000, .grace_ms = 10000,                      \
-        .max_tasks = 1000000, .max_bytes = 1L << 30                                                \
+        .max_tasks = 1000000, .max_bytes = 1L << 30, .log_max_bytes = 16L << 20                    \
     }
 
 extern const struct option_row

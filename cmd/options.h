@@ -80,7 +80,7 @@ struct option_origin {
     unsigned line;
 };
 
-#define OPTION_ROWS_MAX 40
+#define OPTION_ROWS_MAX 60
 
 /*
  * Reads argv (argv[0] is the subcommand). Returns the index of the first operand; or a negative

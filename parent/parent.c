@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "parent/parent.h"
+#include "parent/logfile.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -196,6 +197,7 @@ static int parent_init(struct parent *parent, struct pc_err *err)
     }
     parent_service_start(parent);
     parent_restarts_init(parent);
+    parent_log_watch(parent);
     parent_role_init(parent, &parent->scheduler, "scheduler", PC_FROM_SCHED);
     parent_role_init(parent, &parent->hub, "hub", PC_FROM_HUB);
     parent_role_init(parent, &parent->nursery, "nursery", PC_FROM_NURSERY);

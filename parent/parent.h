@@ -37,6 +37,8 @@ struct parent_options {
     const char *preload;     /* modules separated by commas, "" */
     const char *python;      /* the interpreter engines take their packages from; see python.h */
     const char *log_file;    /* in the background; NULL: in the profile's log/ */
+    int64_t log_max_bytes;   /* of the log in the background; then it begins anew; 0: no limit */
+    long log_files;          /* older ones that are kept, "PATH.1" ... */
     const char *log_level;   /* "info" when the log is a file, else "warn" */
     const char *transport;   /* how engines connect: "any", "unix", "tcp" */
     const char *tags;        /* of the engines, as in tags.h; "" */

@@ -80,6 +80,7 @@ struct parent {
     const char *log_level;
     char python[1024];
     char log_path[1200]; /* in the background */
+    uv_timer_t log_timer;
     int64_t open_files;  /* the user's soft limit, before it was raised for the roles */
     char address[1100];  /* without a controller: where ours is */
     int64_t begun_us;

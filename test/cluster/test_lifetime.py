@@ -59,3 +59,24 @@ def test_end_with_one_that_has_ended(home):
     assert done.returncode == 1
     assert f"the process {other.pid}, which this was to end with, is not there" in done.stderr
     assert home.leftovers() == []
+
+
+def test_the_log_keeps_within_its_limit(home):
+    """Whoever writes to it; older ones are kept."""
+    log = os.path.join(home.work, "my.log")
+    done = home.run("start", "-n", 1, "--daemonize", "--log-file", log, "--log-max-bytes", "4K", "--log-files", 2)
+    assert done.returncode == 0, done.stderr
+    for letter in "abc":
+        with open(log, "a", encoding="ascii") as file:
+            file.write(letter * 5000)
+        wait_until(lambda: os.path.exists(f"{log}.1") and letter * 5000 in read(f"{log}.1"), "another file")
+    assert "b" * 5000 in read(f"{log}.2")
+    assert not os.path.exists(f"{log}.3")
+    assert os.path.getsize(log) < 4096
+    assert home.run("stop").returncode == 0
+    assert "stopp" in read(log)  # and it is still the log
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
