@@ -34,6 +34,7 @@ static const char unit_text[] = "# Written by 'pcluster install-service'.\n"
                                 "RestartSec=2\n"
                                 "RestartPreventExitStatus=2\n"
                                 "WatchdogSec=30\n"
+                                "Delegate=cpu memory\n"
                                 "\n"
                                 "[Install]\n"
                                 "WantedBy=default.target\n";

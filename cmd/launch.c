@@ -2,6 +2,7 @@
 #include "cmd/launch.h"
 
 #include "cmd/reload.h"
+#include "parent/cgroup.h"
 #include "parent/logfile.h"
 
 #define AT(member) OPTION_AT(struct launch, member)
@@ -11,6 +12,12 @@ const struct option_row launch_engine_rows[] = {
      "import these modules once, before engines are forked"},
     {0, "tag", OPTION_TAGS, AT(tags), "NAME",
      "what these engines are good for, for tasks that ask for it; may be repeated"},
+    {0, "engine-memory-max", OPTION_SIZE, AT(engine_memory_max), "SIZE",
+     "memory that each engine may have, 500M, 2G ...; see the manual (default: 0, no limit)",
+     .min = 0, .max = OPTIONS_BYTES_MAX},
+    {0, "engine-cpu", OPTION_NUMBER, AT(engine_cpu), "PERCENT",
+     "of a processor that each engine may have; 150: one and a half (default: 0, no limit)",
+     .min = 0, .max = PARENT_CPU_MAX},
     {0, "no-nursery", OPTION_CLEAR, AT(options.use_nursery), NULL,
      "start each engine from scratch instead of forking it"},
     {0, "restart", OPTION_CHOICE, AT(options.restart), "WHEN",
@@ -99,6 +106,8 @@ int launch(struct launch *launch, const struct option_page *page, int (*run)(int
     options->heartbeat_ms = (uint32_t)launch->heartbeat_ms;
     options->grace_ms = (uint32_t)launch->grace_ms;
     options->end_with = launch->end_with;
+    options->engine_memory_max = launch->engine_memory_max;
+    options->engine_cpu = launch->engine_cpu;
     options->log_max_bytes = launch->log_max_bytes;
     struct reload again = {.run = run, .argc = argc, .argv = argv};
     options->reload = reload_settings;

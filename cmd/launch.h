@@ -17,6 +17,7 @@ struct launch {
     struct ask_where where; /* of which the file is not used */
     long engine_count, port, hwm, heartbeat_ms, grace_ms, end_with, max_tasks, max_bytes;
     long log_max_bytes;
+    long engine_memory_max, engine_cpu;
     char tags[PC_TAGS_MAX + 1];
 };
 

@@ -350,6 +350,9 @@ int nursery_main(void)
     eng_oom_init(&n->children.oom, "/proc/self/cgroup", "/sys/fs/cgroup", "/proc/vmstat");
     pc_sock_init(&n->parent, PC_ROLE_FD, PC_FROM_PARENT);
     receive_config(n);
+    const char *cgroup = pc_json_str_or(n->config_json, "cgroup", NULL);
+    if (cgroup) /* our own says nothing of engines: theirs are beside it */
+        eng_oom_below(&n->children.oom, cgroup);
     eng_spawn_raise_limit(pc_json_i64_or(n->config_json, ENG_CONFIG_FILES, 0));
     if (pc_noise_init())
         fail(n, "no source of random numbers");

@@ -71,6 +71,15 @@ void eng_oom_init(struct eng_oom *oom, const char *cgroup, const char *root, con
         oom->path[0] = '\0';
 }
 
+int eng_oom_below(struct eng_oom *oom, const char *folder)
+{
+    struct eng_oom got = {0};
+    if (!try_path(&got, folder, "", "memory.events"))
+        return -1;
+    *oom = got;
+    return 0;
+}
+
 bool eng_oom_take(struct eng_oom *oom)
 {
     uint64_t count;

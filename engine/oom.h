@@ -18,6 +18,8 @@ struct eng_oom {
 /* Finds the number; what happened before does not count. The arguments are "/proc/self/cgroup",
  * "/sys/fs/cgroup" and "/proc/vmstat" but in tests. */
 void eng_oom_init(struct eng_oom *oom, const char *cgroup, const char *root, const char *vmstat);
+/* The same for all that is below a control group of version 2; -1 when it does not tell. */
+int eng_oom_below(struct eng_oom *oom, const char *folder);
 /* For a process that SIGKILL ended: true once for each kill since. */
 bool eng_oom_take(struct eng_oom *oom);
 

@@ -184,6 +184,14 @@ static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err
 
 /* ---- from the nursery ------------------------------------------------------------------- */
 
+/* One that can't be limited runs all the same: somebody may wait for it. */
+static void limit_engine(struct parent *parent, const char *uuid, pid_t pid)
+{
+    struct pc_err err;
+    if (parent_cgroup_add(&parent->cgroup, uuid, pid, &err) < 0)
+        pc_warn("an engine (pid %d) runs without limits: %s", (int)pid, err.text);
+}
+
 static int on_spawned(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     struct parent *parent = role;
@@ -200,6 +208,8 @@ static int on_spawned(void *role, void *peer, struct pc_msg *msg, struct pc_err 
     } else if (pc_json_get_str(body, "uuid", &uuid, err) == 0 &&
                pc_json_get_u32(body, "pid", &pid, err) == 0) {
         status = parent_engines_spawned(&parent->engines, uuid, pid, err);
+        if (status == 0)
+            limit_engine(parent, uuid, (pid_t)pid);
         parent_engine_spawned(parent);
     }
     pc_json_free(body);
@@ -260,6 +270,7 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         int signal = (int)pc_json_i64_or(body, "signal", 0);
         int code = (int)pc_json_i64_or(body, "code", 0);
         report_exit(parent, engine, signal, code, pc_json_str_or(body, "tail", ""));
+        parent_cgroup_remove(&parent->cgroup, engine->uuid);
         parent_engines_exited(&parent->engines, engine);
         parent_engine_ended(parent, was_ending, was_wanted);
         if (!was_ending)

@@ -287,7 +287,9 @@ static int check(struct parent *parent, struct pc_err *err)
         return pc_err_set(err, PC_E_SYSTEM, "libsodium can't be used: no source of randomness");
     if (parent_lifetime_find(parent, err) < 0 ||
         parent_raise_limits(options->engine_count, &parent->open_files, err) < 0 ||
-        parent_choose_python(options->python, parent->python, sizeof(parent->python), err) < 0)
+        parent_choose_python(options->python, parent->python, sizeof(parent->python), err) < 0 ||
+        parent_cgroup_init(&parent->cgroup, getenv("PCLUSTER_CGROUP"), options->engine_memory_max,
+                           options->engine_cpu, err) < 0)
         return -1;
     return options->with_controller ? parent_files_claim(&parent->files, err) : 0;
 }

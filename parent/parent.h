@@ -54,6 +54,8 @@ struct parent_options {
     int64_t end_with;        /* pid: stop when that process ends; 0: of none */
     uint16_t port;           /* 0: any that is free */
     struct parent_store store;
+    /* Limits of each engine: bytes, per cent of a processor; 0: none. */
+    int64_t engine_memory_max, engine_cpu;
     bool with_controller;
     bool use_nursery;
     /* Reads the settings again, for SIGHUP; -1 when it has said what is wrong. May be NULL. */

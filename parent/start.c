@@ -115,6 +115,8 @@ static pc_json *nursery_config(const struct parent *parent)
     pc_json_put_str(config, "python", parent->python);
     pc_json_put_str(config, "tags", options->tags ? options->tags : "");
     pc_json_put_str(config, "home", parent->home);
+    if (parent->cgroup.path[0])
+        pc_json_put_str(config, "cgroup", parent->cgroup.path);
     pc_json_put_i64(config, "open_files", parent->open_files);
     pc_json_put_bool(config, "use_nursery", options->use_nursery);
     pc_json_put_str(config, "log_level", parent->log_level);

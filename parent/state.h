@@ -15,6 +15,7 @@
 #include "lib/conn.h"
 #include "lib/json.h"
 #include "lib/proto.h"
+#include "parent/cgroup.h"
 #include "parent/engines.h"
 #include "parent/files.h"
 #include "parent/losses.h"
@@ -81,8 +82,9 @@ struct parent {
     char python[1024];
     char log_path[1200]; /* in the background */
     uv_timer_t log_timer;
-    int64_t open_files;  /* the user's soft limit, before it was raised for the roles */
-    char address[1100];  /* without a controller: where ours is */
+    struct parent_cgroup cgroup;
+    int64_t open_files; /* the user's soft limit, before it was raised for the roles */
+    char address[1100]; /* without a controller: where ours is */
     int64_t begun_us;
     int64_t begun_wall_us;
 

@@ -73,6 +73,23 @@ static void in_our_cgroup(void **state)
     fell(&tree);
 }
 
+/* Of a folder that is named, whatever our own group says. */
+static void below_a_group(void **state)
+{
+    struct tree tree;
+    struct eng_oom oom;
+    char folder[128];
+    plant(&tree);
+    snprintf(folder, sizeof(folder), "%s/service", tree.top);
+    assert_int_equal(eng_oom_below(&oom, folder), -1);
+    write_file(&tree, "service/memory.events", "oom 1\noom_kill 3\n");
+    assert_int_equal(eng_oom_below(&oom, folder), 0);
+    assert_false(eng_oom_take(&oom));
+    write_file(&tree, "service/memory.events", "oom 2\noom_kill 4\n");
+    assert_true(eng_oom_take(&oom));
+    fell(&tree);
+}
+
 static void in_the_root_of_a_container(void **state)
 {
     struct tree tree;
@@ -123,8 +140,11 @@ static void where_nobody_tells(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_our_cgroup),        cmocka_unit_test(in_the_root_of_a_container),
-        cmocka_unit_test(in_the_first_version), cmocka_unit_test(for_the_machine),
+        cmocka_unit_test(below_a_group),
+        cmocka_unit_test(in_our_cgroup),
+        cmocka_unit_test(in_the_root_of_a_container),
+        cmocka_unit_test(in_the_first_version),
+        cmocka_unit_test(for_the_machine),
         cmocka_unit_test(where_nobody_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
