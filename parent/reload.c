@@ -31,8 +31,8 @@ static void set_engine_count(struct parent *parent, uint32_t count)
     struct pc_err err;
     uint32_t before = parent->configured_count;
     if (count < before)
-        pc_warn("the settings name %u engines now, and %u before: those that run stay until a "
-                "client stops them",
+        pc_warn("the settings name %u engines now, and %u before: those that run stay until "
+                "'pcluster engines stop' ends them",
                 count, before);
     else if (count > before && parent_start_engines(parent, count - before, NULL, &err) < 0)
         pc_error("%s", err.text);

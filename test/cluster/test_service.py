@@ -247,19 +247,26 @@ def test_sockets_that_are_no_use(home, kind, text):
 @pytest.mark.skipif(not shutil.which("systemd-socket-activate"),
                     reason="systemd-socket-activate is not installed")
 def test_systemd_socket_activate(home):
+    """Both sockets of pcluster.socket; a connection to the port starts the cluster, and is served."""
     path = os.path.join(home.path, "on-demand.sock")
-    command = ["systemd-socket-activate", "-l", path]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "-l", path]
     for name in ("PCLUSTER_DIR", "PCLUSTER_ETC", "XDG_RUNTIME_DIR", "PATH", "LD_PRELOAD",
                  "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS"):
         if name in os.environ:
             command += ["-E", name]
     with subprocess.Popen([*command, home.exe, "start", "-n", "1"], cwd=home.work,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        with socket.socket(socket.AF_UNIX) as caller:
-            wait_until(lambda: os.path.exists(path), "the socket")
-            wait_until(lambda: caller.connect_ex(path) == 0, "somebody who listens")
-            assert f"(unix:{path})" in process.stdout.readline()
+        with socket.socket() as caller:
+            wait_until(lambda: caller.connect_ex(("127.0.0.1", port)) == 0, "somebody who listens")
+            assert f"tcp://127.0.0.1:{port} (unix:{path})" in process.stdout.readline()
+            caller.sendall(b"GET / HTTP/1.0\r\n\r\n".ljust(32, b"x"))
+            caller.settimeout(DEADLINE_S)
+            assert caller.recv(1) == b""  # the scheduler has taken it, and found it no pcluster
         assert home.run("exec", "print(7)").stdout == "[0] 7\n"
+        with pcluster.Client() as client:
+            assert client[0].apply_sync(abs, -3) == 3
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
 
