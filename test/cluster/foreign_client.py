@@ -2,7 +2,7 @@
 """A client of the protocol as somebody would write it in another language: from doc/PROTOCOL.md alone.
 
 It uses nothing of pcluster and nothing but what every language has: sockets, bytes, JSON. It connects to the Unix
-socket, has an engine evaluate an expression, and shows what it printed and the bytes of its value.
+socket, has an engine evaluate an expression, and shows what it printed and its value.
 
 usage: foreign_client.py CONNECTION_FILE EXPRESSION
 """
@@ -18,6 +18,7 @@ HELLO, WELCOME, REFUSED, ENGINES = 1, 2, 3, 5
 SUBMIT, RESULT, STREAM, RESULT_ACK = 16, 18, 19, 20
 QUERY, REPLY = 24, 25
 PULL = 4
+AS_JSON = 2
 NO_ENGINE = 0xFFFFFFFF
 HEADER = struct.Struct("<cBBBIQQIHH")
 
@@ -70,9 +71,9 @@ def hello(private: bytes, pid: int, host: str, uuid: bytes) -> Message:
 
 
 def pull(session: int, sequence: int, engine: int, expression: str) -> Message:
-    """A SUBMIT of kind PULL to one engine."""
+    """A SUBMIT of kind PULL to one engine, which is to send JSON."""
     label = b"foreign"
-    body = struct.pack("<BBBBIIH", PULL, 0, 0, 0, 1, engine, len(label)) + label
+    body = struct.pack("<BBBBIIH", PULL, 0, AS_JSON, 0, 1, engine, len(label)) + label
     return Message(SUBMIT, body, session, sequence, parts=(json.dumps(expression).encode(),))
 
 
@@ -141,7 +142,7 @@ def main() -> None:
     result = connection.expect(RESULT, 1)
     connection.send(acknowledge(connection.session, 1))
     if result.body[0] == 1:
-        print(result.parts[0].hex(" "))
+        print(json.loads(result.parts[0]))
     else:
         error = json.loads(result.parts[0])
         sys.exit(f"{error['ename']}: {error['evalue']}")
