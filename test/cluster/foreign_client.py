@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Optional
 
 HELLO, WELCOME, REFUSED, ENGINES = 1, 2, 3, 5
 SUBMIT, RESULT, STREAM, RESULT_ACK = 16, 18, 19, 20
-QUERY, REPLY = 24, 25
+QUERY, REPLY, RECEIVED = 24, 25, 28
 PULL = 4
 AS_JSON = 2
 NO_ENGINE = 0xFFFFFFFF
@@ -32,12 +32,13 @@ class Message(NamedTuple):
     sequence: int = 0
     engine: int = NO_ENGINE
     parts: tuple[bytes, ...] = ()
+    received: int = 0
 
 
 def frame(message: Message) -> bytes:
     """The bytes of a message."""
     header = HEADER.pack(b"p", 1, message.type, 0, len(message.body), message.session, message.sequence, message.engine,
-                         len(message.parts), 0)
+                         len(message.parts), message.received % 65536)
     sizes = b"".join(struct.pack("<Q", len(part)) for part in message.parts)
     return header + sizes + message.body + b"".join(message.parts)
 
@@ -87,6 +88,7 @@ class Connection:
 
     def __init__(self, file: dict[str, Any]) -> None:
         instance = bytes.fromhex(file["instance"])
+        self.received = 0  # rule 22: messages since WELCOME
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
         self.socket.connect(file["unix"])
@@ -96,6 +98,7 @@ class Connection:
             raise ConnectionError(f"the answer is {answer[10]}")
         self.send(hello(bytes.fromhex(file["exec_key"]), os.getpid(), socket.gethostname(), os.urandom(16)))
         welcome = self.expect(WELCOME)
+        self.received = 0
         self.session = int(json.loads(welcome.body)["session"], 16)
         self.engines = [engine["id"] for engine in json.loads(self.expect(ENGINES).body)["up"]]
 
@@ -110,17 +113,18 @@ class Connection:
 
     def send(self, message: Message) -> None:
         """Sends one message."""
-        self.socket.sendall(frame(message))
+        self.socket.sendall(frame(message._replace(received=self.received)))
 
     def receive(self) -> Message:
         """The next message."""
         head = self._read(HEADER.size)
-        magic, version, kind, flags, size, session, sequence, engine, count, zero = HEADER.unpack(head)
-        if (magic, version, flags, zero) != (b"p", 1, 0, 0):
+        magic, version, kind, flags, size, session, sequence, engine, count, received = HEADER.unpack(head)
+        if (magic, version, flags) != (b"p", 1, 0):
             raise ConnectionError(f"this is no frame: {head.hex(' ')}")
         sizes = struct.unpack(f"<{count}Q", self._read(8 * count))
         body = self._read(size)
-        return Message(kind, body, session, sequence, engine, tuple(self._read(part) for part in sizes))
+        self.received += kind != RECEIVED
+        return Message(kind, body, session, sequence, engine, tuple(self._read(part) for part in sizes), received)
 
     def expect(self, kind: int, sequence: Optional[int] = None) -> Message:
         """The next message of that kind. Others are printed (output) or, as a client may, ignored."""
