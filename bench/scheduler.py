@@ -13,6 +13,7 @@ TURNS = 11
 LONG_TURNS = 5  # of those with a million tasks
 UNIX_LIMIT_US = 1e6 / 300_000
 TCP_LIMIT_US = 1e6 / 200_000
+ENCRYPTION_LIMIT = 1.3
 
 
 def run(*options: object) -> dict[str, Any]:
@@ -29,11 +30,13 @@ def us_per_task(result: dict[str, Any]) -> float:
 
 def rates() -> None:
     """On both transports, with few engines and with many."""
-    unix, tcp, many = [], [], []
+    unix, tcp, many, encryption = [], [], [], []
     is_small = "--small" in sys.argv[1:]
     for turn in range(TURNS):
         unix.append(us_per_task(run("--tasks", 300_000)))
         tcp.append(us_per_task(run("--tasks", 300_000, "--transport", "tcp")))
+        encrypted = us_per_task(run("--tasks", 300_000, "--transport", "unix-encrypted"))
+        encryption.append(encrypted / unix[-1])
         if not is_small:
             many.append(us_per_task(run("--tasks", 300_000, "--engines", 1000)))
         measure.progress(f"scheduler {turn + 1}/{TURNS}: {1e6 / unix[-1]:.0f}/s on the Unix socket, "
@@ -41,6 +44,7 @@ def rates() -> None:
     measure.publish([
         measure.row("scheduler, per task, Unix socket", unix, "us", UNIX_LIMIT_US, "300,000/s"),
         measure.row("scheduler, per task, encrypted TCP", tcp, "us", TCP_LIMIT_US, "200,000/s"),
+        measure.row("scheduler, per task, Unix socket encrypted / plain", encryption, "x", ENCRYPTION_LIMIT),
     ])
     if many:
         measure.publish([measure.row("scheduler, per task, 1,000 engines / 10",

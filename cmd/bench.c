@@ -10,10 +10,18 @@
 #include "cmd/table.h"
 #include "lib/json.h"
 
-static void show(const struct bench_options *options, const struct bench_result *result,
-                 bool as_json)
+#define TRANSPORTS "unix tcp unix-encrypted"
+
+static enum pc_transport transport_of(const char *name)
 {
-    const char *transport = options->transport == PC_TRANSPORT_TCP ? "tcp" : "unix";
+    if (strcmp(name, "tcp") == 0)
+        return PC_TRANSPORT_TCP;
+    return strcmp(name, "unix") == 0 ? PC_TRANSPORT_UNIX : PC_TRANSPORT_UNIX_ENCRYPTED;
+}
+
+static void show(const struct bench_options *options, const struct bench_result *result,
+                 const char *transport, bool as_json)
+{
     double rate = options->tasks / result->run_s;
     if (!as_json) {
         printf("%u tasks, %u engines, %s: %.0f tasks/s (%.3f s); %.2f us of the scheduler's CPU "
@@ -43,7 +51,7 @@ static void show(const struct bench_options *options, const struct bench_result 
 
 int cmd_bench(int argc, char **argv)
 {
-    struct bench_options options = {.transport = PC_TRANSPORT_UNIX};
+    struct bench_options options = {0};
     struct bench_result result;
     struct pc_err err;
     const char *transport = "unix";
@@ -55,8 +63,9 @@ int cmd_bench(int argc, char **argv)
         {0, "engines", OPTION_NUMBER, &engines, "N", "simulated engines (default: 10)", .min = 1,
          .max = 10000},
         {0, "transport", OPTION_CHOICE, &transport, "HOW",
-         "how client and engines connect: unix, or tcp, encrypted (default: unix)",
-         .choices = "unix tcp"},
+         "how client and engines connect: unix; tcp, encrypted; unix-encrypted, to see what "
+         "encryption alone costs (default: unix)",
+         .choices = TRANSPORTS},
         {0, "scheme", OPTION_CHOICE, &options.scheme, "NAME",
          "how tasks are given to engines: " OPTIONS_SCHEMES " (default: leastload)",
          .choices = OPTIONS_SCHEMES},
@@ -89,12 +98,11 @@ int cmd_bench(int argc, char **argv)
     options.tasks = (unsigned)tasks;
     options.engines = (unsigned)engines;
     options.payload = (unsigned)payload;
-    if (strcmp(transport, "tcp") == 0)
-        options.transport = PC_TRANSPORT_TCP;
+    options.transport = transport_of(transport);
     if (bench_run(&options, &result, &err)) {
         fprintf(stderr, "pcluster bench: %s\n", err.text);
         return CMD_FAILED;
     }
-    show(&options, &result, as_json);
+    show(&options, &result, transport, as_json);
     return CMD_OK;
 }

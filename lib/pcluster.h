@@ -76,6 +76,7 @@ enum pc_transport {
     PC_TRANSPORT_ANY = 0, /* the Unix socket where it is on this machine, else TCP */
     PC_TRANSPORT_UNIX,
     PC_TRANSPORT_TCP,
+    PC_TRANSPORT_UNIX_ENCRYPTED, /* to see what encryption alone costs */
 };
 
 /* How to find the cluster. Zero-initialise, then set what differs. Strings are copied. */

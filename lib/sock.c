@@ -356,8 +356,8 @@ static void make_preamble(const struct attempt *a, enum pc_suite suite,
 }
 
 /* Preamble and Noise message 1 in one write; answer and message 2 come back. */
-static int handshake_tcp(const struct attempt *a, int fd, enum pc_suite suite, struct pc_sock *sock,
-                         uint8_t *answer, struct pc_err *err)
+static int handshake_noise(const struct attempt *a, int fd, enum pc_suite suite,
+                           struct pc_sock *sock, uint8_t *answer, struct pc_err *err)
 {
     uint8_t first[PC_PREAMBLE_SIZE + PC_NOISE_MSG1_SIZE], second[PC_NOISE_MSG2_SIZE], empty[1];
     struct pc_handshake noise;
@@ -388,7 +388,7 @@ out:
     return result;
 }
 
-static int handshake_unix(const struct attempt *a, int fd, uint8_t *answer, struct pc_err *err)
+static int handshake_plain(const struct attempt *a, int fd, uint8_t *answer, struct pc_err *err)
 {
     uint8_t first[PC_PREAMBLE_SIZE];
     make_preamble(a, PC_SUITE_PLAIN, first);
@@ -397,15 +397,15 @@ static int handshake_unix(const struct attempt *a, int fd, uint8_t *answer, stru
     return read_answer(a, fd, err, answer);
 }
 
-static int connect_once(struct pc_sock *sock, struct attempt *a, enum pc_suite suite,
+static int connect_once(struct pc_sock *sock, struct attempt *a, bool is_unix, enum pc_suite suite,
                         uint8_t *answer, struct pc_err *err)
 {
-    int fd = suite == PC_SUITE_PLAIN ? open_unix(a, err) : open_tcp(a, err);
+    int fd = is_unix ? open_unix(a, err) : open_tcp(a, err);
     if (fd < 0)
         return -1;
     pc_sock_init(sock, fd, PC_FROM_SCHED);
-    int failed = suite == PC_SUITE_PLAIN ? handshake_unix(a, fd, answer, err)
-                                         : handshake_tcp(a, fd, suite, sock, answer, err);
+    int failed = suite == PC_SUITE_PLAIN ? handshake_plain(a, fd, answer, err)
+                                         : handshake_noise(a, fd, suite, sock, answer, err);
     if (!failed && set_blocking(fd, true))
         failed = pc_err_sys(err, "can't set up the connection to %s", a->name);
     if (failed)
@@ -429,21 +429,24 @@ int pc_sock_connect(struct pc_sock *sock, const struct pc_connfile *file,
                         .deadline_ms = pc_clock_ms() + timeout_ms,
                         .is_interruptible = strcmp(file->role, "client") == 0};
     uint8_t answer = PC_ANSWER_OK;
+    bool is_unix = transport == PC_TRANSPORT_UNIX || transport == PC_TRANSPORT_UNIX_ENCRYPTED;
     int failed;
     if (!err)
         err = &local;
     if (pc_noise_init())
         return pc_err_set(err, PC_E_SYSTEM, "no source of random numbers");
-    if (transport == PC_TRANSPORT_UNIX && !file->unix_path[0])
+    if (is_unix && !file->unix_path[0])
         return pc_err_set(err, PC_E_INVALID, "%s names no Unix socket", file_name(&a));
-    if (transport == PC_TRANSPORT_UNIX || (transport == PC_TRANSPORT_ANY && unix_is_here(file))) {
-        failed = connect_once(sock, &a, PC_SUITE_PLAIN, &answer, err);
+    if (transport == PC_TRANSPORT_ANY)
+        is_unix = unix_is_here(file);
+    if (is_unix && transport != PC_TRANSPORT_UNIX_ENCRYPTED) {
+        failed = connect_once(sock, &a, true, PC_SUITE_PLAIN, &answer, err);
     } else {
         enum pc_suite suite =
             pc_suite_available(PC_SUITE_AESGCM) ? PC_SUITE_AESGCM : PC_SUITE_CHACHAPOLY;
-        failed = connect_once(sock, &a, suite, &answer, err);
+        failed = connect_once(sock, &a, is_unix, suite, &answer, err);
         if (failed && answer == PC_ANSWER_SUITE && suite == PC_SUITE_AESGCM)
-            failed = connect_once(sock, &a, PC_SUITE_CHACHAPOLY, &answer, err);
+            failed = connect_once(sock, &a, is_unix, PC_SUITE_CHACHAPOLY, &answer, err);
     }
     if (!failed && address)
         snprintf(address, address_size, "%s", a.name);

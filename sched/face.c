@@ -32,7 +32,7 @@
 
 enum knock_stage {
     KNOCK_PREAMBLE,
-    KNOCK_MSG1,       /* TCP: Noise message 1 */
+    KNOCK_MSG1,       /* encrypted: Noise message 1 */
     KNOCK_FIRST_HEAD, /* length of the first record, or header of the first frame */
     KNOCK_FIRST_REST,
     KNOCK_CLOSING,
@@ -46,7 +46,7 @@ struct knock {
     int fd;
     uint16_t have, want; /* bytes of this stage */
     uint8_t stage;
-    bool is_tcp;
+    bool is_tcp, is_encrypted;
     uint32_t peer_pid; /* Unix */
     struct pc_handshake noise;
     uint8_t bytes[512];
@@ -159,7 +159,7 @@ static void refuse(struct knock *k, enum pc_answer code, const char *why)
 
 static size_t head_size(const struct knock *k)
 {
-    return k->is_tcp ? 2 : PC_FRAME_SIZE;
+    return k->is_encrypted ? 2 : PC_FRAME_SIZE;
 }
 
 /* ---- the steps -------------------------------------------------------------------------- */
@@ -173,17 +173,17 @@ static void on_preamble(struct knock *k)
         return;
     }
     suite = (enum pc_suite)preamble.suite_or_answer;
+    k->is_encrypted = suite == PC_SUITE_AESGCM || suite == PC_SUITE_CHACHAPOLY;
     if (preamble.version != PC_PROTOCOL_VERSION) {
         refuse(k, PC_ANSWER_VERSION, "speaks another protocol version");
     } else if (memcmp(preamble.instance, k->sched->instance, PC_INSTANCE_SIZE) != 0) {
         refuse(k, PC_ANSWER_CLUSTER, "asked for another cluster");
-    } else if (k->is_tcp ? suite != PC_SUITE_AESGCM && suite != PC_SUITE_CHACHAPOLY
-                         : suite != PC_SUITE_PLAIN) {
+    } else if (!k->is_encrypted && (k->is_tcp || suite != PC_SUITE_PLAIN)) {
         refuse(k, PC_ANSWER_SUITE, "asked for a cipher that can't be used here");
-    } else if (k->is_tcp && !pc_suite_available(suite)) {
+    } else if (k->is_encrypted && !pc_suite_available(suite)) {
         answer(k, PC_ANSWER_SUITE, NULL, 0); /* it will try again with the other one */
         knock_close(k);
-    } else if (k->is_tcp) {
+    } else if (k->is_encrypted) {
         pc_handshake_init(&k->noise, suite, false, k->bytes, PC_PREAMBLE_SIZE,
                           k->sched->private_key, NULL);
         knock_expect(k, KNOCK_MSG1, PC_NOISE_MSG1_SIZE);
@@ -220,7 +220,7 @@ static void on_first_head(struct knock *k)
     struct pc_frame frame;
     struct pc_err err;
     size_t rest;
-    if (k->is_tcp) {
+    if (k->is_encrypted) {
         rest = pc_load_u16(k->bytes);
     } else if (pc_frame_decode(k->bytes, PC_FROM_NEW, &frame, &err)) {
         knock_drop(k, err.text);
@@ -257,7 +257,7 @@ static void on_first(struct knock *k)
     uint8_t static_key[PC_KEY_SIZE];
     char name[64];
     size_t size;
-    if (k->is_tcp && prove(k, &send_cipher, &receive_cipher)) {
+    if (k->is_encrypted && prove(k, &send_cipher, &receive_cipher)) {
         pc_cipher_wipe(&send_cipher);
         pc_cipher_wipe(&receive_cipher);
         knock_drop(k, "its first record does not decrypt");
@@ -266,7 +266,7 @@ static void on_first(struct knock *k)
     knock_name(k, name, sizeof(name));
     memcpy(static_key, k->noise.remote_static, PC_KEY_SIZE);
     pc_sock_init(&sock, k->fd, PC_FROM_NEW);
-    if (k->is_tcp && pc_wire_encrypt(&sock.wire, &send_cipher, &receive_cipher))
+    if (k->is_encrypted && pc_wire_encrypt(&sock.wire, &send_cipher, &receive_cipher))
         pc_fatal(1, "out of memory");
     uint8_t *place = pc_wire_space(&sock.wire, &size);
     if (!place)
@@ -279,9 +279,9 @@ static void on_first(struct knock *k)
     uv_poll_stop(&k->poll);
     k->fd = -1;
     struct sched *s = k->sched;
-    bool is_tcp = k->is_tcp;
+    bool is_encrypted = k->is_encrypted;
     knock_close(k);
-    hello_accept(s, &sock, is_tcp ? static_key : NULL, name);
+    hello_accept(s, &sock, is_encrypted ? static_key : NULL, name);
 }
 
 static void step(struct knock *k)

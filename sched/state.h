@@ -304,8 +304,8 @@ int face_listen(struct sched *sched, struct pc_err *err);
 void face_close(struct sched *sched);
 
 /* ---- hello.c: what a peer's HELLO makes of it ---- */
-/* Takes over the descriptor of an authenticated peer (static_key NULL on the Unix socket, where
- * the kernel vouched for it) whose wire holds the bytes of its HELLO. */
+/* Takes over the descriptor of an authenticated peer (static_key NULL when it is not encrypted: on
+ * the Unix socket the kernel vouched for it) whose wire holds the bytes of its HELLO. */
 void hello_accept(struct sched *sched, struct pc_sock *sock, const uint8_t *static_key,
                   const char *name);
 void hello_refuse(struct peer *peer, const char *code, const char *text);

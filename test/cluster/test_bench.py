@@ -12,6 +12,7 @@ from conftest import wait_until
 @pytest.mark.parametrize("options", [
     [],
     ["--transport", "tcp"],
+    ["--transport", "unix-encrypted"],
     ["--queued"],
     ["--queued", "--dependent", "--scheme", "twobin"],
     ["--engines", 40, "--payload", 0],
@@ -20,7 +21,7 @@ def test_measurements(home, options):
     found = home.json("bench", "sched", "--tasks", 2000, *options)
     assert found["tasks"] == 2000
     assert found["engines"] == (40 if "--engines" in options else 10)
-    assert found["transport"] == ("tcp" if "tcp" in options else "unix")
+    assert found["transport"] == (options[1] if "--transport" in options else "unix")
     assert found["tasks_per_s"] > 0 and found["scheduler_us"] > 0
     assert ("queued_bytes" in found) == ("--queued" in options)
     home.wait_empty()
