@@ -178,3 +178,35 @@ def readme(tree: Tree) -> Iterator[Problem]:
     for command in ("tools/demo", "tools/check"):
         if command not in first:
             yield Problem("README.md", 1, f"{command} is not in the first 30 lines")
+
+
+TASK_SOURCE, TASK_PAGE = "sched/task.c", "doc/TASKS.md"
+
+
+def legal_steps(text: str) -> dict[str, set[str]]:
+    """The rows of `legal` in task.c."""
+    over = set(re.findall(r"TASK_(\w+)", "".join(re.findall(r"#define OVER (.*)", text))))
+    table = re.search(r"legal\[\] = \{(.*?)\};", text, re.DOTALL)
+    rows = re.findall(r"\[TASK_(\w+)\] =(.*?),\n", table[1] if table else "", re.DOTALL)
+    return {name: set(re.findall(r"TASK_(\w+)", to)) | (over if re.search(r"\bOVER\b", to) else set())
+            for name, to in rows}
+
+
+def written_steps(text: str) -> dict[str, set[str]]:
+    """The rows of the table in TASKS.md."""
+    steps: dict[str, set[str]] = {}
+    for names, to in re.findall(r"^\| ([A-Z, ]+) \|([A-Z, ]*)\|$", text, re.MULTILINE):
+        for name in names.split(", "):
+            steps[name] = {other for other in to.strip().split(", ") if other}
+    return steps
+
+
+@rule("TASKS.md has the steps that task.c allows")
+def task_steps(tree: Tree) -> Iterator[Problem]:
+    legal, written = legal_steps(tree.text(TASK_SOURCE)), written_steps(tree.text(TASK_PAGE))
+    if not legal:
+        yield Problem(TASK_SOURCE, 0, "no table of legal steps found")
+    for name in sorted(legal.keys() | written.keys()):
+        if legal.get(name) != written.get(name):
+            there = ", ".join(sorted(legal.get(name) or ())) or "no step"
+            yield Problem(TASK_PAGE, 0, f"{name}: task.c allows {there}")

@@ -22,6 +22,13 @@ from tree import RULES, Tree  # noqa: E402
 
 SPDX_C = "/* SPDX-License-Identifier: BSD-3-Clause */\n"
 SPDX_PY = "# SPDX-License-Identifier: BSD-3-Clause\n"
+STEPS = """#define OVER (1u << TASK_DONE | 1u << TASK_FAILED)
+static const unsigned legal[] = {
+    [TASK_READY] = OVER,
+    [TASK_DONE] = 0,
+    [TASK_FAILED] = 0,
+};
+"""
 PROTO = """
     X(1, HELLO, PC_FROM_NEW, 4 * PC_KIB, 0)     \\
     X(2, RUN, PC_FROM_SCHED | PC_FROM_PARENT,   \\
@@ -121,6 +128,10 @@ CASES = [
     (rules_files.registered, {}, {"test/cluster/test_x.py": ""}, "it never runs"),
     (rules_files.shell, {"README.md": ""}, {"tools/x": "#!/bin/bash\necho $1\n"}, "not executable"),
     (rules_files.shell, {"README.md": ""}, {"tools/x": "#!/bin/bash\necho $1\n"}, "SC2086"),
+    (rules_docs.task_steps,
+     {"sched/task.c": STEPS, "doc/TASKS.md": "| READY | DONE, FAILED |\n| DONE, FAILED | |\n"},
+     {"sched/task.c": STEPS, "doc/TASKS.md": "| READY | DONE |\n| DONE, FAILED | |\n"},
+     "READY: task.c allows DONE, FAILED"),
     (rules_protocol.document, {"lib/proto.h": PROTO, "doc/PROTOCOL.md": DOCUMENT},
      {"lib/proto.h": PROTO, "doc/PROTOCOL.md": "| 1 | HELLO | new | JSON | any | 4 KiB |\n"},
      "has no row for 2 RUN"),
