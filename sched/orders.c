@@ -105,6 +105,8 @@ static bool choose(struct engine *engine, const struct order *order)
         home->chosen = pc_json_array();
     pc_hex_encode(engine->uuid, sizeof(engine->uuid), uuid);
     pc_json_append_str(home->chosen, uuid);
+    if (order->is_replacement)
+        coming_expect(engine);
     if (++home->chosen_count == CHOSEN_MAX)
         send_chosen(home, order);
     return true;

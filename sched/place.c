@@ -92,12 +92,14 @@ static void give_up(struct sched *s, struct task *task)
     }
 }
 
-/* Whether it waits in this group while nobody is in it. One that was tried before does not: it has
- * an error to tell. */
-static bool may_wait(struct sched *s, const struct group *group, const struct more *more)
+/* One that was tried before has an error to tell: it waits only when it is known that somebody
+ * comes, and when there is nobody with whom it may be repeated. */
+bool place_may_wait(struct sched *s, const struct group *group, const struct more *more)
 {
-    if (!group_is_open(group) || more_was_tried(more))
+    if (!group_is_open(group))
         return false;
+    if (more_was_tried(more))
+        return !(more->may_repeat && more->avoided.count) && coming_include(s, group->tags);
     return !*group->tags || more->deadline_ms || tagsets_include(s, group->tags);
 }
 
@@ -159,7 +161,7 @@ void place_task(struct sched *s, struct task *task)
     if (more)
         more->has_moved = false;
     task->group = find_group(s, more);
-    if (task->group->members || may_wait(s, task->group, more)) {
+    if (task->group->members || place_may_wait(s, task->group, more)) {
         task_set_state(task, TASK_READY);
         queue_balanced(s, task);
         return;

@@ -205,6 +205,7 @@ void queue_set_hwm(struct sched *s, unsigned hwm)
 void queue_engine_up(struct engine *engine)
 {
     tagsets_add(engine->sched, engine->tags);
+    coming_engine_up(engine);
     groups_engine_up(engine);
     queue_advance(engine);
 }
@@ -222,8 +223,7 @@ void queue_recall(struct task *task)
 static void check_group(struct sched *s, struct task *task)
 {
     bool has_moved = task->more && task->more->has_moved;
-    bool may_wait = group_is_open(task->group) && !more_was_tried(task->more);
-    if (!has_moved && (task->group->members || may_wait))
+    if (!has_moved && (task->group->members || place_may_wait(s, task->group, task->more)))
         return;
     queue_recall(task);
     place_task(s, task);
@@ -249,6 +249,19 @@ static void check_stranded(struct sched *s, struct group *group)
     s->is_settling = was_settling;
     group_put(group);
     deps_run(s);
+}
+
+void queue_check_stranded(struct sched *s)
+{
+    struct group *group, *next;
+    queue_hold(s);
+    for (group = s->groups; group; group = next) {
+        group->users++;
+        check_stranded(s, group);
+        next = group->hh.next;
+        group_put(group);
+    }
+    queue_release(s);
 }
 
 void queue_engine_down(struct engine *engine)
@@ -310,6 +323,7 @@ void queue_engine_gone(struct engine *engine)
     struct sched *s = engine->sched;
     struct task *task, *next;
     queue_hold(s);
+    coming_engine_gone(engine);
     queue_engine_down(engine);
     ahead_engine_gone(engine);
     records_engine_gone(engine);

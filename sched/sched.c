@@ -323,6 +323,7 @@ static void tear_down(struct sched *s)
     close_handle(&s->deadline_timer);
     close_handle(&s->ahead_timer);
     close_handle(&s->away_timer);
+    close_handle(&s->coming_timer);
     close_handle(&s->record_timer);
     pc_conns_fini(&s->conns);
     uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -333,6 +334,7 @@ static void tear_down(struct sched *s)
     past_fini(s);
     tagsets_fini(s);
     ledger_fini(s);
+    coming_fini(s);
     pc_buf_fini(&s->records);
     pc_buf_fini(&s->record_kept);
     pc_buf_fini(&s->record_body);
@@ -356,7 +358,8 @@ int sched_main(void)
     uv_timer_init(&s->loop, &s->deadline_timer);
     uv_timer_init(&s->loop, &s->ahead_timer);
     uv_timer_init(&s->loop, &s->away_timer);
-    s->ahead_timer.data = s->away_timer.data = s;
+    uv_timer_init(&s->loop, &s->coming_timer);
+    s->ahead_timer.data = s->away_timer.data = s->coming_timer.data = s;
     s->beat_timer.data = s->stop_timer.data = s->deadline_timer.data = s;
     s->hub_timer.data = s;
     records_init(s);

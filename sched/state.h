@@ -60,6 +60,8 @@
 /* What the hub was told and does not have yet may take that much memory, unless CONFIG says
  * otherwise. */
 #define SCHED_LEDGER_BYTES (128 * 1024 * 1024)
+/* When an engine is gone that is replaced: so long tasks wait for that one to come. */
+#define SCHED_COMING_MS 10000
 /* Beats without an answer before an engine counts as dead. */
 #define SCHED_BEATS_MISSED 4
 
@@ -286,6 +288,8 @@ struct sched {
     unsigned ready_count; /* balanced, READY */
     struct engine *ahead; /* engines that may have more than hwm */
     uv_timer_t ahead_timer;
+    struct coming *coming;
+    uv_timer_t coming_timer;
     struct heap deadlines;
     uv_timer_t deadline_timer;
     struct edge *due; /* dependencies of what has ended, to be settled */
@@ -412,6 +416,8 @@ void queue_set_hwm(struct sched *sched, unsigned hwm);
 void queue_recall(struct task *task);
 /* Takes back a task that its engine will not run. */
 void queue_take_back(struct task *task);
+/* Ends what waits for nobody any more. */
+void queue_check_stranded(struct sched *sched);
 /* What happens until the release is decided together, see there. */
 void queue_hold(struct sched *sched);
 void queue_release(struct sched *sched);
@@ -430,6 +436,18 @@ void ahead_check(struct sched *sched);
 /* RECALL: what the engine will not begin. */
 int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
 void ahead_engine_gone(struct engine *engine);
+
+/* ---- coming.c: engines that will come in place of others ---- */
+/* Its parent is told to replace it. */
+void coming_expect(const struct engine *engine);
+void coming_engine_gone(const struct engine *engine);
+/* It may be one of those. */
+void coming_engine_up(const struct engine *engine);
+/* Whether one of them will have these tags. */
+bool coming_include(const struct sched *sched, const char *tags);
+/* Looks who should have come by now. */
+void coming_check(struct sched *sched);
+void coming_fini(struct sched *sched);
 
 /* ---- deps.c: who waits for whom ---- */
 /* Takes in what a new task depends on, and places it if that is met. */
@@ -466,6 +484,8 @@ void place_watch(struct sched *sched, struct task *task);
 void place_unwatch(struct sched *sched, struct task *task);
 /* Ends those for which that one was the last. */
 void place_engine_gone(struct sched *sched);
+/* Whether it waits in this group while nobody is in it. */
+bool place_may_wait(struct sched *sched, const struct group *group, const struct more *more);
 /* Whether it is tried again after an attempt that failed, or on an engine that does not suit it. */
 bool place_may(const struct task *task, bool is_unmet);
 /* Does so; `error` is the RESULT of the attempt. */
@@ -517,6 +537,8 @@ void world_recall(struct engine *engine, uint32_t first);
 void world_check_ahead(struct sched *sched, unsigned in_ms);
 /* engine_finish is called after that time at the latest. */
 void world_await_exit(struct engine *engine, unsigned in_ms);
+/* coming_check is called then. */
+void world_check_coming(struct sched *sched, unsigned in_ms);
 /* Ends the process of an engine; `why` as for engine_set_why. */
 void world_kill(struct engine *engine, const char *why);
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags);

@@ -90,10 +90,21 @@ void world_await_exit(struct engine *engine, unsigned in_ms)
         uv_timer_start(&engine->exit_timer, on_exit_timer, in_ms, 0);
 }
 
+static void on_coming(uv_timer_t *timer)
+{
+    coming_check(timer->data);
+}
+
+void world_check_coming(struct sched *s, unsigned in_ms)
+{
+    if (!uv_is_active((uv_handle_t *)&s->coming_timer))
+        uv_timer_start(&s->coming_timer, on_coming, in_ms, 0);
+}
+
 void world_kill(struct engine *engine, const char *why)
 {
-    engine_dismiss(engine, why, 0);
     order_replacement(engine);
+    engine_dismiss(engine, why, 0);
 }
 
 void world_abort(struct engine *engine, const struct task *task, uint8_t flags)

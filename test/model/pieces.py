@@ -6,7 +6,7 @@ ALL, SUCCESS, FAILURE = 1, 2, 4
 INTERRUPT, KILL = 1, 2
 # As in sched/state.h.
 AHEAD, AHEAD_AFTER, RECALL_MS, DIRECT_AHEAD = 8, 4, 2, 16
-GRACE_MS, EXIT_WAIT_MS, BEATS_MISSED = 5000, 50, 4
+GRACE_MS, EXIT_WAIT_MS, COMING_MS, BEATS_MISSED = 5000, 50, 10000, 4
 # As in yard.h and driver.c.
 HEARTBEAT_MS, WINDOW, SESSIONS = 1000, 20, (1, 2, 3)
 FOREVER = float("inf")
@@ -85,3 +85,4 @@ class Lane:
 
     def __init__(self):
         self.tasks, self.turn = [], ((0, 0), (0, 0))
+        self.left = None  # the step in which it became empty

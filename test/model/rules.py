@@ -8,9 +8,9 @@ their order; what they lead to must have come when it ends.
 
 import json
 
-from pieces import (AHEAD, AHEAD_AFTER, ALL, BEATS_MISSED, DIRECT_AHEAD, EXIT_WAIT_MS, FAILURE, FOREVER, GRACE_MS,
-                    HEARTBEAT_MS, INTERRUPT, KILL, OK, RECALL_MS, SESSIONS, SUCCESS, UNMET, WINDOW, Engine, Lane, Task,
-                    Wrong, words_of)
+from pieces import (AHEAD, AHEAD_AFTER, ALL, BEATS_MISSED, COMING_MS, DIRECT_AHEAD, EXIT_WAIT_MS, FAILURE, FOREVER,
+                    GRACE_MS, HEARTBEAT_MS, INTERRUPT, KILL, OK, RECALL_MS, SESSIONS, SUCCESS, UNMET, WINDOW, Engine,
+                    Lane, Task, Wrong, words_of)
 
 
 class Model:
@@ -19,8 +19,10 @@ class Model:
     def __init__(self):
         self.scheme, self.hwm = "leastload", 1
         self.tasks, self.live, self.waiting = {}, {}, {}  # all, unfinished, without an engine
+        self.coming = {}  # by the engine that is replaced: tags, and until when
         self.engines, self.gone, self.tag_sets = {}, {}, set()
         self.lanes = {}  # of groups, by client and priority
+        self.emptied = frozenset()  # groups of which a lane has no tasks any more
         self.counts = dict.fromkeys(SESSIONS, 0)
         self.window, self.told = WINDOW, dict.fromkeys(SESSIONS, WINDOW)
         self.now, self.step, self.place, self.front, self.used = 1, 0, 0, 0, 0
@@ -85,13 +87,20 @@ class Model:
             return now
         if is_open and (right - task.avoided or not is_pinned):
             return "waits"
-        if task.avoided and task.repeat and right:
+        if task.avoided and task.repeat and (right or self.will_come(task)):
             task.avoided = frozenset()
             return self.find_verdict(task)
         return self.give_up(task)
 
+    def will_come(self, task):
+        """Whether somebody who suits it is known to be on the way."""
+        is_open = task.targets is None and not task.follow[1]
+        return is_open and any(task.tags <= tags for tags, _ in self.coming.values())
+
     def give_up(self, task):
         """There is no engine for it."""
+        if (task.error or task.unsuited) and self.will_come(task):
+            return frozenset()
         if task.error:
             return task.error
         if task.unsuited or task.targets is not None or task.follow[1]:
@@ -180,8 +189,7 @@ class Model:
                 del self.waiting[task.key]
             else:
                 task.deadline = task.start_by and max(task.start_by, self.now)
-                # It may have got another engine to follow meanwhile: it is new where it goes then.
-                task.stamp = (self.front, 0) if self.group_of(task) == task.sent_from else None
+                task.stamp = self.front, 0  # unless it has to go to another group now
         self.begin(engine)
 
     # ---- commands -------------------------------------------------------------------------------
@@ -235,6 +243,9 @@ class Model:
         engine = Engine(int(words[1]), words_of(words[2]), self.now)
         if engine.id in self.engines or engine.id in self.gone:
             return
+        replaced = [number for number, (tags, until) in self.coming.items() if until and tags == engine.tags]
+        if replaced:
+            del self.coming[replaced[0]]
         self.engines[engine.id] = engine
         self.tag_sets.add(engine.tags)
         self.engines_changed()
@@ -303,6 +314,8 @@ class Model:
     def end(self, engine):
         """Nothing more comes from it."""
         self.gone[engine.id] = self.engines.pop(engine.id)
+        if engine.id in self.coming:
+            self.coming[engine.id] = engine.tags, self.now + COMING_MS
         self.engines_changed()
         if engine.has_exited:  # what has not begun is not lost
             self.take_back(engine, [task for task in engine.queue[1:] if not task.is_direct])
@@ -337,6 +350,10 @@ class Model:
                 self.end(due[0])
         elif what == "beat":
             self.beat()
+        elif what == "coming":
+            self.coming = {number: (tags, until) for number, (tags, until) in self.coming.items()
+                           if not until or until > at}
+            self.engines_changed()
         elif what == "look":
             for engine in self.engines.values():
                 if self.is_stuck(engine):
@@ -350,6 +367,9 @@ class Model:
         for engine in self.engines.values():
             if engine.end_at is not None and engine.end_at < now:
                 raise Wrong(f"engine {engine.id} should have ended at {engine.end_at}")
+        for number, (_, until) in self.coming.items():
+            if until and until < now:
+                raise Wrong(f"who should have come for engine {number} is waited for too long")
 
     def expire(self):
         for task in list(self.live.values()):
@@ -364,6 +384,7 @@ class Model:
                 self.orders.append(f"a {task.engine} {task.key[0]} {task.key[1]}")
             else:
                 self.orders.append(f"k {task.engine}")
+                self.expect(task.engine)
                 self.dismiss(self.engines[task.engine])
 
     def beat(self):
@@ -371,6 +392,8 @@ class Model:
             if not engine.is_stopped:
                 engine.heard = self.now
             elif engine.state != "lost" and self.now - engine.heard > BEATS_MISSED * HEARTBEAT_MS:
+                if not engine.is_killed:
+                    self.expect(engine.id)
                 self.end(engine)
 
     # ---- ending tasks early ---------------------------------------------------------------------
@@ -421,13 +444,22 @@ class Model:
                      and ("label" not in query or task.label == query["label"])]
         self.abort_all(keys, INTERRUPT | KILL if query.get("interrupt") else 0)
 
-    def ask_stop_engines(self, _session, query):
+    def ask_stop_engines(self, _session, query, is_replaced=False):
         for number in query["ids"]:
-            if number in self.engines:
-                self.dismiss(self.engines[number])
+            if number not in self.engines or self.engines[number].state == "lost":
+                continue
+            if is_replaced:
+                self.expect(number)
+            self.dismiss(self.engines[number])
         self.replies.append({"ok": True})
 
-    ask_restart_engines = ask_stop_engines
+    def ask_restart_engines(self, session, query):
+        self.ask_stop_engines(session, query, True)
+
+    def expect(self, number):
+        """Another engine will come for this one."""
+        self.coming.setdefault(number, (self.engines[number].tags, None))
+        self.engines_changed()
 
     def ask_sched(self, _session, query):
         self.scheme = query.get("scheme", self.scheme)
@@ -487,6 +519,10 @@ class Model:
         free = {number for number in self.engines if self.has_room(number)}
         for task in self.waiting.values():
             self.check_still(task, free)
+        for group in self.emptied:
+            if not any(lane.tasks for lane in self.lanes[group].values()):
+                del self.lanes[group]
+        self.emptied = frozenset()
         for engine in self.engines.values():
             self.check_engine(engine)
 
@@ -568,7 +604,8 @@ class Model:
         if other.priority > task.priority:
             raise Wrong(f"{other.key} has a higher priority than {task.key}")
         group = self.group_of(other)
-        if other.priority < task.priority or other.stamp is None or other.group not in (group, None):
+        was = other.group or other.sent_from
+        if other.priority < task.priority or other.stamp is None or was != group:
             return
         mine, its = self.lane_of(task, self.group_of(task)), self.lane_of(other, group)
         if mine is its:
@@ -586,8 +623,8 @@ class Model:
         if task.group is not None:
             lane = self.lane_of(task, task.group)
             lane.tasks.remove(task)
-            if not any(lane.tasks for lane in self.lanes[task.group].values()):
-                del self.lanes[task.group]
+            if not lane.tasks:
+                lane.left, self.emptied = self.step, self.emptied | {task.group}
         task.group = task.stamp = task.placed = None
 
     def serve(self, task):
@@ -611,12 +648,14 @@ class Model:
         group = self.group_of(task)
         if task.group == group:
             return
-        stamp = task.stamp if task.group is None and task.stamp else (self.step, 0)
+        is_back = task.group is None and task.stamp and group == task.sent_from
+        stamp = task.stamp if is_back else (self.step, 0)
         self.leave_lane(task)
         task.group, task.stamp = group, stamp
         lane = self.lane_of(task, group)
-        if not lane.tasks:
-            lane.turn = (self.step, 0), (self.step, FOREVER)
+        if not lane.tasks:  # others may have left it just now, before this one came or afterwards
+            since = lane.turn[0] if lane.left == self.step else (self.step, 0)
+            lane.turn = since, (self.step, FOREVER)
         lane.tasks.append(task)
 
     # ---- engines that have more than the limit --------------------------------------------------

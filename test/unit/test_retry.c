@@ -178,6 +178,46 @@ static void what_runs_too_long_is_interrupted_then_killed(void **state)
     yard_close(&scene.yard);
 }
 
+/* The only engine was killed because of the task itself: the next one gets it. */
+static void it_waits_for_a_replacement(void **state)
+{
+    for (int comes = 0; comes < 2; comes++) {
+        struct scene scene;
+        struct pc_submit_body body = options;
+        body.run_timeout_ms = 1000;
+        body.retries = 1;
+        set_up(&scene, 1);
+        submit(&scene, 1, &body);
+        yard_pass(&scene.yard, 1000);
+        yard_pass(&scene.yard, SCHED_INTERRUPT_GRACE_MS);
+        assert_true(engine_find(&scene.yard.sched, 0)->is_killed);
+        yard_exit(&scene.yard, 0);
+        yard_pass(&scene.yard, SCHED_COMING_MS - 1);
+        assert_null(yard_outcome(scene.client, 1));
+        if (comes) {
+            yard_engine(&scene.yard);
+            assert_int_equal(yard_running(&scene.yard, 1), 1);
+        } else {
+            yard_pass(&scene.yard, 1);
+            assert_string_equal(yard_outcome(scene.client, 1), "TaskTimeout");
+        }
+        yard_close(&scene.yard);
+    }
+}
+
+/* Nobody comes in place of one that died by itself. */
+static void it_does_not_wait_for_nobody(void **state)
+{
+    struct scene scene;
+    struct pc_submit_body body = options;
+    body.retries = 1;
+    set_up(&scene, 1);
+    submit(&scene, 1, &body);
+    yard_exit(&scene.yard, 0);
+    assert_string_equal(yard_outcome(scene.client, 1), "EngineError");
+    yard_close(&scene.yard);
+}
+
 static void a_cancelled_one_has_a_grace_time(void **state)
 {
     struct scene scene;
@@ -222,6 +262,8 @@ int main(void)
         cmocka_unit_test(a_real_error_counts_more_than_unsuited_engines),
         cmocka_unit_test(what_does_not_start_in_time_fails),
         cmocka_unit_test(what_runs_too_long_is_interrupted_then_killed),
+        cmocka_unit_test(it_waits_for_a_replacement),
+        cmocka_unit_test(it_does_not_wait_for_nobody),
         cmocka_unit_test(a_cancelled_one_has_a_grace_time),
         cmocka_unit_test(higher_priority_goes_first),
     };

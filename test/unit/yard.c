@@ -31,6 +31,8 @@ struct puppet {
     bool is_stopped; /* by a signal: it answers nothing */
 };
 
+#define HOME 7 /* bytes of the uuid of their parent */
+
 FILE *yard_log;
 
 static void note(const char *what, uint32_t engine_id, const struct task *task)
@@ -104,10 +106,18 @@ void world_await_exit(struct engine *engine, unsigned in_ms)
         puppet->end_ms = yard->now_ms + in_ms;
 }
 
+void world_check_coming(struct sched *s, unsigned in_ms)
+{
+    struct yard *yard = yard_of(s);
+    if (!yard->coming_ms)
+        yard->coming_ms = yard->now_ms + in_ms;
+}
+
 void world_kill(struct engine *engine, const char *why)
 {
     if (yard_log)
         fprintf(yard_log, "k %u\n", engine->id);
+    order_replacement(engine);
     engine_dismiss(engine, why, 0);
 }
 
@@ -187,8 +197,12 @@ void yard_open(struct yard *yard, const char *scheme, unsigned hwm)
     s->window_count = SCHED_WINDOW_COUNT;
     s->window_bytes = SCHED_WINDOW_BYTES;
     s->heartbeat_ms = YARD_HEARTBEAT_MS;
+    memset(s->home.uuid, HOME, sizeof(s->home.uuid));
+    s->home.conn = &s->parent;
+    DL_APPEND(s->homes, &s->home);
     yard->took_us = 1000000;
     yard->now_ms = 1;
+    yard->beat_ms = YARD_HEARTBEAT_MS;
     groups_init(s);
     timeouts_init(s);
 }
@@ -235,7 +249,8 @@ struct engine *yard_tagged_engine(struct yard *yard, const char *tags)
 {
     struct sched *s = &yard->sched;
     struct puppet *puppet = pc_xcalloc(1, sizeof(*puppet));
-    char token[2 * SCHED_TOKEN_SIZE + 1];
+    char token[2 * SCHED_TOKEN_SIZE + 1], home[2 * SCHED_UUID_SIZE + 1];
+    pc_hex_encode(s->home.uuid, sizeof(s->home.uuid), home);
     puppet->id = yard->next_id++;
     puppet->control = new_lane(yard);
     puppet->work = new_lane(yard);
@@ -246,6 +261,7 @@ struct engine *yard_tagged_engine(struct yard *yard, const char *tags)
     pc_json_put_i64(answer, "id", puppet->id);
     pc_json_put_i64(hello, "pid", 1000 + puppet->id);
     pc_json_put_str(hello, "tags", tags);
+    pc_json_put_str(hello, "home", home);
     engine_hello_control(s, puppet->control, hello);
     struct pc_msg *msg = pc_json_msg(PC_MSG_ENGINE_ID, answer);
     engine_got_id(s, msg);
@@ -395,6 +411,7 @@ static void beat(struct yard *yard)
     HASH_ITER (hh_id, yard->sched.engines_by_id, engine, next)
         if (!puppet_of(yard, engine->id)->is_stopped)
             engine->heard_ms = yard->now_ms;
+    yard->beat_ms += YARD_HEARTBEAT_MS;
     engines_beat(&yard->sched);
     uv_run(&yard->sched.loop, UV_RUN_NOWAIT);
 }
@@ -403,6 +420,12 @@ static void expire(struct yard *yard)
 {
     yard->wake_ms = 0;
     timeouts_expire(&yard->sched);
+}
+
+static void check_coming(struct yard *yard)
+{
+    yard->coming_ms = 0;
+    coming_check(&yard->sched);
 }
 
 static void look(struct yard *yard)
@@ -428,10 +451,9 @@ static bool pass_one(struct yard *yard, int64_t until_ms)
         const char *what;
         void (*run)(struct yard *yard);
     } due[] = {
-        {next_finish(yard), "end", finish_due},
-        {yard->wake_ms, "deadline", expire},
-        {yard->look_ms, "look", look},
-        {(yard->now_ms / YARD_HEARTBEAT_MS + 1) * YARD_HEARTBEAT_MS, "beat", beat},
+        {next_finish(yard), "end", finish_due}, {yard->wake_ms, "deadline", expire},
+        {yard->look_ms, "look", look},          {yard->coming_ms, "coming", check_coming},
+        {yard->beat_ms, "beat", beat},
     };
     size_t first = 0;
     for (size_t i = 1; i < sizeof(due) / sizeof(due[0]); i++)
@@ -541,6 +563,7 @@ void yard_close(struct yard *yard)
     past_fini(s);
     tagsets_fini(s);
     ledger_fini(s);
+    coming_fini(s);
     HASH_ITER (hh, yard->puppets, puppet, next_puppet) {
         HASH_DEL(yard->puppets, puppet);
         free(puppet->control);

@@ -20,9 +20,11 @@ struct yard {
     struct puppet *puppets; /* the engines' processes */
     struct client *clients[8];
     int64_t now_ms;
-    int64_t wake_ms; /* when the scheduler wants to be called; 0: not */
-    int64_t look_ms; /* ... for ahead_check */
-    int64_t took_us; /* what tasks take that are answered from now on */
+    int64_t wake_ms;   /* when the scheduler wants to be called; 0: not */
+    int64_t look_ms;   /* ... for ahead_check */
+    int64_t beat_ms;   /* ... for engines_beat */
+    int64_t coming_ms; /* ... for coming_check */
+    int64_t took_us;   /* what tasks take that are answered from now on */
 };
 
 /* NULL, or where every message is noted: "r ENGINE SESSION TASK" is a RUN, "a" likewise an ABORT,
