@@ -45,6 +45,7 @@ enum { FLAG_BALANCED = 1, FLAG_GAP = 2, FLAG_WAS_KEPT = 4, FLAG_IN_FILE = 8 };
 enum statement {
     INSERT,
     INSERT_FUNCTION,
+    HAS,
     FIND,
     AFTER,
     AFTER_LABELLED,
@@ -63,6 +64,7 @@ static const char *const texts[STATEMENTS] = {
     [INSERT] = "INSERT OR REPLACE INTO tasks VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
                " ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
     [INSERT_FUNCTION] = "INSERT OR IGNORE INTO functions VALUES(?1, ?2)",
+    [HAS] = "SELECT 1 FROM tasks WHERE session = ?1 AND sequence = ?2",
     [FIND] = ROW "WHERE session = ?1 AND sequence = ?2",
     [AFTER] = ROW "WHERE number > ?1 ORDER BY number LIMIT 1",
     [AFTER_LABELLED] = ROW "WHERE label = ?2 AND number > ?1 ORDER BY number LIMIT 1",
@@ -407,6 +409,16 @@ struct hub_task *hub_database_find(struct hub_database *database, const struct h
     sqlite3_bind_int64(statement, 1, (int64_t)key->session);
     sqlite3_bind_int64(statement, 2, (int64_t)key->sequence);
     return first_row(statement);
+}
+
+bool hub_database_has(struct hub_database *database, const struct hub_task_key *key)
+{
+    sqlite3_stmt *statement = prepared(database, HAS);
+    sqlite3_bind_int64(statement, 1, (int64_t)key->session);
+    sqlite3_bind_int64(statement, 2, (int64_t)key->sequence);
+    bool is_there = sqlite3_step(statement) == SQLITE_ROW;
+    sqlite3_reset(statement);
+    return is_there;
 }
 
 static int64_t bounded(uint64_t number)

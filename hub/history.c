@@ -60,6 +60,11 @@ static void leave_engine(struct hub_engine *engine, const struct hub_task *task)
         engine->running--;
 }
 
+void hub_history_leave_engine(struct hub_engines *engines, const struct hub_task *task)
+{
+    leave_engine(engine_of(engines, task, NULL), task);
+}
+
 /* `engine`: the one of this id, NULL when it is not known. */
 static void set_engine(struct hub_task *task, const struct hub_engine *engine, uint32_t id)
 {
@@ -193,16 +198,43 @@ static struct hub_task *task_of(struct hub_history *history, const struct pc_rec
 {
     struct hub_task_key key = {.session = record->session, .sequence = record->sequence};
     struct hub_task *task = hub_tasks_find(&history->tasks, &key);
-    if (!task && (record->event != PC_RECORD_SUBMITTED || history->is_replaying))
+    if (!task && record->event != PC_RECORD_SUBMITTED)
         task = hub_store_get(&history->store, &key);
     if (task)
         return hub_task_has_ended(task) ? NULL : task;
     return hub_tasks_add(&history->tasks, &key);
 }
 
+/* The store has the task already, with all that was said of it: only the counters were lost. */
+static void count_again(struct hub_history *history, struct hub_engines *engines,
+                        const struct pc_record *record)
+{
+    struct hub_engine *engine =
+        record->engine_id == PC_NO_ENGINE ? NULL : hub_engines_find(engines, record->engine_id);
+    bool is_ok = record->status == PC_STATUS_OK;
+    history->submitted += record->event == PC_RECORD_SUBMITTED;
+    if (record->event != PC_RECORD_ENDED)
+        return;
+    *(is_ok ? &history->done : &history->failed) += 1;
+    if (engine)
+        *(is_ok ? &engine->tasks_done : &engine->tasks_failed) += 1;
+}
+
+bool hub_history_is_stored(struct hub_history *history, const struct hub_task_key *key)
+{
+    struct hub_store *store = &history->store;
+    return store->kind->has && !hub_tasks_find(&history->tasks, key) &&
+           store->kind->has(store, key);
+}
+
 struct hub_task *hub_history_record(struct hub_history *history, struct hub_engines *engines,
                                     const struct pc_record *record, struct pc_msg *msg)
 {
+    struct hub_task_key key = {.session = record->session, .sequence = record->sequence};
+    if (history->is_replaying && hub_history_is_stored(history, &key)) {
+        count_again(history, engines, record);
+        return NULL;
+    }
     struct hub_task *task = task_of(history, record);
     if (!task || (task->event && record->event == PC_RECORD_SUBMITTED))
         return NULL;

@@ -37,6 +37,10 @@ void hub_history_fini(struct hub_history *history);
  */
 struct hub_task *hub_history_record(struct hub_history *history, struct hub_engines *engines,
                                     const struct pc_record *record, struct pc_msg *msg);
+/* Whether it has ended and is in the store, and not in memory. */
+bool hub_history_is_stored(struct hub_history *history, const struct hub_task_key *key);
+/* It is not waiting for its engine or running there (any more). */
+void hub_history_leave_engine(struct hub_engines *engines, const struct hub_task *task);
 /* Some records are missing here. */
 void hub_history_gap(struct hub_history *history);
 void hub_history_keep(struct hub_history *history, struct hub_task *task);

@@ -15,7 +15,7 @@
 #define HEAD_SIZE 16
 #define MAGIC     "pcjourn1"
 /* A segment may always have that much besides its snapshot. */
-#define SPARE_BYTES (16u << 20)
+#define SPARE_BYTES (4u << 20)
 /* A snapshot is written in pieces of about that size. */
 #define PIECE_BYTES (1u << 20)
 #define VECTORS     64

@@ -399,10 +399,14 @@ int hub_snapshot_take_task(struct hub *hub, struct pc_msg *msg, struct pc_err *e
     key.sequence = pc_get_u64(&reader);
     uint64_t number = pc_get_u64(&reader);
     if (reader.failed || !hub->is_restoring || !number || number >= history->tasks.next_number ||
-        hub_tasks_at(&history->tasks, number))
+        hub_tasks_at(&history->tasks, number) || hub_tasks_find(&history->tasks, &key))
         return pc_err_set(err, PC_E_PROTOCOL, "malformed KEPT");
-    if (hub_store_get(&history->store, &key))
-        return 0; /* it was being written to the database */
+    if (hub_history_is_stored(history, &key)) {
+        struct hub_task old = {0}; /* it ended later, and was written */
+        take_numbers(&old, &reader);
+        hub_history_leave_engine(&hub->engines, &old);
+        return 0;
+    }
     struct hub_task *task = hub_tasks_restore(&history->tasks, &key, number);
     take_numbers(task, &reader);
     unsigned flags = pc_get_u16(&reader);

@@ -23,6 +23,7 @@ struct hub_store_kind {
     void (*ended)(struct hub_store *store, struct hub_task *task);
     /* From here on: of those that are not in hub_tasks; NULL when there are never any. */
     struct hub_task *(*find)(struct hub_store *store, const struct hub_task_key *key);
+    bool (*has)(struct hub_store *store, const struct hub_task_key *key);
     /* The first one with a larger number, of that label unless it is NULL; and the last with a
      * smaller one. */
     struct hub_task *(*after)(struct hub_store *store, uint64_t number, const char *label);

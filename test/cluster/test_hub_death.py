@@ -179,4 +179,8 @@ def test_stores(start, store):
         assert [result.get() for result in results] == [3**i for i in range(700)]
         names = names_of(results) if store == "sqlite" else []
         assert sorted(client.hub_history()) == sorted(names)
-        assert cluster.status()["store"]["tasks"] == len(names)
+        status = cluster.status()
+        assert status["store"]["tasks"] == len(names)
+        assert status["tasks"] == {"submitted": 700, "done": 700, "failed": 0, "pending": 0}
+        assert sum(row["tasks_done"] for row in status["engines"]) == 700
+        assert {row["state"] for row in status["engines"]} == {"idle"}
