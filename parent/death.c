@@ -84,6 +84,9 @@ void parent_role_gone(struct parent_role *role)
     if (parent->state >= PARENT_STOPPING) {
         if (role == &parent->nursery)
             parent_end_engines(parent, "the cluster was stopped");
+        if (role == &parent->hub && role->is_ready && !role->is_told &&
+            role->death_count++ < DEATHS_MAX)
+            parent_stop_with_hub(parent);
         parent_stop_step(parent);
         return;
     }

@@ -28,6 +28,8 @@ static int on_ready(void *role_of, void *peer, struct pc_msg *msg, struct pc_err
         pc_json_put_i64(body, "count", parent->engines.wanted_count);
         parent_role_send(role, PC_MSG_SPAWN, body);
     }
+    if (parent->state >= PARENT_STOPPING)
+        parent_stop_step(parent);
     parent_check_ready(parent);
     return 0;
 }

@@ -210,6 +210,8 @@ void parent_reap(struct parent *parent);
 
 /* Begins the orderly end; repeatable. */
 void parent_stop(struct parent *parent, const char *reason);
+/* The hub died before it was told to: another one writes what is in the journal and on the way. */
+void parent_stop_with_hub(struct parent *parent);
 /* Stops waiting for those who don't end. */
 void parent_stop_now(struct parent *parent);
 /* One of them is gone: goes on with the next, or is done. */

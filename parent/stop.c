@@ -13,6 +13,7 @@
 #define START_GRACE_MS 200  /* when there never was a cluster */
 #define FORCE_AFTER_MS 1000 /* after the grace */
 #define ROUNDS_MAX     3
+#define HUB_LIMIT_MS   10000 /* for the hub to take in and to write what it was told */
 
 static void tell_role(struct parent_role *role, const char *reason, int grace_ms)
 {
@@ -66,6 +67,20 @@ void parent_stop_now(struct parent *parent)
     uv_timer_start(&parent->stop_timer, on_limit, 0, FORCE_AFTER_MS);
 }
 
+/* It may have much to write, and that is not in vain: the others have left. */
+static void wait_for_hub(struct parent *parent)
+{
+    parent->stop_rounds = 0;
+    uv_timer_start(&parent->stop_timer, on_limit, HUB_LIMIT_MS, FORCE_AFTER_MS);
+}
+
+void parent_stop_with_hub(struct parent *parent)
+{
+    struct pc_err err;
+    if (parent_start_hub(parent, &err) < 0)
+        pc_error("%s", err.text);
+}
+
 void parent_stop(struct parent *parent, const char *reason)
 {
     if (parent->state >= PARENT_STOPPING)
@@ -77,6 +92,8 @@ void parent_stop(struct parent *parent, const char *reason)
     pc_info("stopping: %s", reason);
     parent_service_tell(&parent->service, "STOPPING=1\nSTATUS=stopping: %s", reason);
     parent->state = PARENT_STOPPING;
+    if (uv_is_active((uv_handle_t *)&parent->hub.restart_timer))
+        parent_stop_with_hub(parent);
     uv_timer_stop(&parent->hub.restart_timer);
     uv_timer_stop(&parent->scheduler.restart_timer);
     uv_timer_stop(&parent->nursery.restart_timer);
@@ -98,10 +115,17 @@ void parent_stop_step(struct parent *parent)
 {
     if (parent_role_exists(&parent->nursery))
         return;
+    /* A hub that is just coming back is waited for: the scheduler has something to tell it. */
+    if (parent_role_exists(&parent->hub) && !parent->hub.is_ready) {
+        wait_for_hub(parent);
+        return;
+    }
     if (parent_role_exists(&parent->scheduler)) {
         if (parent->scheduler.has_conn && !parent->scheduler.conn.is_ending)
             pc_conn_end(&parent->scheduler.conn);
     } else if (parent_role_exists(&parent->hub)) {
+        if (!parent->hub.is_told)
+            wait_for_hub(parent);
         tell_role(&parent->hub, "the scheduler is gone", 0);
     } else {
         parent->state = PARENT_ENDED;

@@ -21,7 +21,7 @@
 #include "sched/state.h"
 
 #define STOP_LIMIT_MS  2000
-#define LEAVE_LIMIT_MS 1000 /* for the hub to take in the last records */
+#define LEAVE_LIMIT_MS 9000 /* for the hub to come back, and to take in the last records */
 
 /* ---- stopping --------------------------------------------------------------------------- */
 
@@ -67,7 +67,8 @@ static void stop(struct sched *s, const struct pc_msg *shutdown)
 static void leave(struct sched *s)
 {
     records_flush(s);
-    if (!s->is_stopping || !s->ledger.first || !s->hub.is_open) {
+    bool has_hub = s->hub.is_open || s->hub.next_fd >= 0;
+    if (!s->is_stopping || !s->ledger.first || !has_hub) {
         uv_stop(&s->loop);
         return;
     }

@@ -86,6 +86,18 @@ def test_killed_during_commits(home, start):
     assert sorted(check(database(home))) == sorted(names)
 
 
+def test_killed_and_stopped(home, start):
+    """What was acknowledged gets into the file, although there is no time to notice the death."""
+    cluster = start(2, "--store", "sqlite")
+    with pcluster.Client(cluster.file) as client:
+        results = client.load_balanced_view().map_async(abs, range(800), chunksize=1)
+        results.get()
+        os.kill(cluster.pids()["hub"], signal.SIGKILL)
+    code, _, err = cluster.end()
+    assert code == 0, err
+    assert sorted(check(database(home))) == sorted(results.msg_ids)
+
+
 def test_full_disk(home):
     """Tasks stay in memory, and the trouble is told."""
     profile = os.path.join(home.profiles, "profile_default")
