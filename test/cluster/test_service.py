@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 
@@ -99,6 +100,39 @@ def test_the_watchdog_is_answered_only_while_the_roles_answer(start, manager):
     finally:
         os.kill(hub, signal.SIGCONT)
     manager.wait("WATCHDOG=1", manager.lines.count("WATCHDOG=1") + 2)
+
+
+def test_the_watchdog_goes_on_with_another_hub(start, manager):
+    cluster = start(1, env={**manager.environment, "WATCHDOG_USEC": "200000"})
+    os.kill(cluster.pids()["hub"], signal.SIGKILL)
+    wait_until(lambda: cluster.status()["deaths"], "the death of the hub")
+    manager.wait("WATCHDOG=1", manager.lines.count("WATCHDOG=1") + 3)
+    assert "STOPPING=1" not in manager.lines
+
+
+def test_a_parent_that_is_killed(home, start, manager):
+    """Its processes end with it, so that the manager can start another at once."""
+    cluster = start(2, "--store", "sqlite", env=manager.environment)
+    with pcluster.Client(cluster.file, grace=1) as client:
+        done = client[0].apply_async(abs, -5)
+        assert done.get() == 5
+        file = sqlite3.connect(os.path.join(home.profiles, "profile_default", "tasks.db"))
+        wait_until(lambda: file.execute("SELECT count(*) FROM tasks").fetchone() == (1,),
+                   "a commit")
+        file.close()
+        waiting = client[0].execute("import time; time.sleep(3600)")
+        wait_until(lambda: cluster.engines()[0]["state"] == "busy", "a busy engine")
+        pids = home.processes()
+        cluster.process.kill()
+        cluster.process.wait()
+        again = start(2, "--store", "sqlite", env=manager.environment)
+        with pytest.raises(pcluster.ConnectionLost):
+            waiting.get(timeout=DEADLINE_S)
+    manager.wait("READY=1", 2)
+    wait_until(lambda: not set(pids) & set(home.processes()), "the old processes to end")
+    with pcluster.Client(again.file) as client:
+        assert client.get_result(done.msg_ids).get() == [5]
+        assert client[:].apply_sync(abs, -6) == [6, 6]
 
 
 def test_reload(home, start, manager, profile):
