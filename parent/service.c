@@ -126,8 +126,10 @@ void parent_service_tell(struct parent_service *service, const char *format, ...
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    if (sendto(service->fd, text, strlen(text), MSG_NOSIGNAL,
-               (const struct sockaddr *)&service->address, service->address_size) < 0)
+    /* A manager that does not read now must not stop the supervisor; the next beat comes soon. */
+    int flags = MSG_NOSIGNAL | (strcmp(text, "WATCHDOG=1") == 0 ? MSG_DONTWAIT : 0);
+    if (sendto(service->fd, text, strlen(text), flags, (const struct sockaddr *)&service->address,
+               service->address_size) < 0)
         pc_debug("the service manager can't be told '%s': %s", text, strerror(errno));
 }
 
@@ -174,7 +176,8 @@ static void on_watchdog(uv_timer_t *timer)
     if (!has_answered(&parent->scheduler, service->has_scheduler) ||
         !has_answered(&parent->hub, service->has_hub))
         return;
-    parent_service_tell(service, "WATCHDOG=1");
+    if (parent->state > PARENT_STARTING) /* before, nobody waits for it */
+        parent_service_tell(service, "WATCHDOG=1");
     service->has_scheduler = service->has_hub = false;
     ask(&parent->scheduler);
     ask(&parent->hub);

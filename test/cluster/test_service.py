@@ -110,6 +110,14 @@ def test_the_watchdog_goes_on_with_another_hub(start, manager):
     assert "STOPPING=1" not in manager.lines
 
 
+def test_a_manager_that_does_not_read(start, manager):
+    """Its queue is full after some ten beats; the cluster goes on."""
+    cluster = start(1, env={**manager.environment, "WATCHDOG_USEC": "40000"})
+    for _ in range(10):
+        assert cluster.status()["ok"]
+    manager.wait("WATCHDOG=1", manager.lines.count("WATCHDOG=1") + 2)
+
+
 def test_a_parent_that_is_killed(home, start, manager):
     """Its processes end with it, so that the manager can start another at once."""
     cluster = start(2, "--store", "sqlite", env=manager.environment)
