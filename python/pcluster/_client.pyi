@@ -7,6 +7,7 @@ KIND_PUSH: int
 KIND_PULL: int
 KIND_CLEAR: int
 RUN_SILENT: int
+RUN_PLAIN: int
 NEED_ALL: int
 NEED_SUCCESS: int
 NEED_FAILURE: int

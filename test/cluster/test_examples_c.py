@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The programs of examples/c, as they were built, on a real cluster."""
 
+import contextlib
 import math
 import os
 import re
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import DEADLINE_S, wait_until
+
+import pcluster
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "c"
 BUILT = Path(os.environ["PCLUSTER_EXE"]).parents[1] / "examples" / "c"
@@ -47,6 +50,18 @@ def test_hello(home, start):
     assert re.fullmatch(r"error: \[[0-2]:execute\] ZeroDivisionError: division by zero", lines[5])
     assert lines[6] == "Traceback (most recent call last):"
     assert os.listdir(home.work) == []
+
+
+def test_python_reads_what_c_asked_for(home, cluster):
+    """Values in JSON and in bytes are values for a Python client, too."""
+    succeed(home, "hello")
+    with pcluster.Client() as client:
+        done = client.db_query({"completed": {"$ne": None}}, keys=["msg_id"])
+        values = []
+        for row in done:
+            with contextlib.suppress(pcluster.RemoteError):
+                values.append(client.get_result(row["msg_id"]).get())
+    assert values.count("Hello, World") == 2 and values.count(45) == 2 and 49 in values
 
 
 def test_montecarlo(home, cluster):

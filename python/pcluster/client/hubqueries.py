@@ -166,7 +166,8 @@ class HubQueries(Memory, Questions):
         return rows
 
     def _execute_result(self, row: Record) -> Any:
-        if row["kind"] != "execute" or row["state"] != "done" or row["run_flags"] & _client.RUN_SILENT:
+        has_no_reply = row["run_flags"] & (_client.RUN_SILENT | _client.RUN_PLAIN)
+        if row["kind"] != "execute" or row["state"] != "done" or has_no_reply:
             return None
         return self._fetch([row["msg_id"]], True).get().data
 

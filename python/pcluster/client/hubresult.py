@@ -40,7 +40,7 @@ class AsyncHubResult(AsyncResult):
         call = self._calls[index]
         value = load_value(call)
         row = self._records().get(msg_id(call), {})
-        if row.get("kind") != "execute" or row.get("run_flags", 0) & _client.RUN_SILENT:
+        if row.get("kind") != "execute" or row.get("run_flags", 0) & (_client.RUN_SILENT | _client.RUN_PLAIN):
             return value
         return ExecuteReply(value or {}, self._metadata_of(call))
 

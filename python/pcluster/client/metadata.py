@@ -129,7 +129,7 @@ def gives_reply(call: _client.Call) -> bool:
     Returns:
         True when its value is an ExecuteReply.
     """
-    return call.kind == _client.KIND_EXECUTE and not call.flags & _client.RUN_SILENT
+    return call.kind == _client.KIND_EXECUTE and not call.flags & (_client.RUN_SILENT | _client.RUN_PLAIN)
 
 
 def _fill_outcome(found: Metadata, call: _client.Call) -> None:
