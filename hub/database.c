@@ -46,6 +46,7 @@ enum statement {
     INSERT,
     INSERT_FUNCTION,
     HAS,
+    ADD_RESULT,
     FIND,
     AFTER,
     AFTER_LABELLED,
@@ -71,6 +72,7 @@ static const char *const texts[STATEMENTS] = {
     [BEFORE] = ROW "WHERE number < ?1 ORDER BY number DESC LIMIT 1",
     [LOAD] = "SELECT request, result, stdout, stderr, function, flags FROM tasks WHERE number = ?1",
     [FUNCTION] = "SELECT pickle FROM functions WHERE name = ?1",
+    [ADD_RESULT] = "UPDATE tasks SET result = ?2, flags = ?3, size = size + ?4 WHERE number = ?1",
     [FORGET] = "DELETE FROM tasks WHERE number = ?1",
     [RESUBMITTED] = "UPDATE tasks SET again_session = ?2, again_sequence = ?3 WHERE number = ?1",
     [OLDEST] = "SELECT number, size, flags, session, sequence, received FROM tasks"
@@ -347,6 +349,24 @@ int hub_database_write(struct hub_database *database, const struct hub_task *tas
     database->bytes += hub_task_payload(task);
     if (database->last < task->number)
         database->last = task->number;
+    return 0;
+}
+
+int hub_database_add_result(struct hub_database *database, const struct hub_task *task,
+                            struct pc_err *err)
+{
+    sqlite3_stmt *statement = prepared(database, ADD_RESULT);
+    int flags = flags_of(task);
+    bool is_large = flags & FLAG_IN_FILE;
+    if (is_large && write_file(database, task, err))
+        return -1;
+    sqlite3_bind_int64(statement, 1, (int64_t)task->number);
+    bind_parts(statement, 2, is_large ? NULL : task->result);
+    sqlite3_bind_int(statement, 3, flags);
+    sqlite3_bind_int64(statement, 4, (int64_t)task->result->parts_bytes);
+    if (finish(database, statement, err))
+        return -1;
+    database->bytes += task->result->parts_bytes;
     return 0;
 }
 

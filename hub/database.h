@@ -34,6 +34,9 @@ struct hub_task *hub_database_before(struct hub_database *database, uint64_t num
 /* Adds request, result and output. Returns the function that the request names, or NULL. */
 struct pc_msg *hub_database_load(struct hub_database *database, struct hub_task *task);
 
+/* Of a task in it that had none. */
+int hub_database_add_result(struct hub_database *database, const struct hub_task *task,
+                            struct pc_err *err);
 int hub_database_forget(struct hub_database *database, const struct hub_task_key *key,
                         struct pc_err *err);
 int hub_database_resubmitted(struct hub_database *database, const struct hub_task *task,

@@ -205,6 +205,19 @@ static struct hub_task *task_of(struct hub_history *history, const struct pc_rec
     return hub_tasks_add(&history->tasks, &key);
 }
 
+/* It was too large to be remembered; now nobody else has it. */
+static void take_late_result(struct hub_history *history, const struct hub_task_key *key,
+                             const struct pc_record *record, struct pc_msg *msg)
+{
+    struct hub_task *task = hub_store_get(&history->store, key);
+    if (!task || !hub_task_has_ended(task))
+        return;
+    hub_store_load(&history->store, task);
+    struct pc_msg *result = task->result ? NULL : parts_of(history, record, msg);
+    if (result)
+        hub_store_add_result(&history->store, task, result);
+}
+
 /* The store has the task already, with all that was said of it: only the counters were lost. */
 static void count_again(struct hub_history *history, struct hub_engines *engines,
                         const struct pc_record *record)
@@ -231,6 +244,10 @@ struct hub_task *hub_history_record(struct hub_history *history, struct hub_engi
                                     const struct pc_record *record, struct pc_msg *msg)
 {
     struct hub_task_key key = {.session = record->session, .sequence = record->sequence};
+    if (record->flags & PC_RECORD_LATE) {
+        take_late_result(history, &key, record, msg);
+        return NULL;
+    }
     if (history->is_replaying && hub_history_is_stored(history, &key)) {
         count_again(history, engines, record);
         return NULL;

@@ -161,12 +161,37 @@ static bool is_to_remember(uint8_t type)
     }
 }
 
-/* It has been dealt with, and need not be sent again. */
+/* A record that refers to the parts of its message, without them. */
+static struct pc_msg *without_parts(const struct pc_msg *msg)
+{
+    struct pc_reader reader;
+    struct pc_record record;
+    struct pc_buf body;
+    pc_buf_init(&body, 0);
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    if (pc_record_decode(&reader, &record) < 0)
+        pc_fatal(1, "a record can't be read twice");
+    record.flags &= (uint8_t)~PC_RECORD_OUTSIDE;
+    if (pc_record_encode(&body, &record, NULL))
+        pc_fatal(1, "out of memory");
+    struct pc_msg *bare = pc_msg_with_body(PC_MSG_RECORDS, body.data, body.size);
+    pc_buf_fini(&body);
+    if (!bare)
+        pc_fatal(1, "out of memory");
+    return bare;
+}
+
+/* It has been dealt with, and need not be sent again. What is larger than all that is remembered
+ * was dropped at once, and is not in the journal. */
 static void take_note(struct hub *hub, struct pc_msg *msg)
 {
+    bool is_too_large =
+        msg->head.type == PC_MSG_RECORDS && msg->parts_bytes > hub->history.store.limits.bytes;
+    struct pc_msg *noted = is_too_large ? without_parts(msg) : pc_msg_ref(msg);
     hub->recorded++;
     hub->has_news = true;
-    hub_journal_add(&hub->journal, msg);
+    hub_journal_add(&hub->journal, noted);
+    pc_msg_unref(noted);
 }
 
 static void say_recorded(struct hub *hub)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "hub/store_list.h"
 #include "lib/log.h"
 
 static const struct hub_store_kind *const kinds[] = {&hub_store_memory, &hub_store_sqlite,
@@ -57,6 +58,18 @@ void hub_store_load(struct hub_store *store, struct hub_task *task)
         return;
     task->is_loaded = true;
     store->kind->load(store, task);
+}
+
+void hub_store_add_result(struct hub_store *store, struct hub_task *task, struct pc_msg *result)
+{
+    uint64_t before = hub_task_payload(task);
+    task->result = result;
+    if (task->is_elsewhere) {
+        store->kind->add_result(store, task);
+    } else {
+        store->bytes += hub_task_payload(task) - before;
+        hub_list_trim(store);
+    }
 }
 
 void hub_store_forget(struct hub_store *store, struct hub_task *task)

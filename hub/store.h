@@ -30,6 +30,8 @@ struct hub_store_kind {
     struct hub_task *(*before)(struct hub_store *store, uint64_t number);
     /* Brings request, result and output of a task that is_elsewhere. */
     void (*load)(struct hub_store *store, struct hub_task *task);
+    /* It has its result only now. */
+    void (*add_result)(struct hub_store *store, const struct hub_task *task);
     void (*forget)(struct hub_store *store, const struct hub_task_key *key);
     /* It was submitted once more, as `task->resubmitted`. */
     void (*resubmitted)(struct hub_store *store, const struct hub_task *task);
@@ -79,6 +81,8 @@ struct hub_task *hub_store_after(struct hub_store *store, uint64_t number, const
 struct hub_task *hub_store_before(struct hub_store *store, uint64_t number);
 /* Before request, result or output are looked at. */
 void hub_store_load(struct hub_store *store, struct hub_task *task);
+/* The result of a task that has ended came after it. Takes `result`; the task may be gone then. */
+void hub_store_add_result(struct hub_store *store, struct hub_task *task, struct pc_msg *result);
 /* A task that has ended. */
 void hub_store_forget(struct hub_store *store, struct hub_task *task);
 

@@ -172,6 +172,14 @@ static void load(struct hub_store *store, struct hub_task *task)
     pc_msg_unref(function);
 }
 
+static void add_result(struct hub_store *store, const struct hub_task *task)
+{
+    struct pc_err err;
+    if (hub_database_add_result(own(store)->database, task, &err))
+        trouble(store, &err);
+    count_all(store);
+}
+
 static void forget(struct hub_store *store, const struct hub_task_key *key)
 {
     struct hub_task *task = hub_tasks_find(store->tasks, key);
@@ -225,6 +233,7 @@ const struct hub_store_kind hub_store_sqlite = {
     .after = after,
     .before = before,
     .load = load,
+    .add_result = add_result,
     .forget = forget,
     .resubmitted = resubmitted,
     .sync = write_all,

@@ -51,7 +51,8 @@ static bool flags_fit(const struct pc_record *record)
     if (record->event == PC_RECORD_SUBMITTED)
         allowed = PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_SAME;
     else if (record->event == PC_RECORD_ENDED)
-        allowed = PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_KEEP | PC_RECORD_GAP;
+        allowed =
+            PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_KEEP | PC_RECORD_GAP | PC_RECORD_LATE;
     return !(record->flags & ~allowed) && !(where & (where - 1)) &&
            (!record->part_count || where == PC_RECORD_INSIDE);
 }

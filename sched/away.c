@@ -116,6 +116,7 @@ void away_client(struct sched *s, struct client *client)
     client->peer->conn.sock.wire.lifeline = NULL;
     client->peer = NULL;
     client->away.client = client;
+    client_keep_unread(s, client);
     begin(s, &client->away);
 }
 

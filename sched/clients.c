@@ -87,6 +87,13 @@ void client_check(struct sched *s, struct client *client)
     free(client);
 }
 
+void client_keep_unread(struct sched *s, struct client *client)
+{
+    for (struct task *task = client->tasks; task; task = task->client_next)
+        if (task_is_over(task) && task->unread)
+            records_unread(s, task);
+}
+
 /* Its tasks go on; what nobody can acknowledge any more is acknowledged here. */
 void client_lost(struct sched *s, struct client *client)
 {
@@ -97,6 +104,7 @@ void client_lost(struct sched *s, struct client *client)
     questions_forget(s, client);
     pc_lifeline_fini(&client->lifeline);
     pc_known_fini(&client->functions); /* its tasks keep what they need */
+    client_keep_unread(s, client);
     for (task = client->tasks; task; task = next) {
         next = task->client_next;
         if (task_is_over(task) && !task->waits_for_hub)

@@ -222,19 +222,32 @@ void records_flush(struct sched *s)
 
 /* ---- ends and output -------------------------------------------------------------------- */
 
-void records_ended(struct sched *s, const struct task *task, struct pc_msg *result, bool must_keep)
+static void ended(struct sched *s, const struct task *task, struct pc_msg *result, unsigned flags)
 {
     struct pc_record record = record_of(task, PC_RECORD_ENDED);
     record.time_us = pc_wall_us();
     record.status = result->body[0];
     record.bytes = result->parts_bytes;
-    record.flags =
-        (uint8_t)((must_keep ? PC_RECORD_KEEP : 0) | (task->has_output_gap ? PC_RECORD_GAP : 0));
+    record.flags = (uint8_t)(flags | (task->has_output_gap ? PC_RECORD_GAP : 0));
     record.body = result->body;
     record.body_size = result->head.body_size;
     if (record.engine_id == PC_NO_ENGINE)
         record.engine_id = result->head.engine_id;
     add(s, &record, result);
+}
+
+void records_ended(struct sched *s, const struct task *task, struct pc_msg *result, bool must_keep)
+{
+    ended(s, task, result, must_keep ? PC_RECORD_KEEP : 0);
+}
+
+void records_unread(struct sched *s, struct task *task)
+{
+    struct pc_msg *result = task->unread;
+    task->unread = NULL;
+    task->waits_for_hub = true;
+    ended(s, task, result, PC_RECORD_KEEP | PC_RECORD_LATE);
+    pc_msg_unref(result);
 }
 
 void records_output(struct sched *s, struct pc_msg *output)

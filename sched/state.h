@@ -132,6 +132,7 @@ struct task {
     struct task *client_next, *client_prev; /* in client.tasks */
     struct edge *dependents;                /* what waits for its end */
     struct more *more;                      /* NULL: a plain task */
+    struct pc_msg *unread; /* its result, too large to be recorded, until the client has it */
     int64_t submitted_us;
     int64_t sent_ms; /* to its engine, by the clock of the loop */
     uint64_t result_bytes;
@@ -341,6 +342,9 @@ struct client *client_resume(struct sched *sched, struct peer *peer, const pc_js
 /* It is connected, or may come back. */
 bool client_is_there(const struct client *client);
 void client_lost(struct sched *sched, struct client *client);
+/* Its connection broke: the hub gets the results that it may not have, and that are recorded only
+ * without their content. */
+void client_keep_unread(struct sched *sched, struct client *client);
 /* Frees a disconnected client without tasks. */
 void client_check(struct sched *sched, struct client *client);
 int client_submit(struct sched *sched, struct client *client, struct pc_msg *msg,
@@ -594,6 +598,8 @@ void records_started(struct sched *sched, struct task *task);
 /* `must_keep`: nobody else has the result; client_stored is called when the hub has it. */
 void records_ended(struct sched *sched, const struct task *task, struct pc_msg *result,
                    bool must_keep);
+/* The client left before it had task->unread: that is recorded after all, and must be kept. */
+void records_unread(struct sched *sched, struct task *task);
 /* A STREAM message. */
 void records_output(struct sched *sched, struct pc_msg *output);
 /* All that has happened goes to the hub now. */

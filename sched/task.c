@@ -88,6 +88,7 @@ void task_free(struct sched *s, struct task *task)
     }
     pc_index_remove(&s->tasks, task->key.session, task->key.sequence);
     DL_DELETE2(client->tasks, task, client_prev, client_next);
+    pc_msg_unref(task->unread);
     free(task);
 }
 
@@ -143,6 +144,8 @@ void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
         DL_APPEND(task->engine->delivered, task);
     task->waits_for_hub = must_keep;
     if (client_is_there(client)) {
+        if (result->parts_bytes > s->keep_bytes)
+            task->unread = pc_msg_ref(result);
         world_result(client, result);
     } else {
         pc_msg_unref(result);

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from home import is_alive, wait_until
+from shared import run_script
 
 import pcluster
 
@@ -149,6 +150,24 @@ def test_a_client_that_left(start):
         fetched = client.get_result(name)
         assert fetched.get(timeout=60) is None
         assert fetched.successful()
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_large_result_of_a_client_that_left(home, start, store, is_killed):
+    """It got the result, which is larger than what is remembered, and did not say so."""
+    cluster = start(1, "--store", store)
+    script = ("import os, pcluster\nar = pcluster.Client()[0].apply_async(bytes, 200_000)\n"
+              "ar.wait()\nprint(ar.msg_ids[0], flush=True)\nos._exit(0)")
+    name = run_script(script, home.work).strip()
+    with pcluster.Client(cluster.file) as client:
+        wait_until(lambda: client.db_query({"msg_id": name}, keys=["msg_id"]), "the task")
+        if store == "sqlite":
+            wait_until(lambda: cluster.status()["store"]["tasks"] == 1, "a commit")
+        if is_killed:
+            kill_hub(cluster)
+        assert client.get_result(name).get(timeout=60) == bytes(200_000)
+        assert cluster.status()["tasks"]["done"] == 1
 
 
 def test_questions_wait(start):

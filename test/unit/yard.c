@@ -175,6 +175,10 @@ void records_engine_gone(struct engine *engine)
 {
 }
 
+void records_unread(struct sched *s, struct task *task)
+{
+}
+
 void records_output(struct sched *s, struct pc_msg *output)
 {
 }
