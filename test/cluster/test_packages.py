@@ -18,7 +18,8 @@ PLACES = {
                  "/usr/lib/systemd/user/pcluster.service", "/usr/lib/systemd/user/pcluster.socket"},
     "python3-pcluster": {"/usr/lib/python3/dist-packages/pcluster/_client.abi3.so"},
     "libpcluster0": {"/usr/lib/*/libpcluster.so.0"},
-    "libpcluster-dev": {"/usr/include/pcluster.h", "/usr/lib/*/libpcluster.so", "/usr/lib/*/pkgconfig/pcluster.pc"},
+    "libpcluster-dev": {"/usr/include/pcluster.h", "/usr/lib/*/libpcluster.so", "/usr/lib/*/pkgconfig/pcluster.pc",
+                        "/usr/share/man/man3/libpcluster.3.gz", "/usr/share/doc/libpcluster-dev/examples/hello.c"},
 }
 SESSION = """\
 from pcluster import Client
