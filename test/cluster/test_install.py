@@ -52,7 +52,8 @@ def installed(tmp_path):
 def test_nothing_is_missing(installed, tmp_path):
     files = {str(path.relative_to(installed)) for path in installed.rglob("*") if not path.is_dir()}
     names = {name.rpartition("/")[2] for name in files}
-    assert {"bin/pcluster", "include/pcluster.h"} <= files
+    assert {"bin/pcluster", "include/pcluster.h", "share/bash-completion/completions/pcluster.bash",
+            "share/zsh/site-functions/_pcluster"} <= files
     assert {"libpcluster.so", "libpcluster.so.0", "pcluster.pc", "_client.abi3.so", "_client.pyi", "py.typed"} <= names
     assert {path.name for path in (SOURCE / "man").glob("*.[1-9]")} <= names
     package = next(installed.rglob("pcluster/__init__.py")).parent

@@ -15,7 +15,9 @@ SOURCE = Path(__file__).resolve().parents[2]
 PACKAGES = {"pcluster", "python3-pcluster", "libpcluster0", "libpcluster-dev"}
 PLACES = {
     "pcluster": {"/usr/bin/pcluster", "/usr/share/man/man1/pcluster.1.gz", "/lib/systemd/system/pcluster@.service",
-                 "/usr/lib/systemd/user/pcluster.service", "/usr/lib/systemd/user/pcluster.socket"},
+                 "/usr/lib/systemd/user/pcluster.service", "/usr/lib/systemd/user/pcluster.socket",
+                 "/usr/share/bash-completion/completions/pcluster.bash",
+                 "/usr/share/zsh/vendor-completions/_pcluster"},
     "python3-pcluster": {"/usr/lib/python3/dist-packages/pcluster/_client.abi3.so"},
     "libpcluster0": {"/usr/lib/*/libpcluster.so.0"},
     "libpcluster-dev": {"/usr/include/pcluster.h", "/usr/lib/*/libpcluster.so", "/usr/lib/*/pkgconfig/pcluster.pc",
