@@ -69,9 +69,8 @@ static void pass_on(int strand[2], int side)
     for (ssize_t done = 0; done < got;) {
         ssize_t sent = send(strand[!side], bytes + done, (size_t)(got - done), MSG_NOSIGNAL);
         if (sent < 0)
-            got = 0;
-        else
-            done += sent;
+            return; /* gone; what it said before still has to go the other way, up to its end */
+        done += sent;
     }
     if (got == 0)
         end_strand(strand);
