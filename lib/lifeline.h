@@ -6,7 +6,7 @@
  * frame says how many have come so far, and what was sent and has not come is kept. When the
  * connection breaks, the next one goes on where it broke: the new handshake says how many came, and
  * what did not is sent again. So nothing is lost and nothing comes twice, whatever it is, and who
- * sends and receives messages knows nothing of it. See doc/decisions/0006.
+ * sends and receives messages knows nothing of it. See doc/decisions/0007.
  *
  * A wire that has a lifeline does all of this by itself. Everything belongs to the thread or lock
  * that guards the wire's sending side, but what the receiving side writes is atomic: an engine's
