@@ -43,6 +43,7 @@ static void read_rest(struct eng_child *child)
 {
     char data[4096];
     ssize_t got;
+    eng_tail_rescue(child->tail);
     while ((got = read(child->stderr_fd, data, sizeof(data))) > 0)
         eng_tail_put(child->tail, data, (size_t)got);
 }

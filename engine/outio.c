@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/outio.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -20,6 +21,8 @@
 #define DIRECT_PIECE  65536             /* ... unless a text alone is longer */
 #define PUMP_MAX      65536             /* read from one pipe before others have their turn */
 #define LOOK_AGAIN_MS 100 /* two threads may wait for credit, and one bell rings for both */
+
+static_assert(PIECE <= ENG_TAIL_LANDING, "a piece of stderr lands in the tail");
 
 /* Everything but the descriptors is guarded by the lane's lock. */
 static struct {
@@ -133,14 +136,15 @@ static ssize_t queue_from_pipe(int stream, size_t limit, bool *has_ended)
         room = (size_t)window;
     if (room == 0)
         return NEEDS_CREDIT;
-    ssize_t got = read(out.pipes[stream], out.piece, room);
+    char *piece = stream == PC_STREAM_STDERR ? eng_tail_land(out.tail) : out.piece;
+    ssize_t got = read(out.pipes[stream], piece, room);
     if (got <= 0) {
         *has_ended = got == 0;
         return 0;
     }
-    note(stream, out.piece, (size_t)got);
+    note(stream, piece, (size_t)got);
     if (out.has_task)
-        queue_piece(stream, out.piece, (size_t)got); /* all of it: there is room */
+        queue_piece(stream, piece, (size_t)got); /* all of it: there is room */
     return got;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/tail.h"
 
+#include <assert.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,17 +11,19 @@
 
 #include "lib/mem.h"
 
-#define SLAB_PAGES 1024
-#define SLAB_SIZE  ((size_t)SLAB_PAGES * ENG_TAIL_SIZE)
+#define SLAB_TAILS 1024
+#define SLAB_SIZE  ((size_t)SLAB_TAILS * ENG_TAIL_SIZE)
+
+static_assert(sizeof(struct eng_tail) <= ENG_TAIL_SIZE, "a tail has its pages");
 
 struct slab {
     struct slab *next;
     char *pages;
-    uint16_t used; /* pages handed out at least once */
+    uint16_t used; /* tails handed out at least once */
 };
 
 static struct slab *slabs;
-static struct eng_tail **free_tails; /* pages given back */
+static struct eng_tail **free_tails; /* given back */
 static size_t free_count, free_capacity;
 
 void eng_tail_put(struct eng_tail *tail, const char *data, size_t size)
@@ -33,7 +37,22 @@ void eng_tail_put(struct eng_tail *tail, const char *data, size_t size)
     size_t first = size < ENG_TAIL_KEPT - at ? size : ENG_TAIL_KEPT - at;
     memcpy(tail->text + at, data, first);
     memcpy(tail->text, data + first, size - first);
+    atomic_signal_fence(memory_order_seq_cst); /* the end may come between any two lines */
     tail->written = written;
+}
+
+char *eng_tail_land(struct eng_tail *tail)
+{
+    memset(tail->landing, 0, sizeof(tail->landing));
+    atomic_signal_fence(memory_order_seq_cst);
+    tail->lands_at = tail->written;
+    return tail->landing;
+}
+
+void eng_tail_rescue(struct eng_tail *tail)
+{
+    if (tail->lands_at == tail->written)
+        eng_tail_put(tail, tail->landing, strnlen(tail->landing, sizeof(tail->landing)));
 }
 
 /* Length of the well-formed sequence at `p` that is more than one byte long, else 0. */
@@ -95,7 +114,7 @@ struct eng_tail *eng_tail_new(void)
         memset(tail, 0, sizeof(*tail));
         return tail;
     }
-    if (!slabs || slabs->used == SLAB_PAGES) {
+    if (!slabs || slabs->used == SLAB_TAILS) {
         char *pages =
             mmap(NULL, SLAB_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (pages == MAP_FAILED)

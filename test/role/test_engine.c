@@ -513,6 +513,13 @@ static void test_tail(void **state)
     assert_true(strlen(text) > ENG_TAIL_KEPT - 16 && strlen(text) <= ENG_TAIL_KEPT);
     assert_memory_equal(text, "line 9", 6);
     assert_string_equal(text + strlen(text) - 10, "line 9999\n");
+    /* Read, and the end came before it was put, or after that. */
+    memcpy(eng_tail_land(tail), "rescued\n", 8);
+    for (int twice = 0; twice < 2; twice++) {
+        eng_tail_rescue(tail);
+        eng_tail_read(tail, text);
+        assert_string_equal(text + strlen(text) - 18, "line 9999\nrescued\n");
+    }
     char *large = calloc(1, 10000);
     memset(large, 'x', 9999);
     eng_tail_put(tail, large, 9999);
