@@ -8,6 +8,7 @@
  */
 #include <pcluster.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,15 +32,19 @@ static int slurp(struct file *file)
     FILE *in = fopen(file->path, "rb");
     if (!in)
         return -1;
-    for (size_t got = 1; got > 0;) {
-        char *more = realloc(file->text, file->size + 65536);
-        if (!more)
-            break;
-        file->text = more;
-        got = fread(file->text + file->size, 1, 65536, in);
-        file->size += got;
+    size_t room = 0;
+    bool failed = false;
+    while (!failed && !feof(in)) {
+        if (file->size == room) {
+            room = room ? 2 * room : 65536;
+            char *more = realloc(file->text, room);
+            failed = !more;
+            file->text = more ? more : file->text;
+        }
+        if (!failed)
+            file->size += fread(file->text + file->size, 1, room - file->size, in);
+        failed = failed || ferror(in);
     }
-    int failed = ferror(in);
     fclose(in);
     return failed ? -1 : 0;
 }
