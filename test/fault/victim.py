@@ -17,7 +17,7 @@ def connect(url_file):
     while True:
         try:
             return pcluster.Client(url_file)
-        except pcluster.error.ConnectionLost:
+        except ConnectionError:  # in the middle of the handshake, say
             pass
 
 
