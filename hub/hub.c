@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "hub/hub.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -561,7 +560,7 @@ int hub_main(void)
 {
     static struct hub hub;
     pc_log_init("hub", PC_LOG_INFO);
-    signal(SIGPIPE, SIG_IGN);
+    pc_ignore_signals_of_files();
     hub_engines_init(&hub.engines);
     hub_history_init(&hub.history);
     hub_journal_init(&hub.journal);

@@ -18,6 +18,12 @@ extern char **environ;
 
 /* ---- descriptors ------------------------------------------------------------------------ */
 
+void pc_ignore_signals_of_files(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
 int pc_socketpair(int fds[2], struct pc_err *err)
 {
     int pair[2];

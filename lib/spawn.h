@@ -26,6 +26,10 @@
 pid_t pc_spawn_role(const char *role, int death_signal, const int *fds, int fd_count,
                     struct pc_err *err);
 
+/* A peer that is gone and a file that may not grow are errors of the call, not deaths: for every
+ * role that runs no user code. */
+void pc_ignore_signals_of_files(void);
+
 /* A pair of connected stream sockets, both close-on-exec. */
 int pc_socketpair(int fds[2], struct pc_err *err);
 /* Closes every descriptor from `first` up that is not in keep[] (keep may be NULL). */

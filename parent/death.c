@@ -39,7 +39,7 @@ void parent_end_engines(struct parent *parent, const char *why)
         pc_json_put_i64(body, "code", 0);
         pc_json_put_str(body, "tail", why);
         parent_role_send(&parent->scheduler, PC_MSG_EXITED, body);
-        parent_engines_exited(&parent->engines, engine);
+        parent_engines_exited(&parent->engines, engine, true); /* the next nursery starts all */
     }
 }
 

@@ -83,15 +83,26 @@ void parent_engines_down(struct parent_engines *engines, uint32_t id)
     drop_unknown(engines, engine);
 }
 
-void parent_engines_exited(struct parent_engines *engines, struct parent_engine *engine)
+void parent_engines_exited(struct parent_engines *engines, struct parent_engine *engine,
+                           bool is_replaced)
 {
     if (!engine->is_spawned)
         return;
+    engine->is_replaced = is_replaced;
     if (engine->is_up)
         engines->ready_count--;
     engine->is_spawned = false;
     engines->spawned_count--;
     drop_unknown(engines, engine);
+}
+
+bool parent_engines_lack(struct parent_engines *engines, const char *uuid)
+{
+    struct parent_engine *engine = parent_engines_find(engines, uuid);
+    if (!engine || engine->is_spawned || !engine->is_wanted || engine->is_replaced)
+        return false;
+    engine->is_replaced = true;
+    return true;
 }
 
 void parent_engines_fini(struct parent_engines *engines)

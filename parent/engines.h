@@ -22,10 +22,11 @@ struct parent_engine {
     bool has_id;     /* it has been up */
     bool is_spawned; /* ours, and not known to have ended */
     bool is_up;
-    bool is_wanted;  /* one of wanted_count: if we end it, another one takes its place */
-    bool is_ending;  /* it was told to leave ... */
-    bool was_termed; /* ... and then sent SIGTERM */
-    int64_t end_ms;  /* when it is helped to */
+    bool is_wanted;   /* one of wanted_count: if we end it, another one takes its place */
+    bool is_replaced; /* it has ended, and another one is started in its place */
+    bool is_ending;   /* it was told to leave ... */
+    bool was_termed;  /* ... and then sent SIGTERM */
+    int64_t end_ms;   /* when it is helped to */
     UT_hash_handle hh, hh_id;
 };
 
@@ -43,6 +44,10 @@ int parent_engines_up(struct parent_engines *engines, const char *uuid, uint32_t
                       struct pc_err *err);
 void parent_engines_down(struct parent_engines *engines, uint32_t id);
 struct parent_engine *parent_engines_find(struct parent_engines *engines, const char *uuid);
-void parent_engines_exited(struct parent_engines *engines, struct parent_engine *engine);
+void parent_engines_exited(struct parent_engines *engines, struct parent_engine *engine,
+                           bool is_replaced);
+/* The scheduler wants another one in place of `uuid`. True: that one has ended already, of which
+ * the scheduler had not heard then, and nobody has taken its place. */
+bool parent_engines_lack(struct parent_engines *engines, const char *uuid);
 
 #endif

@@ -273,10 +273,9 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         int code = (int)pc_json_i64_or(body, "code", 0);
         report_exit(parent, engine, signal, code, pc_json_str_or(body, "tail", ""));
         parent_cgroup_remove(&parent->cgroup, engine->uuid);
-        parent_engines_exited(&parent->engines, engine);
-        parent_engine_ended(parent, was_ending, was_wanted);
-        if (!was_ending)
-            parent_restart_engine(parent, signal || code);
+        bool is_replaced = was_ending ? parent_engine_ended(parent, was_wanted)
+                                      : parent_restart_engine(parent, signal || code);
+        parent_engines_exited(&parent->engines, engine, is_replaced);
     }
     pc_json_free(body);
     return 0;

@@ -202,6 +202,21 @@ static void end_one(struct parent *parent, struct parent_engine *engine, int64_t
     wake_at(parent, engine->end_ms);
 }
 
+static bool spawn_another(struct parent *parent)
+{
+    struct pc_err err;
+    if (parent_spawn(parent, 1, &err) == 0)
+        return true;
+    pc_error("can't replace an engine: %s", err.text);
+    return false;
+}
+
+/* For one that was not told to leave see restart.c. */
+bool parent_engine_ended(struct parent *parent, bool was_wanted)
+{
+    return parent->state < PARENT_STOPPING && was_wanted && spawn_another(parent);
+}
+
 int parent_end_some(struct parent *parent, const pc_json *order, struct pc_err *err)
 {
     int64_t grace_ms = pc_json_i64_or(order, "grace_ms", GRACE_DEFAULT_MS);
@@ -217,19 +232,11 @@ int parent_end_some(struct parent *parent, const pc_json *order, struct pc_err *
         struct parent_engine *engine = uuid ? parent_engines_find(&parent->engines, uuid) : NULL;
         if (engine && engine->is_spawned)
             end_one(parent, engine, end_ms, is_wanted);
+        else if (uuid && is_wanted && parent_engines_lack(&parent->engines, uuid))
+            spawn_another(parent);
     }
     parent_check_ready(parent);
     return 0;
-}
-
-/* One that was ended is replaced when it was wanted; for others see restart.c. */
-void parent_engine_ended(struct parent *parent, bool was_ending, bool was_wanted)
-{
-    struct pc_err err;
-    if (parent->state >= PARENT_STOPPING || !was_ending || !was_wanted)
-        return;
-    if (parent_spawn(parent, 1, &err) < 0)
-        pc_error("can't replace an engine: %s", err.text);
 }
 
 /* ---- a signal --------------------------------------------------------------------------- */

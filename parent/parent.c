@@ -338,8 +338,7 @@ int parent_main(const struct parent_options *options)
     if (status == 0 && options->daemonize)
         status = go_to_background(parent, &exit_code, &err);
     if (status == 0) {
-        signal(SIGPIPE, SIG_IGN);
-        signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not a death */
+        pc_ignore_signals_of_files();
         parent->has_other_children = pc_orphans_exist();
         pc_orphans_adopt();
         set_title(parent);

@@ -34,13 +34,13 @@ static void on_timer(uv_timer_t *timer)
         pc_error("can't start %u engine%s again: %s", count, count == 1 ? "" : "s", err.text);
 }
 
-void parent_restart_engine(struct parent *parent, bool has_failed)
+bool parent_restart_engine(struct parent *parent, bool has_failed)
 {
     struct parent_restarts *restarts = &parent->restarts;
     uint32_t wanted = parent->engines.wanted_count ? parent->engines.wanted_count : 1;
     int64_t now_ms = pc_clock_ms();
     if (parent->state != PARENT_READY || !is_wished(parent, has_failed))
-        return;
+        return false;
     if (now_ms - restarts->since_ms > 60000) {
         restarts->since_ms = now_ms;
         restarts->deaths = 0;
@@ -50,12 +50,13 @@ void parent_restart_engine(struct parent *parent, bool has_failed)
         pc_error("engines end again and again, %u times within a minute: this one is not started "
                  "again",
                  restarts->deaths);
-        return;
+        return false;
     }
     restarts->waiting++;
     uint64_t wait_ms = rounds ? (uint64_t)FIRST_WAIT_MS << (rounds - 1) : 0;
     if (!uv_is_active((uv_handle_t *)&restarts->timer))
         uv_timer_start(&restarts->timer, on_timer, wait_ms, 0);
+    return true;
 }
 
 void parent_restarts_init(struct parent *parent)

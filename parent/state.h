@@ -174,8 +174,8 @@ int parent_start_engines(struct parent *parent, uint32_t count, const struct pc_
 /* The nursery has forked one of those that are wanted, or could not. */
 void parent_engine_spawned(struct parent *parent);
 void parent_engines_missing(struct parent *parent, uint32_t count, const char *why);
-/* It has ended, and is not in parent->engines any more: whether another one takes its place. */
-void parent_engine_ended(struct parent *parent, bool was_ending, bool was_wanted);
+/* It has ended as it was told to. True: another one takes its place. */
+bool parent_engine_ended(struct parent *parent, bool was_wanted);
 /* Of those that were being started none will come. */
 void parent_starts_failed(struct parent *parent, const char *why);
 /* Answers a client: well (takes `reply`), or not. */
@@ -193,8 +193,8 @@ int parent_spawn(struct parent *parent, uint32_t count, struct pc_err *err);
 void parent_restarts_init(struct parent *parent);
 /* Nothing that waits is started. */
 void parent_restarts_stop(struct parent *parent);
-/* An engine ended by itself; has_failed: not with exit code 0. */
-void parent_restart_engine(struct parent *parent, bool has_failed);
+/* An engine ended by itself; has_failed: not with exit code 0. True: another takes its place. */
+bool parent_restart_engine(struct parent *parent, bool has_failed);
 
 /* ---- death.c ---------------------------------------------------------------------------- */
 

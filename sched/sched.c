@@ -348,7 +348,7 @@ int sched_main(void)
 {
     struct sched *s = pc_xcalloc(1, sizeof(*s));
     pc_log_init("scheduler", PC_LOG_INFO);
-    signal(SIGPIPE, SIG_IGN);
+    pc_ignore_signals_of_files();
     signal(SIGINT, SIG_IGN); /* Ctrl-C in a terminal is the parent's business */
     if (pc_noise_init() || uv_loop_init(&s->loop) || pc_conns_init(&s->conns, &s->loop))
         pc_fatal(1, "can't start: no loop or no randomness");

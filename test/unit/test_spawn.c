@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -202,6 +203,28 @@ static void the_title_is_shown(void **state)
     assert_non_null(getenv("PATH")); /* the environment has moved */
 }
 
+/* In a process of its own: dispositions and limits stay with it. */
+static void errors_of_files_kill_nobody(void **state)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        char path[] = "/tmp/pc-spawn-XXXXXX";
+        int pipe_fds[2], file = mkstemp(path);
+        unlink(path);
+        pc_ignore_signals_of_files();
+        if (file < 0 || pipe(pipe_fds) < 0 || setrlimit(RLIMIT_FSIZE, &(struct rlimit){0, 0}) < 0)
+            _exit(1);
+        close(pipe_fds[0]);
+        _exit(write(file, "x", 1) == -1 && errno == EFBIG && write(pipe_fds[1], "x", 1) == -1 &&
+                      errno == EPIPE
+                  ? 0
+                  : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -220,6 +243,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(close_from_keeps_what_it_is_told),
         cmocka_unit_test(closed_standard_descriptors_are_opened),
         cmocka_unit_test(the_title_is_shown),
+        cmocka_unit_test(errors_of_files_kill_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
