@@ -10,6 +10,9 @@ import signal
 import pytest
 from home import DEADLINE_S, Cluster, Home, children, is_alive, temporary_home, wait_until
 
+# Where the tests run under nohup, what they start would ignore it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 __all__ = ["DEADLINE_S", "Cluster", "Home", "children", "is_alive", "wait_until"]
 
 
