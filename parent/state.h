@@ -103,6 +103,7 @@ struct parent {
     struct parent_restarts restarts;
 
     int stop_rounds;
+    bool is_hurried;         /* told to stop twice: nobody is waited for */
     bool has_other_children; /* of the program that became this one by exec */
     int exit_code;
     char *failure; /* told at the end, when the cluster never was ready */

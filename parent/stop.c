@@ -13,7 +13,7 @@
 #define START_GRACE_MS 200  /* when there never was a cluster */
 #define FORCE_AFTER_MS 1000 /* after the grace */
 #define ROUNDS_MAX     3
-#define HUB_LIMIT_MS   10000 /* for the hub to take in and to write what it was told */
+#define HUB_LIMIT_MS   10000 /* for the hub to be told, to take in and to write it, each */
 
 static void tell_role(struct parent_role *role, const char *reason, int grace_ms)
 {
@@ -41,14 +41,17 @@ static void force_role(struct parent_role *role)
     }
 }
 
-/* The hub has its own turn, when the others are gone. */
+/* One after the other: each may have something to tell the next. */
 static void force(struct parent *parent)
 {
+    bool has_nursery = parent_role_exists(&parent->nursery);
+    bool has_scheduler = parent_role_exists(&parent->scheduler);
     parent_end_engines(parent, "the cluster was stopped");
-    if (!parent_role_exists(&parent->nursery) && !parent_role_exists(&parent->scheduler))
-        force_role(&parent->hub);
     force_role(&parent->nursery);
-    force_role(&parent->scheduler);
+    if (!has_nursery || parent->is_hurried || !parent_role_exists(&parent->hub))
+        force_role(&parent->scheduler);
+    if ((!has_nursery && !has_scheduler) || parent->is_hurried)
+        force_role(&parent->hub);
 }
 
 static void on_limit(uv_timer_t *timer)
@@ -64,12 +67,15 @@ static void on_limit(uv_timer_t *timer)
 
 void parent_stop_now(struct parent *parent)
 {
+    parent->is_hurried = true;
     uv_timer_start(&parent->stop_timer, on_limit, 0, FORCE_AFTER_MS);
 }
 
 /* It may have much to write, and that is not in vain: the others have left. */
 static void wait_for_hub(struct parent *parent)
 {
+    if (parent->is_hurried)
+        return;
     parent->stop_rounds = 0;
     uv_timer_start(&parent->stop_timer, on_limit, HUB_LIMIT_MS, FORCE_AFTER_MS);
 }
@@ -121,8 +127,11 @@ void parent_stop_step(struct parent *parent)
         return;
     }
     if (parent_role_exists(&parent->scheduler)) {
-        if (parent->scheduler.has_conn && !parent->scheduler.conn.is_ending)
+        if (parent->scheduler.has_conn && !parent->scheduler.conn.is_ending) {
             pc_conn_end(&parent->scheduler.conn);
+            if (parent_role_exists(&parent->hub)) /* which it may have much to tell */
+                wait_for_hub(parent);
+        }
     } else if (parent_role_exists(&parent->hub)) {
         if (!parent->hub.is_told)
             wait_for_hub(parent);

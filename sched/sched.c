@@ -25,11 +25,7 @@
 
 /* ---- stopping --------------------------------------------------------------------------- */
 
-static void on_stop_timer(uv_timer_t *timer)
-{
-    struct sched *s = timer->data;
-    uv_stop(&s->loop);
-}
+static void on_stop_timer(uv_timer_t *timer);
 
 /* Clients learn why, engines are told to end; the parent's end of file ends us. */
 static void stop(struct sched *s, const struct pc_msg *shutdown)
@@ -66,6 +62,8 @@ static void stop(struct sched *s, const struct pc_msg *shutdown)
 /* Everybody else has left, and the parent waits for our end: when the hub has all it was told. */
 static void leave(struct sched *s)
 {
+    if (s->is_leaving)
+        return;
     records_flush(s);
     bool has_hub = s->hub.is_open || s->hub.next_fd >= 0;
     if (!s->is_stopping || !s->ledger.first || !has_hub) {
@@ -74,6 +72,15 @@ static void leave(struct sched *s)
     }
     s->is_leaving = true;
     uv_timer_start(&s->stop_timer, on_stop_timer, LEAVE_LIMIT_MS, 0);
+}
+
+static void on_stop_timer(uv_timer_t *timer)
+{
+    struct sched *s = timer->data;
+    if (s->is_leaving)
+        uv_stop(&s->loop);
+    else
+        leave(s); /* whether or not the others have */
 }
 
 /* ---- configuration ---------------------------------------------------------------------- */

@@ -506,7 +506,8 @@ def test_a_hub_that_is_killed_leaves_a_good_file(start):
         more = c.load_balanced_view().map_async(double, range(3000), chunksize=1)
         os.kill(cluster.pids()["hub"], signal.SIGKILL)
         more.get()
-    cluster.end()
+    code, _, err = cluster.end()
+    assert code == 0 and "does not end" not in err
     again = start(1, "--store", "sqlite")
     with pcluster.Client(again.file) as c:
         found = c.db_query({}, ["state"])
