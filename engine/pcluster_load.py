@@ -9,6 +9,7 @@ value that the user pushed or assigned wins, and a global that changed on the cl
 
 import builtins
 import io
+import marshal
 import pickle
 import sys
 import types
@@ -67,6 +68,29 @@ def _evaluate(source, names):
     if names is namespace:
         _pairs.append(_LOOKED_UP)
     return eval(source, names)
+
+
+def sent_function(code, base, name, qualname, module, doc, defaults, kwdefaults, annotations,
+                  cells, carried, modules):
+    """A function that refers to constants and importable things only, as plainfunctions.py of the
+    client writes it."""
+    for global_name, imported in modules.items():
+        __import__(imported)
+        carried[global_name] = sys.modules[imported]
+    names = namespace if base is None else base
+    function = types.FunctionType(marshal.loads(code), names, name, defaults,
+                                  tuple(map(types.CellType, cells)) or None)
+    function.__qualname__ = qualname
+    function.__module__ = module
+    function.__doc__ = doc
+    function.__kwdefaults__ = kwdefaults
+    function.__annotations__ = annotations
+    if base is None:
+        _pairs.extend(carried.items())
+        merge(carried.items())
+    else:
+        names.update(carried, __builtins__=builtins)
+    return function
 
 
 class _Loader(pickle.Unpickler):
