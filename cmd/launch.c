@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cmd/launch.h"
 
+#include <string.h>
+
 #include "cmd/reload.h"
 #include "parent/cgroup.h"
 #include "parent/logfile.h"
@@ -58,6 +60,8 @@ const struct option_row launch_controller_rows[] = {
     {0, "keep-bytes", OPTION_SIZE, AT(options.store.keep_bytes), "SIZE",
      "requests and results up to this size are remembered (default: 64K)", .min = 0,
      .max = OPTIONS_BYTES_MAX},
+    {0, "durable", OPTION_SET, AT(options.store.all_durable), NULL,
+     "write every task that any engine may run to disk before it begins; needs --store sqlite"},
     {0, "heartbeat", OPTION_NUMBER, AT(heartbeat_ms), "MS",
      "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
      .max = 3600000},
@@ -93,6 +97,13 @@ int launch(struct launch *launch, const struct option_page *page, int (*run)(int
     int exit_code;
     if (options_read(page, argc, argv, &exit_code) < 0)
         return exit_code;
+    if (options->store.all_durable && strcmp(options->store.kind, "sqlite") != 0) {
+        command_error(
+            page->command,
+            "--durable needs --store sqlite: with --store %s there is no disk to write to",
+            options->store.kind);
+        return 2;
+    }
     options->command = page->command;
     options->profile = launch->where.profile;
     options->profile_dir = launch->where.profile_dir;

@@ -32,6 +32,10 @@ static const char *const steps[HUB_SCHEMA_VERSION] = {
     "CREATE INDEX by_end ON tasks(received);"
     "CREATE INDEX by_full_end ON tasks(received) WHERE size > 0;"
     "CREATE INDEX by_function ON tasks(function) WHERE function IS NOT NULL;",
+    "CREATE TABLE submissions(number INTEGER PRIMARY KEY, session INTEGER NOT NULL,"
+    " sequence INTEGER NOT NULL, submitted INTEGER, kind INTEGER, bytes INTEGER, body BLOB,"
+    " function BLOB, request BLOB);"
+    "CREATE UNIQUE INDEX submissions_by_id ON submissions(session, sequence);",
 };
 
 enum { FLAG_BALANCED = 1, FLAG_GAP = 2, FLAG_WAS_KEPT = 4, FLAG_IN_FILE = 8 };
@@ -53,6 +57,13 @@ enum statement {
     BEFORE,
     LOAD,
     FUNCTION,
+    ADD_SUBMITTED,
+    CHANGE_SUBMITTED,
+    HAS_SUBMITTED,
+    NEXT_SUBMITTED,
+    LOAD_SUBMITTED,
+    ADOPT,
+    FINISH,
     FORGET,
     RESUBMITTED,
     OLDEST,
@@ -73,6 +84,19 @@ static const char *const texts[STATEMENTS] = {
     [LOAD] = "SELECT request, result, stdout, stderr, function, flags FROM tasks WHERE number = ?1",
     [FUNCTION] = "SELECT pickle FROM functions WHERE name = ?1",
     [ADD_RESULT] = "UPDATE tasks SET result = ?2, flags = ?3, size = size + ?4 WHERE number = ?1",
+    [ADD_SUBMITTED] =
+        "INSERT OR IGNORE INTO submissions VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [CHANGE_SUBMITTED] = "UPDATE submissions SET body = ?2 WHERE number = ?1",
+    [HAS_SUBMITTED] = "SELECT 1 FROM submissions WHERE session = ?1 AND sequence = ?2",
+    [NEXT_SUBMITTED] =
+        "SELECT number, session, sequence, submitted, kind, bytes, body FROM submissions"
+        " WHERE number > ?1 ORDER BY number LIMIT 1",
+    [LOAD_SUBMITTED] = "SELECT request, function FROM submissions"
+                       " WHERE session = ?1 AND sequence = ?2",
+    [ADOPT] = "UPDATE tasks SET (request, function) = (SELECT request, function FROM submissions"
+              " WHERE session = ?1 AND sequence = ?2), size = size + ?3"
+              " WHERE session = ?1 AND sequence = ?2",
+    [FINISH] = "DELETE FROM submissions WHERE session = ?1 AND sequence = ?2",
     [FORGET] = "DELETE FROM tasks WHERE number = ?1",
     [RESUBMITTED] = "UPDATE tasks SET again_session = ?2, again_sequence = ?3 WHERE number = ?1",
     [OLDEST] = "SELECT number, size, flags, session, sequence, received FROM tasks"
@@ -89,6 +113,7 @@ struct hub_database {
     char *path;
     uint64_t count, bytes, last;
     uint64_t count_before, bytes_before; /* the transaction */
+    bool is_synced;                      /* commits wait for the disk */
 };
 
 /* ---- SQLite ----------------------------------------------------------------------------- */
@@ -174,7 +199,8 @@ static int open_file(struct hub_database *database, struct pc_err *err)
         return -1;
     int64_t count = number_of(database, "SELECT count(*) FROM tasks");
     int64_t bytes = number_of(database, "SELECT coalesce(sum(size), 0) FROM tasks");
-    int64_t last = number_of(database, "SELECT coalesce(max(number), 0) FROM tasks");
+    int64_t last = number_of(database, "SELECT max((SELECT coalesce(max(number), 0) FROM tasks),"
+                                       " (SELECT coalesce(max(number), 0) FROM submissions))");
     if (count < 0 || bytes < 0 || last < 0)
         return failed(database, "read", err);
     database->count = (uint64_t)count;
@@ -202,8 +228,12 @@ void hub_database_close(struct hub_database *database)
     free(database);
 }
 
-int hub_database_begin(struct hub_database *database, struct pc_err *err)
+int hub_database_begin(struct hub_database *database, bool is_synced, struct pc_err *err)
 {
+    const char *how = is_synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
+    if (is_synced != database->is_synced && run(database, "use", how, err))
+        return -1;
+    database->is_synced = is_synced;
     database->count_before = database->count;
     database->bytes_before = database->bytes;
     return run(database, "write to", "BEGIN IMMEDIATE", err);
@@ -319,6 +349,27 @@ static int write_function(struct hub_database *database, const struct hub_functi
     return finish(database, statement, err);
 }
 
+static void bind_key(sqlite3_stmt *statement, int column, const struct hub_task_key *key)
+{
+    sqlite3_bind_int64(statement, column, (int64_t)key->session);
+    sqlite3_bind_int64(statement, column + 1, (int64_t)key->sequence);
+}
+
+/* A durable task leaves its submission, of which it takes what it was submitted with. */
+static int adopt(struct hub_database *database, const struct hub_task *task, struct pc_err *err)
+{
+    sqlite3_stmt *take = prepared(database, ADOPT), *leave = prepared(database, FINISH);
+    bind_key(take, 1, &task->key);
+    bind_key(leave, 1, &task->key);
+    sqlite3_bind_int64(take, 3, task->request ? 0 : (int64_t)task->request_bytes);
+    if (!task->request && finish(database, take, err))
+        return -1;
+    if (finish(database, leave, err))
+        return -1;
+    database->bytes += task->request ? 0 : task->request_bytes;
+    return 0;
+}
+
 int hub_database_write(struct hub_database *database, const struct hub_task *task,
                        struct pc_err *err)
 {
@@ -343,7 +394,7 @@ int hub_database_write(struct hub_database *database, const struct hub_task *tas
     bind_output(statement, 22, task, PC_STREAM_STDERR);
     bind_parts(statement, 23, task->request);
     bind_parts(statement, 24, is_large ? NULL : task->result);
-    if (finish(database, statement, err))
+    if (finish(database, statement, err) || (task->is_durable && adopt(database, task, err)))
         return -1;
     database->count++;
     database->bytes += hub_task_payload(task);
@@ -368,6 +419,36 @@ int hub_database_add_result(struct hub_database *database, const struct hub_task
         return -1;
     database->bytes += task->result->parts_bytes;
     return 0;
+}
+
+/* ---- durable tasks ---------------------------------------------------------------------- */
+
+int hub_database_submit(struct hub_database *database, const struct hub_task *task,
+                        struct pc_err *err)
+{
+    sqlite3_stmt *statement = prepared(database, ADD_SUBMITTED);
+    if (task->function && write_function(database, task->function, err))
+        return -1;
+    sqlite3_clear_bindings(statement);
+    sqlite3_bind_int64(statement, 1, (int64_t)task->number);
+    bind_key(statement, 2, &task->key);
+    sqlite3_bind_int64(statement, 4, task->submitted_us);
+    sqlite3_bind_int(statement, 5, task->kind);
+    sqlite3_bind_int64(statement, 6, (int64_t)task->request_bytes);
+    sqlite3_bind_blob(statement, 7, task->body, (int)task->body_size, SQLITE_STATIC);
+    if (task->function)
+        sqlite3_bind_blob(statement, 8, task->function->name, PC_FUNCTION_NAME_SIZE, SQLITE_STATIC);
+    bind_parts(statement, 9, task->request);
+    return finish(database, statement, err);
+}
+
+int hub_database_change_submitted(struct hub_database *database, const struct hub_task *task,
+                                  struct pc_err *err)
+{
+    sqlite3_stmt *statement = prepared(database, CHANGE_SUBMITTED);
+    sqlite3_bind_int64(statement, 1, (int64_t)task->number);
+    sqlite3_bind_blob(statement, 2, task->body, (int)task->body_size, SQLITE_STATIC);
+    return finish(database, statement, err);
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
@@ -426,19 +507,26 @@ static struct hub_task *first_row(sqlite3_stmt *statement)
 struct hub_task *hub_database_find(struct hub_database *database, const struct hub_task_key *key)
 {
     sqlite3_stmt *statement = prepared(database, FIND);
-    sqlite3_bind_int64(statement, 1, (int64_t)key->session);
-    sqlite3_bind_int64(statement, 2, (int64_t)key->sequence);
+    bind_key(statement, 1, key);
     return first_row(statement);
+}
+
+static bool has_row(sqlite3_stmt *statement, const struct hub_task_key *key)
+{
+    bind_key(statement, 1, key);
+    bool is_there = sqlite3_step(statement) == SQLITE_ROW;
+    sqlite3_reset(statement);
+    return is_there;
 }
 
 bool hub_database_has(struct hub_database *database, const struct hub_task_key *key)
 {
-    sqlite3_stmt *statement = prepared(database, HAS);
-    sqlite3_bind_int64(statement, 1, (int64_t)key->session);
-    sqlite3_bind_int64(statement, 2, (int64_t)key->sequence);
-    bool is_there = sqlite3_step(statement) == SQLITE_ROW;
-    sqlite3_reset(statement);
-    return is_there;
+    return has_row(prepared(database, HAS), key);
+}
+
+bool hub_database_is_submitted(struct hub_database *database, const struct hub_task_key *key)
+{
+    return has_row(prepared(database, HAS_SUBMITTED), key);
 }
 
 static int64_t bounded(uint64_t number)
@@ -505,6 +593,40 @@ struct pc_msg *hub_database_load(struct hub_database *database, struct hub_task 
             task->result = hub_parts_load(path);
             free(path);
         }
+    }
+    sqlite3_reset(row);
+    return function;
+}
+
+struct hub_task *hub_database_submitted(struct hub_database *database, uint64_t number)
+{
+    sqlite3_stmt *row = prepared(database, NEXT_SUBMITTED);
+    struct hub_task *task = NULL;
+    sqlite3_bind_int64(row, 1, bounded(number));
+    if (sqlite3_step(row) == SQLITE_ROW) {
+        task = pc_xcalloc(1, sizeof(*task));
+        task->number = (uint64_t)sqlite3_column_int64(row, 0);
+        task->key.session = (uint64_t)sqlite3_column_int64(row, 1);
+        task->key.sequence = (uint64_t)sqlite3_column_int64(row, 2);
+        task->submitted_us = sqlite3_column_int64(row, 3);
+        task->kind = (uint8_t)sqlite3_column_int(row, 4);
+        task->request_bytes = (uint64_t)sqlite3_column_int64(row, 5);
+        hub_task_set_body(task, sqlite3_column_blob(row, 6), (size_t)sqlite3_column_bytes(row, 6),
+                          &(struct pc_submit_body){0});
+    }
+    sqlite3_reset(row);
+    return task;
+}
+
+struct pc_msg *hub_database_load_submitted(struct hub_database *database, struct hub_task *task)
+{
+    sqlite3_stmt *row = prepared(database, LOAD_SUBMITTED);
+    struct pc_msg *function = NULL;
+    bind_key(row, 1, &task->key);
+    if (sqlite3_step(row) == SQLITE_ROW) {
+        task->request = parts_of(row, 0);
+        if (sqlite3_column_bytes(row, 1) == PC_FUNCTION_NAME_SIZE)
+            function = function_of(database, sqlite3_column_blob(row, 1));
     }
     sqlite3_reset(row);
     return function;
@@ -582,14 +704,14 @@ int hub_database_drop(struct hub_database *database, int64_t count, int64_t olde
     int dropped = 1;
     if ((!count && !older_us) || !database->count)
         return 0;
-    if (hub_database_begin(database, err))
+    if (hub_database_begin(database, false, err))
         return -1;
     for (int64_t i = 0; i < max && dropped > 0; i++)
         dropped = drop_one(database, i < count, older_us, err);
     if (dropped >= 0 &&
         run(database, "write to",
             "DELETE FROM functions WHERE name NOT IN (SELECT function FROM tasks WHERE function "
-            "IS NOT NULL)",
+            "IS NOT NULL UNION SELECT function FROM submissions WHERE function IS NOT NULL)",
             err) == 0 &&
         hub_database_commit(database, err) == 0)
         return 0;
@@ -623,7 +745,7 @@ int hub_database_strip(struct hub_database *database, uint64_t bytes, int64_t ma
                        uint64_t *dropped, struct pc_err *err)
 {
     int status = 0;
-    if (hub_database_begin(database, err))
+    if (hub_database_begin(database, false, err))
         return -1;
     while (max-- > 0 && database->bytes > bytes && status == 0)
         status = strip_one(database, dropped, err);

@@ -10,7 +10,7 @@
 
 #include "hub/task.h"
 
-#define HUB_SCHEMA_VERSION 2
+#define HUB_SCHEMA_VERSION 3
 #define HUB_FILE_BYTES     (1024 * 1024)
 
 struct hub_database;
@@ -19,7 +19,8 @@ struct hub_database;
 struct hub_database *hub_database_open(const char *path, struct pc_err *err);
 void hub_database_close(struct hub_database *database);
 
-int hub_database_begin(struct hub_database *database, struct pc_err *err);
+/* With `is_synced` the commit returns when the disk has it, not only the system. */
+int hub_database_begin(struct hub_database *database, bool is_synced, struct pc_err *err);
 int hub_database_commit(struct hub_database *database, struct pc_err *err);
 void hub_database_rollback(struct hub_database *database);
 int hub_database_write(struct hub_database *database, const struct hub_task *task,
@@ -48,6 +49,18 @@ int hub_database_drop(struct hub_database *database, int64_t count, int64_t olde
  * adds the number of results to *dropped. */
 int hub_database_strip(struct hub_database *database, uint64_t bytes, int64_t max,
                        uint64_t *dropped, struct pc_err *err);
+
+/* ---- durable tasks that have not ended; hub_database_write moves one that has ---- */
+int hub_database_submit(struct hub_database *database, const struct hub_task *task,
+                        struct pc_err *err);
+bool hub_database_is_submitted(struct hub_database *database, const struct hub_task_key *key);
+/* Its body is another one now. */
+int hub_database_change_submitted(struct hub_database *database, const struct hub_task *task,
+                                  struct pc_err *err);
+/* The one after this number: a new task, without its request. */
+struct hub_task *hub_database_submitted(struct hub_database *database, uint64_t number);
+/* As hub_database_load. */
+struct pc_msg *hub_database_load_submitted(struct hub_database *database, struct hub_task *task);
 
 uint64_t hub_database_count(const struct hub_database *database);
 uint64_t hub_database_bytes(const struct hub_database *database);

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utlist.h>
+
+#include "lib/clock.h"
+#include "lib/failure.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/proto.h"
@@ -130,6 +134,10 @@ static void take_request(struct hub_history *history, struct hub_task *task,
         pc_msg_unref(history->last_request);
         history->last_request = request ? pc_msg_ref(request) : NULL;
     }
+    if (task->is_durable) {
+        task->request = request; /* until it is on disk */
+        return;
+    }
     if (request && history->pending_bytes + record->bytes > history->store.limits.bytes) {
         pc_msg_unref(request);
         request = NULL;
@@ -144,6 +152,9 @@ static void task_submitted(struct hub_history *history, struct hub_engine *engin
 {
     history->submitted++;
     task->submitted_us = record->time_us;
+    task->is_durable = record->flags & PC_RECORD_DURABLE;
+    if (task->is_durable)
+        DL_APPEND2(history->unwritten, task, end_prev, end_next);
     set_engine(task, engine, record->engine_id);
     if (is_counted(engine))
         engine->queued++;
@@ -189,8 +200,31 @@ static void task_ended(struct hub_history *history, struct hub_engine *engine,
     task->result_bytes = record->bytes;
     task->result = parts_of(history, record, msg);
     hub_task_close_output(task);
-    if (task->request)
+    if (task->is_durable)
+        hub_history_leave_unwritten(history, task);
+    else if (task->request)
         history->pending_bytes -= task->request_bytes;
+}
+
+void hub_history_leave_unwritten(struct hub_history *history, struct hub_task *task)
+{
+    if (task->end_prev)
+        DL_DELETE2(history->unwritten, task, end_prev, end_next);
+    task->end_prev = task->end_next = NULL;
+}
+
+void hub_history_fail(struct hub_history *history, struct hub_task *task, const char *ename,
+                      const char *text)
+{
+    history->failed++;
+    task->event = PC_RECORD_ENDED;
+    task->status = PC_STATUS_FAILED;
+    task->completed_us = task->received_us = pc_wall_us();
+    task->result = pc_failure_new(ename, text);
+    if (!task->result)
+        pc_fatal(1, "out of memory");
+    task->result_bytes = task->result->parts_bytes;
+    hub_history_keep(history, task);
 }
 
 /* Known, or new. NULL: it has ended before. */
@@ -253,6 +287,8 @@ struct hub_task *hub_history_record(struct hub_history *history, struct hub_engi
         return NULL;
     }
     struct hub_task *task = task_of(history, record);
+    if (task && task->is_orphan && record->event == PC_RECORD_SUBMITTED)
+        task->is_orphan = false; /* a scheduler has it now */
     if (!task || (task->event && record->event == PC_RECORD_SUBMITTED))
         return NULL;
     struct hub_engine *engine =
@@ -295,6 +331,7 @@ void hub_history_gap(struct hub_history *history)
 
 void hub_history_keep(struct hub_history *history, struct hub_task *task)
 {
+    history->has_durable_end = history->has_durable_end || task->is_durable;
     history->store.kind->ended(&history->store, task);
 }
 

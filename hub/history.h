@@ -24,6 +24,8 @@ struct hub_history {
     struct pc_known functions;   /* that the scheduler has sent; data: the message */
     struct pc_msg *last_request; /* for the other tasks of the same submission */
     struct pc_msg *nothing;      /* stands for no parts */
+    struct hub_task *unwritten;  /* durable tasks that are not on disk yet */
+    bool has_durable_end;        /* one has ended that is not */
     bool is_replaying;           /* the store may have tasks whose records come again */
 };
 
@@ -43,6 +45,11 @@ bool hub_history_is_stored(struct hub_history *history, const struct hub_task_ke
 void hub_history_leave_engine(struct hub_engines *engines, const struct hub_task *task);
 /* Some records are missing here. */
 void hub_history_gap(struct hub_history *history);
+/* Ends a task that nobody will run; gives it to the store. */
+void hub_history_fail(struct hub_history *history, struct hub_task *task, const char *ename,
+                      const char *text);
+/* A durable task is on disk, or will not be. */
+void hub_history_leave_unwritten(struct hub_history *history, struct hub_task *task);
 void hub_history_keep(struct hub_history *history, struct hub_task *task);
 /* A FUNCTION that records may name. -1: the scheduler broke the rules. */
 int hub_history_function(struct hub_history *history, struct pc_msg *msg, struct pc_err *err);

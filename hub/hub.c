@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hub/durable.h"
 #include "hub/query.h"
 #include "hub/snapshot.h"
 #include "hub/state.h"
@@ -107,6 +108,7 @@ static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         uv_timer_start(&hub->tick_timer, on_tick, TICK_MS, TICK_MS);
         pc_conn_send_body(&hub->parent, PC_MSG_READY, "{}", 2);
         say_recorded(hub);
+        hub_durable_say(&hub->history, &hub->scheduler.conn);
     }
     pc_json_free(config);
     return status;
@@ -208,7 +210,9 @@ static void on_turn_end(uv_check_t *handle)
         return;
     hub->has_news = false;
     hub_journal_write(&hub->journal);
+    hub_durable_ended(&hub->history);
     say_recorded(hub);
+    hub_durable_write(&hub->history, &hub->scheduler.conn);
     if (hub_journal_is_long(&hub->journal))
         hub_snapshot_write(hub);
 }
@@ -388,6 +392,8 @@ static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *e
     pc_json *question = pc_json_parse(msg->body, msg->head.body_size, &why);
     if (!question)
         answer = hub_query_refusal(why.text);
+    else if (!msg->head.session && strcmp(pc_json_str_or(question, "query", ""), "revive") == 0)
+        answer = hub_durable_revive(&hub->history, question, &hub->scheduler.conn);
     else if (strcmp(pc_json_str_or(question, "query", ""), "fetch") != 0)
         answer = hub_query_answer(hub, question);
     else if (hub_fetch(&hub->history, &hub->watches,
@@ -459,8 +465,11 @@ static int take_again(void *arg, struct pc_msg *msg, struct pc_err *err)
 
 static void remember(struct hub *hub, const pc_json *config, int fd)
 {
-    if (!pc_json_bool_or(config, "has_journal", false))
+    const char *path = pc_json_str_or(config, "store_path", "");
+    if (!pc_json_bool_or(config, "has_journal", false)) {
+        hub_durable_restore(&hub->history, path);
         return;
+    }
     hub_journal_open(&hub->journal, fd, fd + 1);
     int64_t begun_us = pc_clock_us();
     hub->history.is_replaying = true;
@@ -468,6 +477,7 @@ static void remember(struct hub *hub, const pc_json *config, int fd)
     hub->history.is_replaying = false;
     hub_snapshot_settle(hub);
     if (!hub->journal.number) {
+        hub_durable_restore(&hub->history, path);
         hub_snapshot_write(hub);
     } else {
         pc_info("took in %llu messages of the journal in %lld ms", (unsigned long long)count,
@@ -523,7 +533,9 @@ static void on_scheduler_closed(struct pc_conn *conn)
 /* First of all it must know what need not be said again. */
 static void on_new_scheduler(struct pc_link *link)
 {
-    say_recorded(link->owner);
+    struct hub *hub = link->owner;
+    hub_durable_orphan(&hub->history);
+    say_recorded(hub);
 }
 
 static void on_closed(struct pc_conn *conn)

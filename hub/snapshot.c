@@ -23,6 +23,8 @@ enum {
     HAS_GAP = 0x40,
     WAS_KEPT = 0x80,
     HAS_UUID = 0x100, /* of its engine */
+    IS_DURABLE = 0x200,
+    IS_ORPHAN = 0x400,
 };
 
 #define PARTS 4
@@ -139,7 +141,8 @@ static struct pc_msg *kept(struct pc_buf *body, const struct hub_task *task, boo
     unsigned flags = collect(&payload, task, is_same);
     flags |= (is_same ? SAME_REQUEST : 0u) | (task->has_gap ? HAS_GAP : 0u) |
              (task->was_kept ? WAS_KEPT : 0u) | (task->has_engine_uuid ? HAS_UUID : 0u) |
-             (task->function ? HAS_FUNCTION : 0u);
+             (task->function ? HAS_FUNCTION : 0u) | (task->is_durable ? IS_DURABLE : 0u) |
+             (task->is_orphan ? IS_ORPHAN : 0u);
     body->size = 0;
     put_body(body, task, flags);
     struct pc_msg *msg =
@@ -412,6 +415,8 @@ int hub_snapshot_take_task(struct hub *hub, struct pc_msg *msg, struct pc_err *e
     unsigned flags = pc_get_u16(&reader);
     task->has_gap = flags & HAS_GAP;
     task->was_kept = flags & WAS_KEPT;
+    task->is_durable = flags & IS_DURABLE;
+    task->is_orphan = flags & IS_ORPHAN;
     if (take_variable(hub, task, &reader, flags) || take_payload(hub, task, msg, flags)) {
         hub_tasks_remove(&history->tasks, task);
         return pc_err_set(err, PC_E_PROTOCOL, "malformed KEPT");

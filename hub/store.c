@@ -54,6 +54,9 @@ struct hub_task *hub_store_before(struct hub_store *store, uint64_t number)
 
 void hub_store_load(struct hub_store *store, struct hub_task *task)
 {
+    bool is_waiting = task->is_durable && !hub_task_has_ended(task);
+    if (is_waiting && !task->request && store->kind->load_durable)
+        store->kind->load_durable(store, task);
     if (!task->is_elsewhere || task->is_loaded)
         return;
     task->is_loaded = true;

@@ -37,6 +37,17 @@ struct hub_store_kind {
     void (*resubmitted)(struct hub_store *store, const struct hub_task *task);
     /* Writes what is not written yet, before somebody relies on it. */
     void (*sync)(struct hub_store *store);
+    /* Durable tasks. NULL: this kind has no disk. Of a list by end_next: all are on disk then, or
+     * none is. */
+    int (*write_durable)(struct hub_store *store, const struct hub_task *first, struct pc_err *err);
+    bool (*has_durable)(struct hub_store *store, const struct hub_task_key *key);
+    /* Brings the request (and the function, if the body names one) of one that has not ended. */
+    void (*load_durable)(struct hub_store *store, struct hub_task *task);
+    /* It was found to have retries left: from now on it has these. */
+    int (*change_durable)(struct hub_store *store, const struct hub_task *task, struct pc_err *err);
+    /* Calls `take` with each that has not ended, in the order of submission. */
+    void (*restore_durable)(struct hub_store *store, void (*take)(void *arg, struct hub_task *task),
+                            void *arg);
     /* Every second: commits, and drops what is too old. */
     void (*tick)(struct hub_store *store, int64_t now_us);
 };
@@ -79,7 +90,7 @@ void hub_store_close(struct hub_store *store);
 struct hub_task *hub_store_get(struct hub_store *store, const struct hub_task_key *key);
 struct hub_task *hub_store_after(struct hub_store *store, uint64_t number, const char *label);
 struct hub_task *hub_store_before(struct hub_store *store, uint64_t number);
-/* Before request, result or output are looked at. */
+/* Before request, result or output are looked at; those of a durable task are on disk. */
 void hub_store_load(struct hub_store *store, struct hub_task *task);
 /* The result of a task that has ended came after it. Takes `result`; the task may be gone then. */
 void hub_store_add_result(struct hub_store *store, struct hub_task *task, struct pc_msg *result);

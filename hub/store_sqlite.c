@@ -51,12 +51,24 @@ static void trouble_is_over(struct hub_store *store)
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
+/* Its end has to be as safe as its submission. */
+static bool has_durable_end(const struct hub_store *store)
+{
+    int count = 0;
+    for (struct hub_task *task = store->oldest; task && count < GROUP; task = task->end_next) {
+        if (task->is_durable)
+            return true;
+        count++;
+    }
+    return false;
+}
+
 /* The oldest GROUP of those in memory. */
 static int write_group(struct hub_store *store, struct pc_err *err)
 {
     struct hub_database *database = own(store)->database;
     int count = 0;
-    if (hub_database_begin(database, err))
+    if (hub_database_begin(database, has_durable_end(store), err))
         return -1;
     for (struct hub_task *task = store->oldest; task && count < GROUP; task = task->end_next) {
         if (hub_database_write(database, task, err)) {
@@ -198,6 +210,51 @@ static void resubmitted(struct hub_store *store, const struct hub_task *task)
         trouble(store, &err);
 }
 
+/* ---- durable tasks ------------------------------------------------------------------------ */
+
+static int write_durable(struct hub_store *store, const struct hub_task *first, struct pc_err *err)
+{
+    struct hub_database *database = own(store)->database;
+    int status = hub_database_begin(database, true, err);
+    if (status < 0)
+        return -1;
+    for (const struct hub_task *task = first; task && status == 0; task = task->end_next)
+        status = hub_database_submit(database, task, err);
+    if (status == 0 && hub_database_commit(database, err) == 0)
+        return 0;
+    hub_database_rollback(database);
+    return -1;
+}
+
+static bool has_durable(struct hub_store *store, const struct hub_task_key *key)
+{
+    return hub_database_is_submitted(own(store)->database, key);
+}
+
+static void load_durable(struct hub_store *store, struct hub_task *task)
+{
+    struct pc_msg *function = hub_database_load_submitted(own(store)->database, task);
+    if (function)
+        hub_tasks_set_function(store->tasks, task, function);
+    pc_msg_unref(function);
+}
+
+static int change_durable(struct hub_store *store, const struct hub_task *task, struct pc_err *err)
+{
+    return hub_database_change_submitted(own(store)->database, task, err);
+}
+
+static void restore_durable(struct hub_store *store, void (*take)(void *arg, struct hub_task *task),
+                            void *arg)
+{
+    struct hub_task *task;
+    for (uint64_t at = 0; (task = hub_database_submitted(own(store)->database, at)) != NULL;) {
+        at = task->number;
+        take(arg, task);
+        hub_task_free(task);
+    }
+}
+
 /* ---- life ------------------------------------------------------------------------------- */
 
 static int open_sqlite(struct hub_store *store, const char *path, struct pc_err *err)
@@ -236,6 +293,11 @@ const struct hub_store_kind hub_store_sqlite = {
     .add_result = add_result,
     .forget = forget,
     .resubmitted = resubmitted,
+    .write_durable = write_durable,
+    .has_durable = has_durable,
+    .load_durable = load_durable,
+    .change_durable = change_durable,
+    .restore_durable = restore_durable,
     .sync = write_all,
     .tick = tick,
 };

@@ -62,7 +62,8 @@ struct hub_watch {
 struct hub_task {
     struct hub_task_key key;
     uint64_t number;                      /* in the order of submission, over all clients */
-    struct hub_task *end_next, *end_prev; /* in the order of ending; see store_memory.c */
+    struct hub_task *end_next, *end_prev; /* in the order of ending, see store_memory.c; of one
+                                           * that has not: in hub_history.unwritten */
     struct hub_task *label_next, *label_prev;
     struct hub_label *label;                                     /* NULL: none */
     int64_t submitted_us, started_us, completed_us, received_us; /* 0: not (or not known) */
@@ -84,6 +85,8 @@ struct hub_task {
     bool has_engine_uuid;
     bool is_elsewhere; /* it is in the store, which has to load request, result and output ... */
     bool is_loaded;    /* ... and has done so */
+    bool is_durable;   /* its submission is on disk while it has not ended */
+    bool is_orphan;    /* ... and no scheduler has it */
 };
 
 void hub_task_free(struct hub_task *task);

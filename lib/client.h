@@ -28,6 +28,8 @@ struct pc_call {
     _Atomic int status;      /* enum pc_status; everything below is final when it is not PENDING */
     uint32_t engine_id;      /* also before the end, when it is known; then guarded by the lock */
     uint8_t kind, run_flags; /* of the request */
+    bool is_durable;
+    _Atomic bool is_accepted; /* it is on disk */
     bool is_announced;
     bool is_fetched; /* it stands for this task of any client: */
     struct pc_task_id fetched;
@@ -100,6 +102,8 @@ struct pc_client {
     bool keeps_results;
     uint64_t pending_bytes, window_bytes;
     size_t window_count;
+    bool takes_durable;    /* as WELCOME says: durable tasks are possible ... */
+    bool all_durable;      /* ... and all are that can be */
     struct pc_known known; /* functions that the controller has */
     struct pc_buf acks;    /* of results received and not yet acknowledged */
     uint64_t acked_bytes;
@@ -176,6 +180,9 @@ struct pc_call *pc_client_take_ended(struct pc_client *client);
 
 /* request.c */
 int pc_request_check(const struct pc_request *request, struct pc_err *err);
+/* Whether it is to be durable: 1, 0; -1: it can't be. */
+int pc_request_durable(const struct pc_client *client, const struct pc_request *request,
+                       struct pc_err *err);
 
 /* submit.c */
 /* From WELCOME or WINDOW. */

@@ -97,6 +97,9 @@ static int read_welcome(struct pc_client *client, const struct pc_connfile *file
         return -1;
     int failed = pc_json_get_u64(json, "session", &client->session, err);
     pc_client_set_window(client, json);
+    const char *durable = pc_json_str_or(json, "durable", "none");
+    client->all_durable = strcmp(durable, "all") == 0;
+    client->takes_durable = client->all_durable || strcmp(durable, "asked") == 0;
     client->grace_ms = (int)pc_json_i64_or(json, "grace_ms", 0);
     snprintf(client->token, sizeof(client->token), "%s", pc_json_str_or(json, "token", ""));
     if (client->grace_ms > 0)

@@ -123,6 +123,22 @@ static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_e
     return 0;
 }
 
+static int file_accepted(struct pc_client *client, const struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_reader reader;
+    if (pc_accepted_check(msg, err))
+        return -1;
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    while (reader.left) {
+        uint64_t session = pc_get_u64(&reader), sequence = pc_get_u64(&reader);
+        struct pc_call *call =
+            session == client->session ? pc_index_find(&client->calls, 0, sequence) : NULL;
+        if (call)
+            atomic_store_explicit(&call->is_accepted, true, memory_order_release);
+    }
+    return 0;
+}
+
 static int file_reply(struct pc_client *client, struct pc_msg *msg)
 {
     for (struct pc_question *q = client->questions; q; q = q->next)
@@ -159,6 +175,8 @@ static int file_message(struct pc_client *client, struct pc_msg *msg, struct pc_
         return file_stream(client, msg, err);
     case PC_MSG_ENGINES:
         return pc_roster_update(&client->roster, msg, err);
+    case PC_MSG_ACCEPTED:
+        return file_accepted(client, msg, err);
     case PC_MSG_REPLY:
         return file_reply(client, msg);
     case PC_MSG_WINDOW:

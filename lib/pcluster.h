@@ -190,6 +190,7 @@ struct pc_task_options {
     const char *tags;        /* runs on an engine that has all of them: "big,gpu"; may be NULL */
     struct pc_needs after;   /* starts only then */
     struct pc_needs follow;  /* and runs on an engine where one of these (or all) ran */
+    bool durable;            /* is on disk before it begins, see pc_wait_accepted */
 };
 
 /*
@@ -340,6 +341,16 @@ PC_PUBLIC enum pc_status pc_call_status(const struct pc_call *call);
  */
 PC_PUBLIC int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count,
                       int timeout_ms, struct pc_err *err);
+
+/*
+ * Waits until all of these durable calls are on disk, or have ended: one that can't be written ends
+ * with PC_STATUS_FAILED and the failure NotDurable. As pc_wait; PC_E_INVALID: one is not durable.
+ * From then on the task runs whatever happens to this client and to the cluster.
+ */
+PC_PUBLIC int pc_wait_accepted(struct pc_client *client, struct pc_call *const *calls, size_t count,
+                               int timeout_ms, struct pc_err *err);
+/* Whether that is so now, as far as what has arrived says. */
+PC_PUBLIC bool pc_call_accepted(const struct pc_call *call);
 
 struct pc_result {
     enum pc_status status;

@@ -57,6 +57,8 @@ enum pc_sender {
     X(27, KEPT, PC_FROM_HUB, 2 * PC_MIB, 4)                                                        \
     /* how many messages came, when there is nothing else to say; see lifeline.h */                \
     X(28, RECEIVED, PC_FROM_CLIENT | PC_FROM_CONTROL | PC_FROM_WORK | PC_FROM_SCHED, 0, 0)         \
+    /* these durable tasks are on disk, or can't be; pairs of u64, see proto_task.h */             \
+    X(29, ACCEPTED, PC_FROM_HUB | PC_FROM_SCHED, 64 * PC_KIB, 1)                                   \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \
     X(16, SUBMIT, PC_FROM_CLIENT | PC_FROM_HUB, 1 * PC_MIB, PC_ANY_PARTS)                          \
     X(17, RUN, PC_FROM_SCHED, 64, PC_ANY_PARTS)                                                    \

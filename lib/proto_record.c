@@ -49,7 +49,7 @@ static bool flags_fit(const struct pc_record *record)
     unsigned where = record->flags & (PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_SAME);
     unsigned allowed = 0;
     if (record->event == PC_RECORD_SUBMITTED)
-        allowed = PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_SAME;
+        allowed = PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_SAME | PC_RECORD_DURABLE;
     else if (record->event == PC_RECORD_ENDED)
         allowed =
             PC_RECORD_INSIDE | PC_RECORD_OUTSIDE | PC_RECORD_KEEP | PC_RECORD_GAP | PC_RECORD_LATE;

@@ -25,6 +25,7 @@ enum pc_record_event { PC_RECORD_SUBMITTED = 1, PC_RECORD_STARTED = 2, PC_RECORD
 #define PC_RECORD_KEEP    0x08 /* ENDED: acknowledge with RESULT_ACK once it is stored */
 #define PC_RECORD_GAP     0x10 /* ENDED: some of its output was left out */
 #define PC_RECORD_LATE    0x20 /* ENDED, once more: with the result, which was left out before */
+#define PC_RECORD_DURABLE 0x40 /* SUBMITTED: answer with ACCEPTED when it is on disk, or can't be */
 
 #define PC_RECORD_HEAD_SIZE 48
 /* Parts of that many bytes together are put into the record. */

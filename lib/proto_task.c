@@ -12,7 +12,8 @@ static int malformed(const struct pc_msg *msg, struct pc_err *err)
 }
 
 #define SUBMIT_FLAGS                                                                               \
-    (PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS | PC_SUBMIT_RETRY_SAME | PC_SUBMIT_NAMED)
+    (PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS | PC_SUBMIT_RETRY_SAME | PC_SUBMIT_NAMED |             \
+     PC_SUBMIT_DURABLE)
 
 static bool kind_is_known(uint8_t kind)
 {
@@ -95,6 +96,7 @@ int pc_submit_decode(const struct pc_msg *msg, struct pc_submit_body *body, stru
     got.label = (const char *)pc_get_bytes(&reader, got.label_size);
     bool is_balanced = got.flags & PC_SUBMIT_BALANCED;
     bool has_options = got.flags & PC_SUBMIT_OPTIONS;
+    bool is_durable = got.flags & PC_SUBMIT_DURABLE;
     if (has_options && !get_options(&reader, &got))
         return malformed(msg, err);
     if (got.flags & PC_SUBMIT_NAMED)
@@ -103,6 +105,7 @@ int pc_submit_decode(const struct pc_msg *msg, struct pc_submit_body *body, stru
         (got.flags & ~SUBMIT_FLAGS) || got.label_size > PC_LABEL_MAX ||
         (!is_balanced && got.target_count == 0) || (has_options && !is_balanced) ||
         (got.flags & PC_SUBMIT_RETRY_SAME && !has_options) ||
+        (is_durable && (!is_balanced || got.target_count)) ||
         (got.flags & PC_SUBMIT_NAMED && got.kind != PC_KIND_APPLY))
         return malformed(msg, err);
     *body = got;
@@ -190,6 +193,27 @@ int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, stru
         return malformed(msg, err);
     *body = got;
     return 0;
+}
+
+int pc_accepted_check(const struct pc_msg *msg, struct pc_err *err)
+{
+    bool is_refused = msg->head.part_count;
+    if (!msg->head.body_size || msg->head.body_size % PC_ACK_SIZE ||
+        (is_refused && msg->parts[0].size > PC_ACCEPTED_WHY_MAX))
+        return malformed(msg, err);
+    return 0;
+}
+
+struct pc_msg *pc_accepted_new(const void *pairs, size_t size, const char *why)
+{
+    uint64_t part_size = why ? strnlen(why, PC_ACCEPTED_WHY_MAX) : 0;
+    struct pc_msg *msg = pc_msg_new(PC_MSG_ACCEPTED, (uint32_t)size, &part_size, why ? 1 : 0);
+    if (!msg)
+        return NULL;
+    memcpy(msg->body, pairs, size);
+    if (why)
+        memcpy(msg->parts[0].data, why, part_size);
+    return msg;
 }
 
 int pc_abort_encode(struct pc_buf *out, const struct pc_abort_body *body)

@@ -20,6 +20,7 @@
 #define PC_SUBMIT_OPTIONS    0x02 /* of a balanced one: options follow */
 #define PC_SUBMIT_RETRY_SAME 0x04 /* among them: may be tried again where it failed */
 #define PC_SUBMIT_NAMED      0x08 /* an APPLY whose function is not among the parts */
+#define PC_SUBMIT_DURABLE    0x10 /* a balanced one without targets: on disk before it may begin */
 
 /* SUBMIT: kind u8, flags u8 (PC_SUBMIT_*), run_flags u8, zero u8, target_count u32,
  * targets u32[], label_size u16, label. The frame's sequence is the first task's; target i of a
@@ -92,6 +93,14 @@ int pc_result_decode(const struct pc_msg *msg, struct pc_result_body *body, stru
 /* RESULT_ACK: pairs of session u64, sequence u64: the client (or the hub) has these results. From
  * a client the sessions must be its own. */
 #define PC_ACK_SIZE 16
+
+/* ACCEPTED: the same pairs: these durable tasks are on disk. With a part they can't be, and end;
+ * the part says why. */
+#define PC_ACCEPTED_TASKS_MAX 4000
+#define PC_ACCEPTED_WHY_MAX   1024
+int pc_accepted_check(const struct pc_msg *msg, struct pc_err *err);
+/* `pairs`: `size` bytes of them; `why` NULL: they are on disk. NULL: out of memory. */
+struct pc_msg *pc_accepted_new(const void *pairs, size_t size, const char *why);
 
 /* ABORT: flags u8 (PC_ABORT_*), zero u8[7], then pairs of session u64, sequence u64. Without a pair
  * it means the task that runs on the engine in the frame's engine_id. */

@@ -47,6 +47,23 @@ static int check_targets(const struct pc_request *request, struct pc_err *err)
     return 0;
 }
 
+int pc_request_durable(const struct pc_client *client, const struct pc_request *request,
+                       struct pc_err *err)
+{
+    bool can_be = request->is_balanced && !request->target_count;
+    if (!request->options || !request->options->durable)
+        return client->all_durable && can_be;
+    if (!can_be)
+        return pc_err_set(err, PC_E_INVALID,
+                          "a durable task can't be restricted to engines by their ids, which mean "
+                          "nothing after a restart: let any engine run it, or give it tags");
+    if (!client->takes_durable)
+        return pc_err_set(err, PC_E_INVALID,
+                          "this cluster keeps no tasks on disk, so none can be durable: start it "
+                          "with 'pcluster start --store sqlite'");
+    return 1;
+}
+
 int pc_request_check(const struct pc_request *request, struct pc_err *err)
 {
     if (!request)

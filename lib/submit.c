@@ -112,7 +112,7 @@ static bool is_copied(const struct pc_client *client, const struct pc_request *r
 }
 
 static struct pc_msg *submit_message(struct pc_client *client, const struct pc_request *request,
-                                     struct pc_err *err)
+                                     bool is_durable, struct pc_err *err)
 {
     struct pc_buf body, targets, ids;
     struct pc_msg *msg = NULL;
@@ -125,7 +125,8 @@ static struct pc_msg *submit_message(struct pc_client *client, const struct pc_r
         pc_buf_put_u32(&targets, request->targets[i]);
     struct pc_submit_body fields = {
         .kind = (uint8_t)request->kind,
-        .flags = request->is_balanced ? PC_SUBMIT_BALANCED : 0,
+        .flags =
+            (request->is_balanced ? PC_SUBMIT_BALANCED : 0) | (is_durable ? PC_SUBMIT_DURABLE : 0),
         .run_flags = request->flags,
         .target_count = (uint32_t)request->target_count,
         .targets = targets.data,
@@ -284,7 +285,8 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
     if (pc_request_check(request, err) || pc_client_enter(client, err))
         return -1;
     size_t count = request->is_balanced ? 1 : request->target_count;
-    struct pc_msg *msg = submit_message(client, request, err);
+    int is_durable = pc_request_durable(client, request, err);
+    struct pc_msg *msg = is_durable < 0 ? NULL : submit_message(client, request, is_durable, err);
     if (!msg)
         goto out;
     uint64_t bytes =
@@ -299,8 +301,10 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
     client->is_sending = true;
     if (send_function(client, request->function) || pc_client_queue(client, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         calls[i]->number = client->lifeline.sent;
+        calls[i]->is_durable = is_durable;
+    }
     if (client->lost.code == PC_OK && may_linger(client, request, msg))
         client->lingers = true;
     else if (client->lost.code == PC_OK)

@@ -162,8 +162,19 @@ static int rest(struct pc_client *client, struct pc_err *err)
     return failed ? pc_err_set(err, PC_E_INTERRUPTED, "interrupted by a signal") : 0;
 }
 
-int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count, int timeout_ms,
-            struct pc_err *err)
+static bool has_ended(const struct pc_call *call)
+{
+    return pc_call_status(call) != PC_STATUS_PENDING;
+}
+
+bool pc_call_accepted(const struct pc_call *call)
+{
+    return call &&
+           (atomic_load_explicit(&call->is_accepted, memory_order_acquire) || has_ended(call));
+}
+
+static int wait_for(struct pc_client *client, struct pc_call *const *calls, size_t count,
+                    int timeout_ms, bool (*is_done)(const struct pc_call *call), struct pc_err *err)
 {
     struct pc_err local;
     size_t first = 0;
@@ -174,7 +185,7 @@ int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count
     if (pc_client_enter(client, err))
         return -1;
     for (;;) {
-        while (first < count && calls[first] && pc_call_status(calls[first]) != PC_STATUS_PENDING)
+        while (first < count && calls[first] && is_done(calls[first]))
             first++;
         if (first == count)
             break;
@@ -187,7 +198,7 @@ int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count
         if ((timeout_ms && !client->lingers && rest(client, err)) ||
             pc_client_wait_turn(client, deadline, err)) {
             /* What came last may have been filed by the turn that timed out. */
-            if (err->code == PC_E_TIMEOUT && pc_call_status(calls[first]) != PC_STATUS_PENDING)
+            if (err->code == PC_E_TIMEOUT && is_done(calls[first]))
                 continue;
             result = -1;
             break;
@@ -195,6 +206,23 @@ int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count
     }
     pc_client_leave(client);
     return result;
+}
+
+int pc_wait(struct pc_client *client, struct pc_call *const *calls, size_t count, int timeout_ms,
+            struct pc_err *err)
+{
+    return wait_for(client, calls, count, timeout_ms, has_ended, err);
+}
+
+int pc_wait_accepted(struct pc_client *client, struct pc_call *const *calls, size_t count,
+                     int timeout_ms, struct pc_err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (calls[i] && !calls[i]->is_durable)
+            return pc_err_set(err, PC_E_INVALID,
+                              "the task is not durable: there is nothing that "
+                              "is written to disk before it begins");
+    return wait_for(client, calls, count, timeout_ms, pc_call_accepted, err);
 }
 
 /* ---- the background --------------------------------------------------------------------- */

@@ -25,6 +25,7 @@ struct parent_store {
     const char *kind;         /* "memory", "sqlite", "none" */
     long tasks, bytes, age_s; /* limits; age 0: none */
     long keep_bytes;          /* larger requests and results are not remembered */
+    bool all_durable;         /* every task that can be; needs "sqlite" */
 };
 
 /* Strings may be NULL where a default is named. They must live as long as parent_main runs. */

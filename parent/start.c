@@ -3,13 +3,17 @@
  * Starting the children. The nursery comes first: Python needs longer to start than all the rest,
  * which goes on meanwhile. Nobody waits here; answers are taken by messages.c.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "lib/key.h"
+#include "lib/log.h"
 #include "lib/spawn.h"
 #include "parent/listen.h"
 #include "parent/state.h"
@@ -51,7 +55,15 @@ static void put_public_of(pc_json *config, const char *name, const uint8_t priva
     pc_wipe(&pair, sizeof(pair));
 }
 
-static pc_json *scheduler_config(const struct parent *parent)
+/* Durable tasks need a database, and a file that says which have begun: `begun_fd`. */
+static const char *durable_of(const struct parent_store *store, int begun_fd)
+{
+    if (strcmp(store->kind, "sqlite") != 0 || begun_fd < 0)
+        return "none";
+    return store->all_durable ? "all" : "asked";
+}
+
+static pc_json *scheduler_config(const struct parent *parent, int begun_fd)
 {
     pc_json *config = common_config(parent);
     pc_json_put_str(config, "home", parent->home);
@@ -66,20 +78,27 @@ static pc_json *scheduler_config(const struct parent *parent)
     pc_json_put_i64(config, "keep_bytes", parent->options->store.keep_bytes);
     pc_json_put_i64(config, "max_tasks", parent->options->max_tasks);
     pc_json_put_i64(config, "max_bytes", parent->options->max_bytes);
+    pc_json_put_str(config, "durable", durable_of(&parent->options->store, begun_fd));
+    pc_json_put_bool(config, "has_begun", begun_fd >= 0);
     pc_json_put_bool(config, "has_unix", parent->unix_fd >= 0);
     pc_json_put_bool(config, "has_tcp", parent->tcp_fd >= 0);
     pc_json_put_bool(config, "has_handover", true);
     return config;
 }
 
+static void database_path(const struct parent *parent, const char *more, char *path, size_t size)
+{
+    const char *id = parent->files.cluster_id;
+    snprintf(path, size, "%s/tasks%s%s.db%s", parent->files.profile.dir, id[0] ? "-" : "", id,
+             more);
+}
+
 static pc_json *hub_config(const struct parent *parent)
 {
     pc_json *config = common_config(parent);
     const struct parent_store *store = &parent->options->store;
-    const char *id = parent->files.cluster_id;
     char path[1024];
-    snprintf(path, sizeof(path), "%s/tasks%s%s.db", parent->files.profile.dir, id[0] ? "-" : "",
-             id);
+    database_path(parent, "", path, sizeof(path));
     pc_json_put_bool(config, "has_journal", true);
     pc_json_put_bool(config, "has_handover", true);
     pc_json_put_i64(config, "started_us", parent->begun_wall_us);
@@ -152,13 +171,30 @@ static int open_listeners(struct parent *parent, struct pc_err *err)
     return 0;
 }
 
+/* Where the scheduler notes which durable tasks have begun. -1: there are none. */
+static int open_begun(const struct parent *parent)
+{
+    char path[1024];
+    if (strcmp(parent->options->store.kind, "sqlite") != 0)
+        return -1;
+    database_path(parent, "-begun", path, sizeof(path));
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        pc_warn("can't open '%s': %s; no task can be durable", path, strerror(errno));
+    return fd;
+}
+
 /* `link`: its end of the pair of sockets between scheduler and hub. */
 static int start_scheduler(struct parent *parent, int link, struct pc_err *err)
 {
-    int fds[] = {link, parent->unix_fd, parent->tcp_fd};
-    if (parent_role_start(&parent->scheduler, SIGKILL, fds, 3, err) < 0)
+    int begun_fd = open_begun(parent);
+    int fds[] = {link, parent->unix_fd, parent->tcp_fd, begun_fd};
+    int status = parent_role_start(&parent->scheduler, SIGKILL, fds, begun_fd < 0 ? 3 : 4, err);
+    if (begun_fd >= 0)
+        close(begun_fd);
+    if (status < 0)
         return -1;
-    parent_role_send(&parent->scheduler, PC_MSG_CONFIG, scheduler_config(parent));
+    parent_role_send(&parent->scheduler, PC_MSG_CONFIG, scheduler_config(parent, begun_fd));
     pc_conn_flush(&parent->scheduler.conn);
     return 0;
 }

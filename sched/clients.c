@@ -44,6 +44,19 @@ struct client *client_new(struct sched *s, struct peer *peer, const pc_json *hel
     return client;
 }
 
+struct client *client_of_past(struct sched *s, uint64_t session)
+{
+    struct client *client;
+    HASH_FIND(hh, s->clients, &session, sizeof(session), client);
+    if (client)
+        return client;
+    client = pc_xcalloc(1, sizeof(*client));
+    client->session = session;
+    client->functions.drop = drop_function;
+    HASH_ADD(hh, s->clients, session, sizeof(client->session), client);
+    return client;
+}
+
 struct client *client_resume(struct sched *s, struct peer *peer, const pc_json *hello,
                              struct pc_err *err)
 {
@@ -169,7 +182,7 @@ static void take_options(struct sched *s, struct task *task, const struct pc_sub
         timeouts_start_by(s, task, body->timeout_ms);
 }
 
-static int submit_balanced(struct sched *s, struct task *task, const struct pc_submit_body *body)
+void client_place(struct sched *s, struct task *task, const struct pc_submit_body *body)
 {
     task->is_balanced = true;
     if (body->target_count) {
@@ -185,7 +198,6 @@ static int submit_balanced(struct sched *s, struct task *task, const struct pc_s
         deps_submit(s, task, body);
     else
         place_task(s, task);
-    return 0;
 }
 
 static int take_in(struct sched *s, struct client *client, struct pc_msg *msg, bool is_again,
@@ -208,12 +220,17 @@ static int take_in(struct sched *s, struct client *client, struct pc_msg *msg, b
             return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
         return 0;
     }
+    bool is_durable = durable_is(s, &body, is_again);
     struct task *task = task_new(s, client, msg->head.sequence, msg, &body);
     if (!task)
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
     task->is_again = is_again;
     task_set_function(task, function);
-    return submit_balanced(s, task, &body);
+    if (is_durable)
+        durable_hold(s, task);
+    else
+        client_place(s, task, &body);
+    return 0;
 }
 
 int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
@@ -244,6 +261,8 @@ int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struc
 void client_stored(struct sched *s, uint64_t session, uint64_t sequence)
 {
     struct task *task = task_find(s, session, sequence);
+    if (!task || task_is_over(task))
+        begun_release(&s->begun, session, sequence);
     if (!task || !task_is_over(task))
         return;
     struct client *client = task->client;

@@ -82,6 +82,7 @@ static void welcome_client(struct sched *s, struct peer *peer, const pc_json *he
     pc_json_put_i64(json, "controller_pid", s->controller_pid);
     pc_json_put_i64(json, "grace_ms", s->grace_ms);
     window_tell(s, client, json);
+    durable_tell(s, json);
     pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
     if (s->grace_ms)
         peer->conn.sock.wire.lifeline = &client->lifeline;

@@ -190,6 +190,7 @@ void place_again(struct sched *s, struct task *task, struct pc_msg *error, bool 
     more->start_by_ms = 0;
     if (is_unmet) {
         ids_add(&more->unsuited, task->engine->id);
+        queue_note_start(s, task, -1);
     } else {
         more->retries--;
         ids_add(&more->avoided, task->engine->id);

@@ -203,6 +203,7 @@ static void on_hub_timer(uv_timer_t *timer)
     struct sched *s = timer->data;
     s->is_hub_missed = true;
     fail_all(s);
+    durable_refuse_all(s, away);
 }
 
 void questions_wait(struct sched *s)

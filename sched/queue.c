@@ -36,6 +36,14 @@ static void begin(struct task *task)
     timeouts_running(task->engine->sched, task);
 }
 
+void queue_note_start(struct sched *s, struct task *task, int change)
+{
+    if (!task->is_durable)
+        return;
+    task->starts += (uint32_t)change;
+    begun_mark(&s->begun, task->key.session, task->key.sequence, task->starts);
+}
+
 static void assign(struct engine *engine, struct task *task)
 {
     task->engine = engine;
@@ -48,6 +56,7 @@ static void assign(struct engine *engine, struct task *task)
     engine->load.used = ++engine->sched->turn;
     task->run = ++engine->runs;
     ahead_assigned(engine);
+    queue_note_start(engine->sched, task, 1);
     world_acks(engine);
     world_run(engine, task);
     records_started(engine->sched, task);
@@ -292,6 +301,7 @@ void queue_take_back(struct task *task)
         task_fail(s, task, "TaskAborted", "the task was aborted before it started");
         return;
     }
+    queue_note_start(s, task, -1);
     task_set_state(task, TASK_WAITING);
     task_set_state(task, TASK_READY);
     if (!task->is_balanced) {

@@ -19,6 +19,7 @@
 
 #define BATCH_BYTES (64 * 1024)
 #define BATCH_MS    25
+#define DURABLE_MS  1 /* somebody waits for it */
 /* A hub that has more than this to read gets no parts and no output until it has caught up. */
 #define BACKLOG_BYTES (64u * 1024 * 1024)
 /* A submission whose body is larger is recorded without the tasks it depends on; and without its
@@ -64,15 +65,28 @@ static void wake_soon(struct sched *s)
         uv_timer_start(&s->record_timer, on_timer, BATCH_MS, 0);
 }
 
+static void wake_at_once(struct sched *s)
+{
+    wake_soon(s);
+    if (uv_timer_get_due_in(&s->record_timer) > DURABLE_MS)
+        uv_timer_start(&s->record_timer, on_timer, DURABLE_MS, 0);
+}
+
+/* The hub needs all of it. */
+static bool is_whole(const struct pc_record *record)
+{
+    return record->flags & (PC_RECORD_KEEP | PC_RECORD_DURABLE);
+}
+
 static bool hub_is_slow(const struct sched *s)
 {
     return s->ledger.bytes > BACKLOG_BYTES;
 }
 
-/* The result is nowhere else: its batch says so. */
+/* The result, or the durable request, must not be lost: its batch says so. */
 static void note_kept(struct sched *s, const struct pc_record *record)
 {
-    if (!(record->flags & PC_RECORD_KEEP))
+    if (!is_whole(record))
         return;
     pc_buf_put_u64(&s->record_kept, record->session);
     pc_buf_put_u64(&s->record_kept, record->sequence);
@@ -100,8 +114,7 @@ static void add(struct sched *s, struct pc_record *record, struct pc_msg *origin
 {
     const struct pc_part *parts = NULL;
     if (origin && origin->parts_bytes > PC_RECORD_INSIDE_MAX) {
-        bool is_kept = record->flags & PC_RECORD_KEEP;
-        if (is_kept || (origin->parts_bytes <= s->keep_bytes && !hub_is_slow(s))) {
+        if (is_whole(record) || (origin->parts_bytes <= s->keep_bytes && !hub_is_slow(s))) {
             send_alone(s, record, origin);
             return;
         }
@@ -111,7 +124,10 @@ static void add(struct sched *s, struct pc_record *record, struct pc_msg *origin
         parts = origin->parts;
     }
     note_kept(s, record);
-    wake_soon(s);
+    if (record->flags & PC_RECORD_DURABLE)
+        wake_at_once(s);
+    else
+        wake_soon(s);
     if (pc_record_encode(&s->records, record, parts))
         pc_fatal(1, "out of memory");
     if (s->records.size >= BATCH_BYTES)
@@ -134,7 +150,7 @@ static struct pc_record record_of(const struct task *task, enum pc_record_event 
 static void send_function(struct sched *s, const struct task *task, const uint8_t *name)
 {
     const struct pc_known_function *function;
-    if (pc_known_use(&s->hub_functions, name) || hub_is_slow(s) ||
+    if (pc_known_use(&s->hub_functions, name) || (hub_is_slow(s) && !task->is_durable) ||
         !(function = pc_known_find(&task->client->functions, name)))
         return;
     send_batch(s);
@@ -150,6 +166,7 @@ void records_submitted(struct sched *s, const struct task *task, const struct pc
     struct pc_submit_body one = *body;
     record.time_us = task->submitted_us;
     record.bytes = request->parts_bytes;
+    record.flags = task->is_durable ? PC_RECORD_DURABLE : 0;
     if (!(body->flags & PC_SUBMIT_BALANCED)) {
         uint64_t index = task->key.sequence - request->head.sequence;
         one.target_count = 1;
@@ -159,7 +176,7 @@ void records_submitted(struct sched *s, const struct task *task, const struct pc
             record.flags = PC_RECORD_SAME;
             request = NULL;
         }
-    } else if (task->request->head.body_size > BODY_MAX) {
+    } else if (task->request->head.body_size > BODY_MAX && !task->is_durable) {
         one.after.count = one.follow.count = 0;
         if (one.target_count > TARGETS_MAX)
             one.target_count = 0;

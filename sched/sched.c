@@ -3,7 +3,7 @@
  * The scheduler role: construction, messages from the parent and the hub, and the end.
  *
  * It is the only process that talks to the network. It never looks into the parts of a message,
- * never waits for anybody, and owns no file.
+ * never waits for anybody, and owns no file but the one of begun.h.
  */
 #include "sched/sched.h"
 
@@ -121,10 +121,12 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     s->keep_bytes = (uint64_t)pc_json_i64_or(json, "keep_bytes", SCHED_KEEP_BYTES);
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
     s->grace_ms = (unsigned)pc_json_i64_or(json, "grace_ms", 0);
+    durable_configure(s, json);
     if (settings_take(s, json, err))
         return -1;
     s->unix_fd = pc_json_bool_or(json, "has_unix", false) ? fd++ : -1;
     s->tcp_fd = pc_json_bool_or(json, "has_tcp", false) ? fd++ : -1;
+    s->begun.fd = pc_json_bool_or(json, "has_begun", false) ? fd++ : -1;
     s->handover_fd = pc_json_bool_or(json, "has_handover", false) ? fd++ : -1;
     if (face_listen(s, err))
         return -1;
@@ -148,6 +150,8 @@ static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *
     if (failed || !is_first)
         return failed;
     s->is_configured = true;
+    if (s->ledger.is_greeted) /* the hub was faster than the parent */
+        durable_ask(s);
     pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
     return 0;
 }
@@ -212,6 +216,7 @@ static int on_recorded(void *role, void *from, struct pc_msg *msg, struct pc_err
     if (is_first) {
         engines_ask_again(s);
         questions_repeat(s);
+        durable_ask(s);
     }
     if (s->is_leaving && !s->ledger.first)
         uv_stop(&s->loop);
@@ -222,8 +227,10 @@ static int on_reply(void *role, void *from, struct pc_msg *msg, struct pc_err *e
 {
     struct sched *s = role;
     struct client *client;
-    if (from == &s->hub.conn && !question_answered(s, msg))
+    if (from == &s->hub.conn && !question_answered(s, msg)) {
+        durable_answered(s, msg);
         return 0;
+    }
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
     if (client && client_is_there(client))
         client_send(client, pc_msg_ref(msg));
@@ -234,7 +241,14 @@ static int on_resubmit(void *role, void *from, struct pc_msg *msg, struct pc_err
 {
     if (question_answered(role, msg))
         client_resubmit(role, msg);
+    else
+        return durable_revive(role, msg, err);
     return 0;
+}
+
+static int on_accepted(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    return durable_accepted(role, msg, err);
 }
 
 static const struct pc_handler handlers[] = {
@@ -249,6 +263,7 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_STREAM, PC_FROM_HUB, on_reply},
     {PC_MSG_RECORDED, PC_FROM_HUB, on_recorded},
     {PC_MSG_SUBMIT, PC_FROM_HUB, on_resubmit},
+    {PC_MSG_ACCEPTED, PC_FROM_HUB, on_accepted},
     {0, 0, NULL},
 };
 
@@ -347,6 +362,7 @@ static void tear_down(struct sched *s)
     pc_buf_fini(&s->record_kept);
     pc_buf_fini(&s->record_body);
     pc_known_fini(&s->hub_functions);
+    begun_fini(&s->begun);
     pc_wipe(s, sizeof(*s));
     free(s);
 }
@@ -359,7 +375,7 @@ int sched_main(void)
     signal(SIGINT, SIG_IGN); /* Ctrl-C in a terminal is the parent's business */
     if (pc_noise_init() || uv_loop_init(&s->loop) || pc_conns_init(&s->conns, &s->loop))
         pc_fatal(1, "can't start: no loop or no randomness");
-    s->unix_fd = s->tcp_fd = s->handover_fd = -1;
+    s->unix_fd = s->tcp_fd = s->handover_fd = s->begun.fd = -1;
     uv_timer_init(&s->loop, &s->hub_timer);
     uv_timer_init(&s->loop, &s->beat_timer);
     uv_timer_init(&s->loop, &s->stop_timer);

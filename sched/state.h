@@ -26,6 +26,7 @@
 #include "lib/proto.h"
 #include "lib/proto_record.h"
 #include "lib/proto_task.h"
+#include "sched/begun.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/more.h"
@@ -137,6 +138,7 @@ struct task {
     int64_t sent_ms; /* to its engine, by the clock of the loop */
     uint64_t result_bytes;
     int32_t priority; /* larger: earlier */
+    uint32_t starts;  /* of a durable one: how often it was given to an engine */
     uint32_t run;     /* the number of its RUN, see engine.runs */
     uint8_t kind, run_flags;
     uint8_t state; /* enum task_state */
@@ -144,7 +146,9 @@ struct task {
     bool is_start_known; /* to the hub */
     bool is_again;       /* the hub submitted it, on behalf of its client */
     bool has_output_gap; /* the hub was not sent all of it */
-    bool waits_for_hub;  /* over while its client was not there: the hub will say that it has it */
+    bool is_durable;
+    bool is_held;       /* ... and waits until it is on disk: nothing is done with it before */
+    bool waits_for_hub; /* over while its client was not there: the hub will say that it has it */
 };
 
 /* What a client has submitted that has not ended, and the most that it was told it may. */
@@ -302,6 +306,13 @@ struct sched {
     struct engine *starting;   /* engines with tasks whose start the hub does not know */
     struct pc_known hub_functions; /* that were sent to the hub */
     uint64_t keep_bytes;           /* larger requests and results are not sent to the hub */
+
+    /* durable tasks */
+    bool takes_durable; /* they are possible */
+    bool all_durable;   /* all are, that can be */
+    bool has_revived;   /* those of an earlier life have all come from the hub */
+    uint64_t revived;   /* up to this one of them */
+    struct begun begun;
 };
 
 /* ---- face.c: from an accepted descriptor to a peer ---- */
@@ -369,6 +380,30 @@ void clients_tell_engines(struct sched *sched, pc_json *engines);
 /* The ENGINES message with every engine that is up. */
 struct pc_msg *engines_list(struct sched *sched);
 
+/* The balanced task goes its way: `body` is that of its request. */
+void client_place(struct sched *sched, struct task *task, const struct pc_submit_body *body);
+/* The client of this session; if there is none, one that has left. */
+struct client *client_of_past(struct sched *sched, uint64_t session);
+
+/* ---- durable.c: tasks that are on disk before they begin ---- */
+/* From CONFIG. */
+void durable_configure(struct sched *sched, const pc_json *config);
+/* Adds to WELCOME what is possible. */
+void durable_tell(const struct sched *sched, pc_json *json);
+/* Whether this submission is one; that is then said in `body`. */
+bool durable_is(const struct sched *sched, struct pc_submit_body *body, bool is_again);
+/* A new one: it waits until the hub has written it. */
+void durable_hold(struct sched *sched, struct task *task);
+/* ACCEPTED of the hub. */
+int durable_accepted(struct sched *sched, const struct pc_msg *msg, struct pc_err *err);
+/* The hub stays away: ends those that wait for it. */
+void durable_refuse_all(struct sched *sched, const char *why);
+/* Asks the hub for those of an earlier life of the cluster, ... */
+void durable_ask(struct sched *sched);
+/* ... which come as SUBMIT, and then a REPLY. */
+int durable_revive(struct sched *sched, struct pc_msg *submit, struct pc_err *err);
+void durable_answered(struct sched *sched, const struct pc_msg *reply);
+
 /* ---- engines.c ---- */
 void engine_hello_control(struct sched *sched, struct peer *peer, const pc_json *hello);
 void engine_hello_work(struct sched *sched, struct peer *peer, const pc_json *hello);
@@ -420,6 +455,8 @@ void queue_set_hwm(struct sched *sched, unsigned hwm);
 void queue_recall(struct task *task);
 /* Takes back a task that its engine will not run. */
 void queue_take_back(struct task *task);
+/* Of a durable task: it was given to an engine once more, or that did not count (-1). */
+void queue_note_start(struct sched *sched, struct task *task, int change);
 /* Ends what waits for nobody any more. */
 void queue_check_stranded(struct sched *sched);
 /* What happens until the release is decided together, see there. */

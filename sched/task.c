@@ -57,6 +57,7 @@ struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
     task->run_flags = body->run_flags;
     task->submitted_us = pc_wall_us();
     task->state = TASK_WAITING;
+    task->is_durable = body->flags & PC_SUBMIT_DURABLE;
     if (pc_index_add(&s->tasks, client->session, sequence, task))
         pc_fatal(1, "out of memory");
     DL_APPEND2(client->tasks, task, client_prev, client_next);
@@ -139,12 +140,12 @@ void task_deliver(struct sched *s, struct task *task, struct pc_msg *result)
     finish(s, task, end_state(task, result->body[0]));
     task->result_bytes = result->parts_bytes;
     bool must_keep = !client->peer && world_has_hub(s); /* who else would have it? */
-    records_ended(s, task, result, must_keep);
+    records_ended(s, task, result, must_keep || task->is_durable);
     if (task->engine)
         DL_APPEND(task->engine->delivered, task);
     task->waits_for_hub = must_keep;
     if (client_is_there(client)) {
-        if (result->parts_bytes > s->keep_bytes)
+        if (result->parts_bytes > s->keep_bytes && !task->is_durable)
             task->unread = pc_msg_ref(result);
         world_result(client, result);
     } else {

@@ -390,6 +390,11 @@ static PyMethodDef call_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *call_get_accepted(PyObject *self, void *unused)
+{
+    return PyBool_FromLong(pc_call_accepted(((struct call_object *)self)->handle));
+}
+
 static PyGetSetDef call_getset[] = {
     {"status", call_get_status, NULL, "One of STATUS_*.", NULL},
     {"session", call_get_session, NULL, "Id of the client's session.", NULL},
@@ -398,6 +403,7 @@ static PyGetSetDef call_getset[] = {
     {"kind", call_get_kind, NULL, "One of KIND_*.", NULL},
     {"flags", call_get_flags, NULL, "RUN_* of the request.", NULL},
     {"label", call_get_label, NULL, "Label of the request, or None.", NULL},
+    {"accepted", call_get_accepted, NULL, "Whether it is on disk, or has ended.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

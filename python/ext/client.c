@@ -330,12 +330,12 @@ static PyObject *client_wait(PyObject *self, PyObject *const *args, Py_ssize_t a
     struct pc_call *single, **handles;
     struct pc_err err = {.code = PC_OK};
     PyObject *answer = NULL;
-    int failed;
-    if (arg_count < 1 || arg_count > 2) {
-        PyErr_SetString(PyExc_TypeError, "wait() takes calls and a timeout");
+    if (arg_count < 1 || arg_count > 3) {
+        PyErr_SetString(PyExc_TypeError, "wait() takes calls, a timeout and what for");
         return NULL;
     }
-    int64_t ms = arg_count == 2 ? timeout_ms(args[1]) : -1;
+    typeof(pc_wait) *wait = arg_count > 2 && args[2] == Py_True ? pc_wait_accepted : pc_wait;
+    int64_t ms = arg_count > 1 ? timeout_ms(args[1]) : -1;
     if (ms == -2)
         return NULL;
     Py_ssize_t count = call_array(ext_state(self), args[0], &single, &handles);
@@ -346,7 +346,7 @@ static PyObject *client_wait(PyObject *self, PyObject *const *args, Py_ssize_t a
     struct patience patience = patience_of(ms);
     for (;;) {
         PyThreadState *thread = PyEval_SaveThread();
-        failed = pc_wait(client->handle, handles, (size_t)count, patience.slice, &err);
+        int failed = wait(client->handle, handles, (size_t)count, patience.slice, &err);
         PyEval_RestoreThread(thread);
         if (!failed)
             answer = Py_NewRef(Py_True);
@@ -736,7 +736,7 @@ static PyMethodDef client_methods[] = {
      "submit(kind, targets, balanced, run_flags, label, parts, will_wait, options): a Call for an "
      "id or a balanced request, else a tuple of Calls. The buffers in `parts` are not copied."},
     {"wait", (PyCFunction)(void (*)(void))client_wait, METH_FASTCALL,
-     "wait(calls, seconds=None): True when all have ended, False after the time."},
+     "wait(calls, seconds=None, accepted=False): False when not all ended (are on disk) in time."},
     {"announce", client_announce, METH_O, "Have next_ended() hand this Call out once it ended."},
     {"next_ended", client_next_ended, METH_O,
      "The next announced Call that has ended; None after the seconds, or after wake()."},

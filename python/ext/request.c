@@ -107,14 +107,15 @@ static int take_options(struct ext_request *request, PyObject *given)
 {
     struct pc_task_options *options = &request->options;
     PyObject *after, *follow;
-    int may_repeat;
+    int may_repeat, is_durable;
     if (given == Py_None)
         return 0;
-    if (!PyArg_ParseTuple(given, "iIpIIsOO", &options->priority, &options->retries, &may_repeat,
+    if (!PyArg_ParseTuple(given, "iIpIIsOOp", &options->priority, &options->retries, &may_repeat,
                           &options->timeout_ms, &options->run_timeout_ms, &options->tags, &after,
-                          &follow))
+                          &follow, &is_durable))
         return -1;
     options->retry_same = may_repeat;
+    options->durable = is_durable;
     Py_ssize_t first = count_needs(after), count = first + count_needs(follow);
     if (PyErr_Occurred())
         return -1;

@@ -144,6 +144,10 @@ class NoSuchTask(KernelError, KeyError):
     __str__ = Exception.__str__
 
 
+class NotDurable(KernelError):
+    """A durable task could not be written to the disk, and was not run; the text says why."""
+
+
 class ResultNotKept(KernelError):
     """The hub knows the task but does not have what was asked for; the text says why."""
 
@@ -384,6 +388,7 @@ _REAL: Dict[str, Type[Exception]] = {
         ConnectionLost,
         ClientClosed,
         NoSuchTask,
+        NotDurable,
         ResultNotKept,
     )
 }

@@ -156,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {PC_MSG_RESULT, decode_result},        {PC_MSG_STREAM, decode_stream},
         {PC_MSG_OUTPUT_CREDIT, decode_credit}, {PC_MSG_RECORDS, decode_records},
         {PC_MSG_ABORT, decode_abort},          {PC_MSG_FUNCTION, decode_function},
-        {PC_MSG_RECALL, decode_recall},
+        {PC_MSG_RECALL, decode_recall},        {PC_MSG_ACCEPTED, pc_accepted_check},
     };
     if (size < 1 || size > PC_MIB)
         return 0;

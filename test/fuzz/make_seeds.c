@@ -190,6 +190,11 @@ static void write_submit(struct pc_buf *all)
     body.size = 0;
     pc_submit_encode(&body, &named);
     write_prefixed("task", "submit_named", PC_MSG_SUBMIT, body.data, body.size);
+    struct pc_submit_body durable = balanced;
+    durable.flags |= PC_SUBMIT_DURABLE;
+    body.size = 0;
+    pc_submit_encode(&body, &durable);
+    write_prefixed("task", "submit_durable", PC_MSG_SUBMIT, body.data, body.size);
     body.size = 0;
     pc_submit_encode(&body, &with_options);
     write_prefixed("task", "submit_options", PC_MSG_SUBMIT, body.data, body.size);
@@ -218,7 +223,7 @@ static void write_records(struct pc_buf *all)
                                .body_size = (uint32_t)submit.size,
                                .part_count = 2};
     pc_record_encode(&body, &record, parts);
-    record.flags = PC_RECORD_SAME;
+    record.flags = PC_RECORD_SAME | PC_RECORD_DURABLE;
     record.part_count = 0;
     pc_record_encode(&body, &record, NULL);
     record.event = PC_RECORD_STARTED;
@@ -289,6 +294,9 @@ static void write_binary_messages(struct pc_buf *all)
     write_task(all, PC_MSG_RESULT_ACK, "result_ack", numbers, PC_ACK_SIZE, NULL, 0);
     pc_store_u64(numbers, 65536);
     write_task(all, PC_MSG_OUTPUT_CREDIT, "output_credit", numbers, 8, NULL, 0);
+    static const char *const why[] = {"disk full"};
+    pc_store_u64(numbers, 1);
+    write_task(all, PC_MSG_ACCEPTED, "accepted", numbers, PC_ACK_SIZE, why, 1);
     write_records(all);
     write_abort(all);
     write_function(all);

@@ -41,14 +41,16 @@ static int listen_tcp(uint16_t *port)
     return fd;
 }
 
-static void run_role(int parent, int hub, int unix_fd, int tcp_fd, int handover)
+/* `begun` may be -1. */
+static void run_role(int parent, int hub, int unix_fd, int tcp_fd, int begun, int handover)
 {
-    int fds[] = {parent, hub, unix_fd, tcp_fd, handover};
-    for (int i = 0; i < 5; i++)
+    int fds[] = {parent, hub, unix_fd, tcp_fd, begun < 0 ? handover : begun, handover};
+    int count = begun < 0 ? 5 : 6;
+    for (int i = 0; i < count; i++)
         fds[i] = fcntl(fds[i], F_DUPFD, 20);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < count; i++)
         dup2(fds[i], PC_ROLE_FD + i);
-    pc_close_from(PC_ROLE_FD + 5, NULL, 0);
+    pc_close_from(PC_ROLE_FD + count, NULL, 0);
     exit(sched_main());
 }
 
@@ -73,7 +75,8 @@ static void fill_file(struct pc_connfile *file, const char *role, const struct s
     memcpy(file->controller_key, controller->public_key, PC_KEY_SIZE);
 }
 
-static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_bytes, int grace_ms)
+static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_bytes, int grace_ms,
+                       int begun_fd)
 {
     struct pc_keypair controller, client, engine;
     uint8_t instance[PC_INSTANCE_SIZE];
@@ -92,7 +95,7 @@ static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_byt
     stage->pid = fork();
     assert_true(stage->pid >= 0);
     if (stage->pid == 0)
-        run_role(parent[1], hub[1], unix_fd, tcp_fd, handover[1]);
+        run_role(parent[1], hub[1], unix_fd, tcp_fd, begun_fd, handover[1]);
     close(parent[1]);
     close(hub[1]);
     close(handover[1]);
@@ -123,6 +126,8 @@ static void open_stage(struct stage *stage, int heartbeat_ms, int64_t ledger_byt
     pc_json_put_bool(config, "has_unix", true);
     pc_json_put_bool(config, "has_tcp", true);
     pc_json_put_bool(config, "has_handover", true);
+    pc_json_put_bool(config, "has_begun", begun_fd >= 0);
+    pc_json_put_str(config, "durable", begun_fd >= 0 ? "asked" : "none");
     struct pc_msg *msg = pc_json_msg(PC_MSG_CONFIG, config);
     assert_int_equal(pc_sock_send(&stage->parent, msg, NULL), 0);
     pc_msg_unref(msg);
@@ -136,13 +141,19 @@ void stage_open(struct stage *stage, int heartbeat_ms)
 
 void stage_open_patient(struct stage *stage, int heartbeat_ms, int grace_ms)
 {
-    open_stage(stage, heartbeat_ms, 0, grace_ms);
+    open_stage(stage, heartbeat_ms, 0, grace_ms, -1);
     stage_hub_recorded(stage, 0);
 }
 
 void stage_open_quiet(struct stage *stage, int64_t ledger_bytes)
 {
-    open_stage(stage, 60000, ledger_bytes, 0);
+    open_stage(stage, 60000, ledger_bytes, 0, -1);
+}
+
+void stage_open_durable(struct stage *stage, int begun_fd)
+{
+    open_stage(stage, 60000, 0, 0, begun_fd);
+    stage_hub_recorded(stage, 0);
 }
 
 void stage_hub_recorded(struct stage *stage, uint64_t number)

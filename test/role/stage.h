@@ -30,6 +30,8 @@ struct stage {
 void stage_open(struct stage *stage, int heartbeat_ms);
 /* ledger_bytes as in CONFIG; the hub says nothing yet. */
 void stage_open_quiet(struct stage *stage, int64_t ledger_bytes);
+/* Where durable tasks are possible; the file in which it notes what begins stays the caller's. */
+void stage_open_durable(struct stage *stage, int begun_fd);
 /* From the hub: it has so many messages. The first time that is its greeting. */
 void stage_hub_recorded(struct stage *stage, uint64_t number);
 /* The parent connects it to another hub, which has not said anything yet: stage->hub. The one

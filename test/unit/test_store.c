@@ -316,7 +316,8 @@ static void an_older_file_is_brought_up_to_date(void **state)
     run_task(scene, 1, "old", 10);
     close_history(scene);
     execute(scene->path, "DROP INDEX by_label; DROP INDEX by_end; DROP INDEX by_full_end;"
-                         "DROP INDEX by_function; PRAGMA user_version = 1");
+                         "DROP INDEX by_function; DROP TABLE submissions;"
+                         "PRAGMA user_version = 1");
     open_history(scene, 1000, 1 << 30);
     expect_task(scene, 1, "old", 10);
     assert_int_equal(walk(scene, "old"), 1);

@@ -267,6 +267,35 @@ class AsyncResult(LazyFuture):
         """
         return True
 
+    @property
+    def accepted(self) -> bool:
+        """Whether all of its durable tasks are on disk, as far as is known now. Also True when they
+        have ended."""
+        return all(call.accepted for call in self._calls)
+
+    def wait_accepted(self, timeout: Optional[float] = -1) -> bool:
+        """Wait until the durable tasks are on disk. From then on they run whatever happens to this
+        client and to the cluster, and their results are found by their msg_ids.
+
+        The calls that submit don't wait for that: so many submissions share one write to the disk.
+
+        Args:
+            timeout: seconds; None or negative: no limit
+
+        Returns:
+            False when the time is over.
+
+        Raises:
+            NotDurable: a task could not be written to the disk; it was not run
+            ValueError: a task is not durable
+        """
+        if not self._client._raw.wait(self._calls, _limit(timeout), True):
+            return False
+        for call in self._calls:
+            if call.status == _FAILED and isinstance(failure := load_error(call), error.NotDurable):
+                raise failure
+        return True
+
     def wait_interactive(
         self,
         interval: float = 0.1,

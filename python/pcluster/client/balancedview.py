@@ -78,12 +78,17 @@ class LoadBalancedView(View):
         tags: a task runs only on an engine that was started with all of these (`--tag`); a str, or
             several. When no engine ever had them it fails with ImpossibleDependency, or with a
             timeout waits for one that long
+        durable: a task is on disk before it begins, and then runs whatever happens: also when this
+            client is gone, and after everything was killed and the cluster started again. See
+            AsyncResult.wait_accepted(). Needs a cluster with `--store sqlite`, and a view without
+            targets
 
     `after` and `follow` take a msg_id, an AsyncResult, several of them, a Dependency, or None.
     """
 
     _flag_names = View._flag_names + (
         "follow", "after", "timeout", "run_timeout", "retries", "retry_same", "priority", "tags",
+        "durable",
     )
     _balanced = True
 
@@ -97,13 +102,14 @@ class LoadBalancedView(View):
         self._retry_same = False
         self._priority = 0
         self._tags: FrozenSet[str] = frozenset()
+        self._durable = False
 
     def _set_options(self) -> None:
         """What goes with each task; None while all flags have their defaults."""
         options = (
             self._priority, self._retries, self._retry_same, _milliseconds(self._timeout),
             _milliseconds(self._run_timeout), ",".join(sorted(self._tags)), packed(self._after),
-            packed(self._follow),
+            packed(self._follow), self._durable,
         )
         self._options = options if any(options) else None
 
@@ -192,6 +198,16 @@ class LoadBalancedView(View):
     @tags.setter
     def tags(self, value: Union[None, str, Iterable[str]]) -> None:
         self._tags = _tags(value)
+        self._set_options()
+
+    @property
+    def durable(self) -> bool:
+        """Whether a task is on disk before it begins."""
+        return self._durable
+
+    @durable.setter
+    def durable(self, value: bool) -> None:
+        self._durable = bool(value)
         self._set_options()
 
     def map(  # type: ignore[override]
