@@ -56,15 +56,15 @@ void coming_engine_gone(const struct engine *engine)
 
 void coming_engine_up(const struct engine *engine)
 {
-    struct coming *coming;
+    struct coming *coming, *first = NULL; /* the one that is waited for longest */
     DL_FOREACH (engine->sched->coming, coming) {
         bool is_same = memcmp(coming->home, engine->home, sizeof(coming->home)) == 0 &&
                        strcmp(coming->tags, engine->tags) == 0;
-        if (coming->engine || !is_same)
-            continue;
-        forget(engine->sched, coming);
-        return;
+        if (!coming->engine && is_same && (!first || coming->until_ms < first->until_ms))
+            first = coming;
     }
+    if (first)
+        forget(engine->sched, first);
 }
 
 bool coming_include(const struct sched *s, const char *tags)

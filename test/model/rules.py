@@ -243,9 +243,9 @@ class Model:
         engine = Engine(int(words[1]), words_of(words[2]), self.now)
         if engine.id in self.engines or engine.id in self.gone:
             return
-        replaced = [number for number, (tags, until) in self.coming.items() if until and tags == engine.tags]
+        replaced = [(until, number) for number, (tags, until) in self.coming.items() if until and tags == engine.tags]
         if replaced:
-            del self.coming[replaced[0]]
+            del self.coming[min(replaced)[1]]
         self.engines[engine.id] = engine
         self.tag_sets.add(engine.tags)
         self.engines_changed()
