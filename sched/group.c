@@ -150,6 +150,8 @@ void group_leave(struct member *member)
     struct engine *engine = member->place.engine;
     if (engine->is_free)
         pool_engine_down(&member->group->pool, &member->place);
+    if (member->group->last == engine)
+        member->group->last = NULL;
     DL_DELETE2(member->group->members, member, group_prev, group_next);
     DL_DELETE2(engine->members, member, engine_prev, engine_next);
     free(member);
@@ -296,6 +298,18 @@ struct task *group_first(const struct group *group)
 bool group_before(const struct group *a, const struct group *b)
 {
     return lane_before(heap_first(&a->waiting), heap_first(&b->waiting));
+}
+
+struct engine *group_pick(struct group *group)
+{
+    struct engine *last = group->last;
+    if (last && last->is_free && last->load.tasks && group->last_count < ahead_portion(last)) {
+        group->last_count++;
+        return last;
+    }
+    group->last = pool_pick(&group->pool);
+    group->last_count = 1;
+    return group->last;
 }
 
 /* Lanes of several groups take turns as those of one do. */

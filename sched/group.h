@@ -46,6 +46,8 @@ struct group {
     struct sched *sched;
     struct pool pool;
     struct member *members;
+    struct engine *last; /* that was picked, so often in a row; or NULL */
+    unsigned last_count;
     struct lane *lanes, *last_lane;                /* last_lane: that of the latest task, or NULL */
     struct heap waiting;                           /* lanes with tasks */
     struct group *unmatched_next, *unmatched_prev; /* in sched.unmatched */
@@ -82,6 +84,8 @@ void group_dequeue(struct task *task);
 void group_serve(struct task *task);
 /* Of a group with tasks: the one whose turn it is. */
 struct task *group_first(const struct group *group);
+/* The engine that gets the next task; NULL: nobody can take one. */
+struct engine *group_pick(struct group *group);
 /* Whether the first task of one goes before that of the other; both have some. */
 bool group_before(const struct group *a, const struct group *b);
 /* The task that this engine should take next; stays queued. NULL: none waits for it. */

@@ -185,7 +185,7 @@ void queue_direct(struct sched *s, struct task *task, struct engine *engine)
 
 void queue_balanced(struct sched *s, struct task *task)
 {
-    struct engine *engine = s->held ? NULL : pool_pick(&task->group->pool);
+    struct engine *engine = s->held ? NULL : group_pick(task->group);
     if (engine) {
         assign(engine, task);
         settle(engine, true);

@@ -44,9 +44,10 @@
 /* Beyond that limit, to an engine whose last results took no time: see ahead.c. */
 #define SCHED_AHEAD           8 /* tasks outstanding then, and more that are shorter */
 #define SCHED_AHEAD_MOST      32
+#define SCHED_AHEAD_WAKE_US   50  /* what it takes to wake an engine up, about */
 #define SCHED_AHEAD_AFTER     4   /* results in a row ... */
 #define SCHED_AHEAD_US        100 /* ... of which none took longer */
-#define SCHED_AHEAD_RECALL_MS 2   /* without a result, until they are called back */
+#define SCHED_AHEAD_RECALL_MS 5   /* without a result, until they are called back */
 /* A client may have that much submitted and unfinished, likewise. */
 #define SCHED_WINDOW_COUNT 1000000
 #define SCHED_WINDOW_BYTES (INT64_C(1) << 30)
@@ -466,6 +467,8 @@ void queue_release(struct sched *sched);
 /* ---- ahead.c: short tasks are sent ahead, and called back when they turn out long ---- */
 /* How many balanced tasks it may have; 0: no limit. */
 unsigned ahead_limit(const struct engine *engine);
+/* How many balanced tasks it gets in a row. */
+unsigned ahead_portion(const struct engine *engine);
 /* While it has more than the limit somebody must look whether it gets on. */
 void ahead_watch(struct engine *engine);
 /* It was given a task. */

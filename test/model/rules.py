@@ -260,7 +260,8 @@ class Model:
         if not engine.queue:
             return
         engine.quick = min(engine.quick + 1, AHEAD_AFTER) if is_quick else 0
-        engine.progress = self.now
+        if is_quick:
+            engine.progress = self.now
         task = engine.queue.pop(0)
         how = "ok" if status == OK else "TaskTimeout" if task.is_late else "error"
         self.attempt_ended(task, engine, how, status == UNMET)

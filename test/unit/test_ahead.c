@@ -103,6 +103,55 @@ static void the_idle_go_first(void **state)
     yard_close(&scene.yard);
 }
 
+/* In any order of the engines. */
+static void expect_loads(struct scene *scene, unsigned a, unsigned b, unsigned c)
+{
+    unsigned sum = 0, squares = 0;
+    for (uint32_t id = 0; id < 3; id++) {
+        unsigned load = yard_load(&scene->yard, id);
+        sum += load;
+        squares += load * load;
+    }
+    assert_int_equal(sum, a + b + c);
+    assert_int_equal(squares, a * a + b * b + c * c);
+}
+
+/* Each of them takes less time than to wake another engine up. */
+static void the_shortest_go_in_portions(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 3);
+    scene.yard.took_us = SCHED_AHEAD_WAKE_US / 5;
+    submit(&scene, 300, NULL);
+    for (int left = 300; left > 0;)
+        for (uint32_t id = 0; id < 3; id++)
+            if (yard_load(&scene.yard, id)) {
+                yard_answer(&scene.yard, id, PC_STATUS_OK);
+                left--;
+            }
+    submit(&scene, 13, NULL);
+    expect_loads(&scene, 5, 5, 3);
+    submit(&scene, 2, NULL);
+    expect_loads(&scene, 5, 5, 5);
+    submit(&scene, 5, NULL);
+    expect_loads(&scene, 10, 5, 5);
+    yard_close(&scene.yard);
+}
+
+/* Long enough for that, and too short to be called back one by one. */
+static void what_is_not_short_is_no_progress(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    submit(&scene, 6, NULL);
+    scene.yard.took_us = SCHED_AHEAD_US + 1;
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS - 1);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    yard_pass(&scene.yard, 1);
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_close(&scene.yard);
+}
+
 static void what_is_behind_a_long_one_is_called_back(void **state)
 {
     struct scene scene;
@@ -379,6 +428,8 @@ int main(void)
         cmocka_unit_test(only_quick_engines_get_more),
         cmocka_unit_test(shorter_ones_are_more),
         cmocka_unit_test(the_idle_go_first),
+        cmocka_unit_test(the_shortest_go_in_portions),
+        cmocka_unit_test(what_is_not_short_is_no_progress),
         cmocka_unit_test(what_is_behind_a_long_one_is_called_back),
         cmocka_unit_test(an_engine_that_waits_gets_them_at_once),
         cmocka_unit_test(what_has_begun_stays),
