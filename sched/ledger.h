@@ -58,6 +58,8 @@ void ledger_tell_kept(struct sched *sched, struct pc_msg *msg, struct pc_buf *ke
 void ledger_ask(struct sched *sched, struct pc_msg *msg);
 /* RECORDED of the hub. */
 void ledger_recorded(struct sched *sched, uint64_t number);
+/* The hub has answered a question: those that it was sent are of no use here any more. */
+void ledger_answered(struct sched *sched);
 /* The hub is gone. */
 void ledger_lost(struct sched *sched);
 void ledger_fini(struct sched *sched);

@@ -227,6 +227,8 @@ static int on_reply(void *role, void *from, struct pc_msg *msg, struct pc_err *e
 {
     struct sched *s = role;
     struct client *client;
+    if (from == &s->hub.conn)
+        ledger_answered(s);
     if (from == &s->hub.conn && !question_answered(s, msg)) {
         durable_answered(s, msg);
         return 0;

@@ -173,6 +173,28 @@ static void questions_are_asked_again(void **state)
     stage_close(&stage);
 }
 
+/* However much is asked: when nothing happens that is recorded, answers alone make room. */
+static void questions_do_not_run_dry(void **state)
+{
+    static char question[200000];
+    struct stage stage;
+    struct asker asker;
+    memset(question, ' ', sizeof(question) - 1);
+    memcpy(question, "{\"query\":\"find\"}", 16);
+    stage_open(&stage, 60000);
+    open_asker(&stage, &asker);
+    pass(&stage, PC_MSG_CLIENT_UP);
+    stage_hub_recorded(&stage, 1);
+    for (uint64_t i = 1; i <= 100; i++) {
+        ask(&asker, i, question);
+        pass(&stage, PC_MSG_QUERY);
+        say(&stage, &asker, i, pc_msg_with_body(PC_MSG_REPLY, "{}", 2));
+        pc_msg_unref(stage_await(&asker.sock, PC_MSG_REPLY));
+    }
+    pc_sock_close(&asker.sock);
+    stage_close(&stage);
+}
+
 static void fetches_are_asked_again_one_by_one(void **state)
 {
     struct stage stage;
@@ -303,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_new_scheduler_counts_from_what_the_hub_has),
         cmocka_unit_test(the_connection_is_replaced),
         cmocka_unit_test(questions_are_asked_again),
+        cmocka_unit_test(questions_do_not_run_dry),
         cmocka_unit_test(fetches_are_asked_again_one_by_one),
         cmocka_unit_test(engines_get_their_id),
         cmocka_unit_test(what_waits_is_bounded),
