@@ -49,7 +49,7 @@ enum { FLAG_BALANCED = 1, FLAG_GAP = 2, FLAG_WAS_KEPT = 4, FLAG_IN_FILE = 8 };
 enum statement {
     INSERT,
     INSERT_FUNCTION,
-    HAS,
+    NUMBER,
     ADD_RESULT,
     FIND,
     AFTER,
@@ -59,7 +59,7 @@ enum statement {
     FUNCTION,
     ADD_SUBMITTED,
     CHANGE_SUBMITTED,
-    HAS_SUBMITTED,
+    SUBMITTED_NUMBER,
     NEXT_SUBMITTED,
     LOAD_SUBMITTED,
     ADOPT,
@@ -76,7 +76,7 @@ static const char *const texts[STATEMENTS] = {
     [INSERT] = "INSERT OR REPLACE INTO tasks VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
                " ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
     [INSERT_FUNCTION] = "INSERT OR IGNORE INTO functions VALUES(?1, ?2)",
-    [HAS] = "SELECT 1 FROM tasks WHERE session = ?1 AND sequence = ?2",
+    [NUMBER] = "SELECT number FROM tasks WHERE session = ?1 AND sequence = ?2",
     [FIND] = ROW "WHERE session = ?1 AND sequence = ?2",
     [AFTER] = ROW "WHERE number > ?1 ORDER BY number LIMIT 1",
     [AFTER_LABELLED] = ROW "WHERE label = ?2 AND number > ?1 ORDER BY number LIMIT 1",
@@ -87,7 +87,7 @@ static const char *const texts[STATEMENTS] = {
     [ADD_SUBMITTED] =
         "INSERT OR IGNORE INTO submissions VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [CHANGE_SUBMITTED] = "UPDATE submissions SET body = ?2 WHERE number = ?1",
-    [HAS_SUBMITTED] = "SELECT 1 FROM submissions WHERE session = ?1 AND sequence = ?2",
+    [SUBMITTED_NUMBER] = "SELECT number FROM submissions WHERE session = ?1 AND sequence = ?2",
     [NEXT_SUBMITTED] =
         "SELECT number, session, sequence, submitted, kind, bytes, body FROM submissions"
         " WHERE number > ?1 ORDER BY number LIMIT 1",
@@ -511,22 +511,22 @@ struct hub_task *hub_database_find(struct hub_database *database, const struct h
     return first_row(statement);
 }
 
-static bool has_row(sqlite3_stmt *statement, const struct hub_task_key *key)
+static uint64_t number_in(sqlite3_stmt *row, const struct hub_task_key *key)
 {
-    bind_key(statement, 1, key);
-    bool is_there = sqlite3_step(statement) == SQLITE_ROW;
-    sqlite3_reset(statement);
-    return is_there;
+    bind_key(row, 1, key);
+    uint64_t number = sqlite3_step(row) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(row, 0) : 0;
+    sqlite3_reset(row);
+    return number;
 }
 
-bool hub_database_has(struct hub_database *database, const struct hub_task_key *key)
+uint64_t hub_database_number(struct hub_database *database, const struct hub_task_key *key)
 {
-    return has_row(prepared(database, HAS), key);
+    return number_in(prepared(database, NUMBER), key);
 }
 
 bool hub_database_is_submitted(struct hub_database *database, const struct hub_task_key *key)
 {
-    return has_row(prepared(database, HAS_SUBMITTED), key);
+    return number_in(prepared(database, SUBMITTED_NUMBER), key) != 0;
 }
 
 static int64_t bounded(uint64_t number)

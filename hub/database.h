@@ -28,7 +28,8 @@ int hub_database_write(struct hub_database *database, const struct hub_task *tas
 
 /* Each gives a new task that is_elsewhere, with a label of its own; NULL: there is none. */
 struct hub_task *hub_database_find(struct hub_database *database, const struct hub_task_key *key);
-bool hub_database_has(struct hub_database *database, const struct hub_task_key *key);
+/* Of a task in it; 0: it is not. */
+uint64_t hub_database_number(struct hub_database *database, const struct hub_task_key *key);
 struct hub_task *hub_database_after(struct hub_database *database, uint64_t number,
                                     const char *label);
 struct hub_task *hub_database_before(struct hub_database *database, uint64_t number);

@@ -29,6 +29,7 @@ struct hub_filter {
 };
 
 int hub_filter_init(struct hub_filter *filter, const pc_json *query, struct pc_err *err);
+/* Of a task that has one of filter->ids, if there are any. */
 bool hub_filter_matches(const struct hub_filter *filter, struct hub_store *store,
                         struct hub_task *task);
 

@@ -65,10 +65,10 @@ static void take_ids(struct page *page)
     for (const pc_json *id = is_list ? pc_json_first(ids) : ids; id;
          id = is_list ? pc_json_next(id) : NULL) {
         const char *text = pc_json_text(id);
-        struct hub_task *task =
-            text && hub_id_parse(text, &key) == 0 ? hub_store_get(page->store, &key) : NULL;
-        if (task)
-            page->numbers[page->number_count++] = task->number;
+        uint64_t number =
+            text && hub_id_parse(text, &key) == 0 ? hub_store_number(page->store, &key) : 0;
+        if (number)
+            page->numbers[page->number_count++] = number;
     }
     qsort(page->numbers, page->number_count, sizeof(*page->numbers), by_number);
 }
@@ -79,7 +79,6 @@ static int page_init(struct page *page, struct hub_store *store, const pc_json *
     const pc_json *filter = pc_json_member(question, "filter");
     memset(page, 0, sizeof(*page));
     page->store = store;
-    page->begun_us = pc_clock_us();
     page->is_newest = pc_json_bool_or(question, "newest", false);
     int64_t limit = pc_json_i64_or(question, "limit", PAGE_ROWS);
     page->rows_max = limit > 0 && limit < PAGE_ROWS ? (size_t)limit : PAGE_ROWS;
@@ -91,6 +90,7 @@ static int page_init(struct page *page, struct hub_store *store, const pc_json *
         return -1;
     if (page->filter.ids)
         take_ids(page);
+    page->begun_us = pc_clock_us();
     return 0;
 }
 

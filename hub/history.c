@@ -270,8 +270,8 @@ static void count_again(struct hub_history *history, struct hub_engines *engines
 bool hub_history_is_stored(struct hub_history *history, const struct hub_task_key *key)
 {
     struct hub_store *store = &history->store;
-    return store->kind->has && !hub_tasks_find(&history->tasks, key) &&
-           store->kind->has(store, key);
+    return store->kind->number_of && !hub_tasks_find(&history->tasks, key) &&
+           store->kind->number_of(store, key) != 0;
 }
 
 struct hub_task *hub_history_record(struct hub_history *history, struct hub_engines *engines,

@@ -38,6 +38,14 @@ struct hub_task *hub_store_get(struct hub_store *store, const struct hub_task_ke
     return task || !store->kind->find ? task : store->kind->find(store, key);
 }
 
+uint64_t hub_store_number(struct hub_store *store, const struct hub_task_key *key)
+{
+    const struct hub_task *task = hub_tasks_find(store->tasks, key);
+    if (task)
+        return task->number;
+    return store->kind->number_of ? store->kind->number_of(store, key) : 0;
+}
+
 struct hub_task *hub_store_after(struct hub_store *store, uint64_t number, const char *label)
 {
     struct hub_task *here = hub_tasks_after(store->tasks, number, label);

@@ -23,7 +23,7 @@ struct hub_store_kind {
     void (*ended)(struct hub_store *store, struct hub_task *task);
     /* From here on: of those that are not in hub_tasks; NULL when there are never any. */
     struct hub_task *(*find)(struct hub_store *store, const struct hub_task_key *key);
-    bool (*has)(struct hub_store *store, const struct hub_task_key *key);
+    uint64_t (*number_of)(struct hub_store *store, const struct hub_task_key *key); /* 0: none */
     /* The first one with a larger number, of that label unless it is NULL; and the last with a
      * smaller one. */
     struct hub_task *(*after)(struct hub_store *store, uint64_t number, const char *label);
@@ -88,6 +88,8 @@ void hub_store_close(struct hub_store *store);
 
 /* ---- all tasks: those in memory and those in the store ---- */
 struct hub_task *hub_store_get(struct hub_store *store, const struct hub_task_key *key);
+/* Of a task; 0: it is not there. Costs less than getting it. */
+uint64_t hub_store_number(struct hub_store *store, const struct hub_task_key *key);
 struct hub_task *hub_store_after(struct hub_store *store, uint64_t number, const char *label);
 struct hub_task *hub_store_before(struct hub_store *store, uint64_t number);
 /* Before request, result or output are looked at; those of a durable task are on disk. */

@@ -161,9 +161,9 @@ static struct hub_task *find(struct hub_store *store, const struct hub_task_key 
     return give(store, hub_database_find(own(store)->database, key));
 }
 
-static bool has(struct hub_store *store, const struct hub_task_key *key)
+static uint64_t number_of(struct hub_store *store, const struct hub_task_key *key)
 {
-    return hub_database_has(own(store)->database, key);
+    return hub_database_number(own(store)->database, key);
 }
 
 static struct hub_task *after(struct hub_store *store, uint64_t number, const char *label)
@@ -286,7 +286,7 @@ const struct hub_store_kind hub_store_sqlite = {
     .close = close_sqlite,
     .ended = ended,
     .find = find,
-    .has = has,
+    .number_of = number_of,
     .after = after,
     .before = before,
     .load = load,

@@ -559,3 +559,18 @@ def test_nothing_is_remembered(start):
         assert "NoSuchTask" in cluster.run("task", "result", *ar.msg_ids).stderr
         run_script("import pcluster\npcluster.Client()[0].apply_async(lambda: 1)", cluster.home.work)
         assert c[0].apply_sync(double, 1) == 2
+
+
+def test_very_many_ids_in_one_query(start):
+    start(2, "--store", "sqlite")
+    with pcluster.Client() as client:
+        result = client.load_balanced_view().map(abs, range(10_000), block=False)
+        assert result.wait(60)
+        ids = list(result.msg_ids)
+        some = ids[1:] + ["0123456789abcdef_1", "no id", 7, ids[5]]
+        rows = client.db_query({"msg_id": {"$in": some}}, ["msg_id", "status"])
+        assert [row["msg_id"] for row in rows] == ids[1:]
+        assert client.db_query({"msg_id": {"$in": some}, "status": "error"}, ["msg_id"]) == []
+        assert client.db_query({"msg_id": {"$in": some, "$ne": ids[1]}}, ["msg_id"])[0] == {"msg_id": ids[2]}
+        # No row matches, so a page has none.
+        assert client.db_query({"label": {"$in": ids}}, ["msg_id"]) == []
