@@ -177,6 +177,8 @@ static void watch_add(struct hub_watches *watches, const struct asker *to, struc
     DL_APPEND(task->watches, watch);
     DL_APPEND2(watches->all, watch, all_prev, all_next);
     watches->count++;
+    send_as(to, pc_stream_new(PC_STREAM_STDOUT, NULL, 0),
+            task->engine_id); /* see question_answered */
     send_output(to, task);
 }
 

@@ -82,6 +82,7 @@ struct client *client_resume(struct sched *s, struct peer *peer, const pc_json *
     }
     away_end(s, &client->away);
     attach(client, peer);
+    questions_advance(s, client);
     pc_debug("session %016llx goes on ('%s')", (unsigned long long)session, peer->name);
     return client;
 }
@@ -131,8 +132,11 @@ void client_lost(struct sched *s, struct client *client)
 
 void client_drained(struct sched *s, struct client *client)
 {
-    if (client->stalled && pc_wire_queued(&client->peer->conn.sock.wire) < SCHED_SLOW_BYTES / 4)
+    if (pc_wire_queued(&client->peer->conn.sock.wire) >= SCHED_SLOW_BYTES / 4)
+        return;
+    if (client->stalled)
         output_unstall(client);
+    questions_advance(s, client);
 }
 
 /* ---- submissions ------------------------------------------------------------------------ */

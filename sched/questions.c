@@ -4,7 +4,9 @@
  * when it stays away for too long they end with an error.
  *
  * `fetch` asks for many tasks, and gets an answer for each, with output before: every one of them
- * is a question of its own here.
+ * is a question of its own here. The hub is asked for a few at a time, and for no more while the
+ * client has not taken what there is: so a slow one costs little, however much it asks for. Tasks
+ * that the hub will answer for only when they end don't count.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -21,6 +23,9 @@
 #define GRACE_MS 10000
 /* Questions that are open, of all clients together. */
 #define OPEN_MAX 1000000
+/* Tasks of fetches that the hub is asked for and has not answered, of each client. */
+#define FETCH_MAX 8
+#define ID_MAX    64
 
 /* Owned by its client's list. */
 struct question {
@@ -29,8 +34,10 @@ struct question {
     struct client *client;
     struct question *next, *prev;
     struct pc_msg *msg; /* QUERY; one for all tasks of a fetch */
-    bool is_fetch;
-    uint64_t seen[2]; /* bytes of output that have passed */
+    uint64_t seen[2];   /* bytes of output that have passed */
+    const char *what;   /* of a fetch; else NULL */
+    bool is_asked;      /* it counts in client.fetching */
+    char id[];          /* of its task */
 };
 
 static const char away[] = "the hub is away, and was not started again in time: ask once more";
@@ -43,10 +50,21 @@ static struct question *find(struct sched *s, uint64_t session, uint64_t sequenc
     return question;
 }
 
+/* Neither answered nor waited for any more. */
+static void leave_hub(struct question *question)
+{
+    question->client->fetching -= question->is_asked;
+    question->is_asked = false;
+}
+
 static void forget(struct sched *s, struct question *question)
 {
+    struct client *client = question->client;
+    if (client->unasked == question)
+        client->unasked = question->next;
+    leave_hub(question);
     HASH_DEL(s->questions, question);
-    DL_DELETE(question->client->questions, question);
+    DL_DELETE(client->questions, question);
     pc_msg_unref(question->msg);
     free(question);
 }
@@ -54,32 +72,94 @@ static void forget(struct sched *s, struct question *question)
 /* ---- asking ----------------------------------------------------------------------------- */
 
 /* A number that the client uses twice at a time gets one answer: the fault is its own. */
-static bool add(struct sched *s, struct client *client, struct pc_msg *msg, uint64_t sequence,
-                bool is_fetch)
+static void add(struct sched *s, struct client *client, struct pc_msg *msg, uint64_t sequence,
+                const char *what, const char *id)
 {
     if (HASH_COUNT(s->questions) >= OPEN_MAX || find(s, client->session, sequence))
-        return false;
-    struct question *question = pc_xcalloc(1, sizeof(*question));
+        return;
+    size_t size = id ? strnlen(id, ID_MAX) : 0;
+    struct question *question = pc_xcalloc(1, sizeof(*question) + size + 1);
     question->key = (struct task_key){.session = client->session, .sequence = sequence};
     question->client = client;
     question->msg = pc_msg_ref(msg);
-    question->is_fetch = is_fetch;
+    question->what = what;
+    if (id)
+        memcpy(question->id, id, size);
     HASH_ADD(hh, s->questions, key, sizeof(question->key), question);
     DL_APPEND(client->questions, question);
-    return true;
+    if (!client->unasked && what)
+        client->unasked = question;
 }
 
-static const pc_json *tasks_of(const pc_json *query)
+/* NULL: the query is none. */
+static const pc_json *fetched(const pc_json *query, const char **what)
 {
+    static const char *const names[] = {"result", "request", "again"};
     const pc_json *tasks = pc_json_member(query, "tasks");
-    bool is_fetch = strcmp(pc_json_str_or(query, "query", ""), "fetch") == 0;
-    return is_fetch && pc_json_is_array(tasks) ? tasks : NULL;
+    const char *name = pc_json_str_or(query, "what", "");
+    if (strcmp(pc_json_str_or(query, "query", ""), "fetch") != 0 || !pc_json_is_array(tasks))
+        return NULL;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], name) == 0) {
+            *what = names[i];
+            return tasks;
+        }
+    return NULL; /* the hub will say what is wrong */
+}
+
+/* Whether `next` can be asked for in one message with those before it. */
+static bool continues(const struct question *question, const struct question *next)
+{
+    return next && next->what == question->what && next->msg == question->msg &&
+           next->key.sequence == question->key.sequence + 1 && !next->seen[0] && !next->seen[1] &&
+           !question->seen[0] && !question->seen[1];
+}
+
+/* Asks for some tasks from client->unasked on, which is one of a fetch. */
+static struct pc_msg *next_fetch(struct client *client)
+{
+    struct question *question = client->unasked, *last;
+    pc_json *fetch = pc_json_object(), *tasks = pc_json_array(), *seen = pc_json_array();
+    for (int i = 0; i < 2; i++) {
+        char number[24];
+        snprintf(number, sizeof(number), "%" PRIu64, question->seen[i]);
+        pc_json_append_str(seen, number);
+    }
+    pc_json_put_str(fetch, "query", "fetch");
+    pc_json_put_str(fetch, "what", question->what);
+    uint64_t sequence = question->key.sequence;
+    do {
+        last = question;
+        pc_json_append_str(tasks, last->id);
+        last->is_asked = true;
+        client->fetching++;
+        question = last->next;
+    } while (client->fetching < FETCH_MAX && continues(last, question));
+    client->unasked = question;
+    pc_json_put(fetch, "tasks", tasks);
+    pc_json_put(fetch, "seen", seen);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_QUERY, fetch);
+    msg->head.session = client->session;
+    msg->head.sequence = sequence;
+    return msg;
+}
+
+void questions_advance(struct sched *s, struct client *client)
+{
+    while (client->unasked && s->ledger.is_greeted && client->peer &&
+           client->fetching < FETCH_MAX &&
+           pc_wire_queued(&client->peer->conn.sock.wire) < SCHED_SLOW_BYTES) {
+        if (client->unasked->what)
+            ledger_ask(s, next_fetch(client));
+        else
+            client->unasked = client->unasked->next; /* that was asked at once */
+    }
 }
 
 static void answer_failed(struct question *question)
 {
     struct pc_msg *msg;
-    if (question->is_fetch) {
+    if (question->what) {
         msg = pc_failure_new("ControllerError", away);
         if (!msg)
             pc_fatal(1, "out of memory");
@@ -106,29 +186,28 @@ static void fail_all(struct sched *s)
 
 void question_ask(struct sched *s, struct client *client, struct pc_msg *msg, const pc_json *query)
 {
-    const pc_json *tasks = tasks_of(query);
-    size_t count = tasks ? pc_json_count(tasks) : 0;
-    if (tasks)
-        for (size_t i = 0; i < count; i++)
-            add(s, client, msg, msg->head.sequence + i, true);
-    else
-        add(s, client, msg, msg->head.sequence, false);
+    const char *what = NULL;
+    const pc_json *tasks = fetched(query, &what);
+    uint64_t sequence = msg->head.sequence;
+    if (!tasks)
+        add(s, client, msg, sequence, NULL, NULL);
+    for (const pc_json *id = tasks ? pc_json_first(tasks) : NULL; id; id = pc_json_next(id))
+        add(s, client, msg, sequence++, what, pc_json_text(id) ? pc_json_text(id) : "?");
     records_flush(s); /* the answer includes all that happened before the question */
-    if (s->ledger.is_greeted)
-        ledger_ask(s, pc_msg_ref(msg));
-    else if (s->is_hub_missed)
+    if (!s->ledger.is_greeted && s->is_hub_missed)
         fail_all(s);
+    else if (s->ledger.is_greeted && !tasks)
+        ledger_ask(s, pc_msg_ref(msg));
+    else
+        questions_advance(s, client);
 }
 
 /* ---- answers ---------------------------------------------------------------------------- */
 
-/* Of a fetch that the hub could not understand no part is answered. */
-static void forget_all_of(struct sched *s, struct client *client, const struct pc_msg *msg)
+/* An empty piece of output stands for a task that has not ended: it will be answered for then. */
+static bool is_note(const struct pc_msg *answer)
 {
-    struct question *question, *next;
-    DL_FOREACH_SAFE (client->questions, question, next)
-        if (question->msg == msg)
-            forget(s, question);
+    return answer->head.type == PC_MSG_STREAM && !answer->parts_bytes;
 }
 
 bool question_answered(struct sched *s, const struct pc_msg *answer)
@@ -136,15 +215,15 @@ bool question_answered(struct sched *s, const struct pc_msg *answer)
     struct question *question = find(s, answer->head.session, answer->head.sequence);
     if (!question)
         return false;
-    if (answer->head.type == PC_MSG_STREAM) {
-        if (answer->body[0] < 2)
-            question->seen[answer->body[0]] += answer->parts_bytes;
-    } else if (answer->head.type == PC_MSG_REPLY && question->is_fetch) {
-        forget_all_of(s, question->client, question->msg);
-    } else {
+    struct client *client = question->client;
+    if (is_note(answer))
+        leave_hub(question);
+    else if (answer->head.type != PC_MSG_STREAM)
         forget(s, question);
-    }
-    return true;
+    else if (answer->body[0] < 2)
+        question->seen[answer->body[0]] += answer->parts_bytes;
+    questions_advance(s, client);
+    return !is_note(answer);
 }
 
 void questions_forget(struct sched *s, struct client *client)
@@ -155,47 +234,21 @@ void questions_forget(struct sched *s, struct client *client)
 
 /* ---- a hub that was away ---------------------------------------------------------------- */
 
-/* The task of a fetch, without the output that has passed. */
-static struct pc_msg *fetch_of(const struct question *question, const pc_json *query)
-{
-    size_t index = (size_t)(question->key.sequence - question->msg->head.sequence);
-    pc_json *again = pc_json_object(), *tasks = pc_json_array(), *seen = pc_json_array();
-    pc_json_append(tasks, pc_json_copy(pc_json_item(tasks_of(query), index)));
-    for (int i = 0; i < 2; i++) {
-        char number[24];
-        snprintf(number, sizeof(number), "%" PRIu64, question->seen[i]);
-        pc_json_append_str(seen, number);
-    }
-    pc_json_put_str(again, "query", "fetch");
-    pc_json_put_str(again, "what", pc_json_str_or(query, "what", ""));
-    pc_json_put(again, "tasks", tasks);
-    pc_json_put(again, "seen", seen);
-    struct pc_msg *msg = pc_json_msg(PC_MSG_QUERY, again);
-    msg->head.session = question->key.session;
-    msg->head.sequence = question->key.sequence;
-    return msg;
-}
-
 void questions_repeat(struct sched *s)
 {
-    struct question *question, *next;
-    struct pc_msg *parsed = NULL;
-    pc_json *query = NULL;
+    struct client *client, *next;
+    struct question *question;
     uv_timer_stop(&s->hub_timer);
     s->is_hub_missed = false;
-    HASH_ITER (hh, s->questions, question, next) {
-        if (!question->is_fetch) {
-            ledger_ask(s, pc_msg_ref(question->msg));
-            continue;
+    HASH_ITER (hh, s->clients, client, next) {
+        DL_FOREACH (client->questions, question) {
+            leave_hub(question);
+            if (!question->what)
+                ledger_ask(s, pc_msg_ref(question->msg));
         }
-        if (question->msg != parsed) {
-            pc_json_free(query);
-            query = pc_json_of_msg(question->msg, NULL);
-            parsed = question->msg;
-        }
-        ledger_ask(s, fetch_of(question, query));
+        client->unasked = client->questions;
+        questions_advance(s, client);
     }
-    pc_json_free(query);
 }
 
 static void on_hub_timer(uv_timer_t *timer)

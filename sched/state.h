@@ -169,6 +169,8 @@ struct client {
     struct task *tasks; /* all of its tasks, also those that are over */
     struct window window;
     struct question *questions; /* to the hub, not answered */
+    struct question *unasked;   /* the first of them that it was not asked (again) */
+    unsigned fetching;          /* tasks that it was asked for, see questions.c */
     struct engine *stalled;     /* engines whose output credit waits for this client to read */
     struct pc_known functions;  /* that it has sent, with the FUNCTION */
 };
@@ -624,6 +626,8 @@ void question_ask(struct sched *sched, struct client *client, struct pc_msg *msg
                   const pc_json *query);
 /* REPLY, RESULT, STREAM or SUBMIT of the hub. False: nobody waits for it (any more). */
 bool question_answered(struct sched *sched, const struct pc_msg *answer);
+/* It has taken something in, or is back. */
+void questions_advance(struct sched *sched, struct client *client);
 /* The client is gone. */
 void questions_forget(struct sched *sched, struct client *client);
 /* The hub is gone; it is back. */

@@ -232,6 +232,86 @@ static void fetches_are_asked_again_one_by_one(void **state)
     stage_close(&stage);
 }
 
+#define FETCHED      500
+#define RESULT_BYTES 100000
+
+/* Answers for the tasks of one QUERY, if one comes in time; returns how many. */
+static int answer_some(struct stage *stage, const struct asker *asker, int timeout_ms)
+{
+    struct pc_err err;
+    uint8_t body[PC_RESULT_BODY_SIZE];
+    uint64_t size = RESULT_BYTES;
+    struct pc_msg *msg = pc_sock_receive(&stage->hub, timeout_ms, &err);
+    if (!msg)
+        return 0;
+    pc_json *json = pc_json_of_msg(msg, NULL);
+    int count = (int)pc_json_count(pc_json_member(json, "tasks"));
+    pc_json_free(json);
+    pc_result_encode(body, &(struct pc_result_body){.status = PC_STATUS_OK});
+    for (int i = 0; i < count; i++) {
+        struct pc_msg *result = pc_msg_new(PC_MSG_RESULT, sizeof(body), &size, 1);
+        memcpy(result->body, body, sizeof(body));
+        memset(result->parts[0].data, 'x', size);
+        say(stage, asker, msg->head.sequence + (uint64_t)i, result);
+    }
+    pc_msg_unref(msg);
+    return count;
+}
+
+/* It can ask for as much as it likes: what it does not take is not fetched. */
+static void a_slow_client_costs_little(void **state)
+{
+    struct stage stage;
+    struct asker asker;
+    struct pc_err err;
+    struct pc_buf text;
+    int asked = 0, some;
+    stage_open(&stage, 60000);
+    open_asker(&stage, &asker);
+    pass(&stage, PC_MSG_CLIENT_UP);
+    pc_buf_init(&text, 0);
+    static const char head[] = "{\"query\":\"fetch\",\"what\":\"result\",\"tasks\":[";
+    pc_buf_put(&text, head, strlen(head));
+    for (int i = 0; i < FETCHED; i++)
+        pc_buf_put(&text, i ? ",\"a\"" : "\"a\"", i ? 4 : 3);
+    pc_buf_put(&text, "]}", 3);
+    ask(&asker, 10, (const char *)text.data);
+    pc_buf_fini(&text);
+    while ((some = answer_some(&stage, &asker, 300)) > 0)
+        asked += some;
+    assert_true(asked > 0 && asked < FETCHED / 5);
+    for (int received = 0; received < FETCHED;) {
+        asked += answer_some(&stage, &asker, 1);
+        struct pc_msg *msg = pc_sock_receive(&asker.sock, 1, &err);
+        received += msg && msg->head.type == PC_MSG_RESULT;
+        pc_msg_unref(msg);
+    }
+    assert_int_equal(asked, FETCHED);
+    pc_sock_close(&asker.sock);
+    stage_close(&stage);
+}
+
+/* Of tasks that have not ended the hub says so: others need not wait for them. */
+static void what_has_not_ended_is_in_nobodys_way(void **state)
+{
+    struct stage stage;
+    struct asker asker;
+    stage_open(&stage, 60000);
+    open_asker(&stage, &asker);
+    pass(&stage, PC_MSG_CLIENT_UP);
+    for (uint64_t i = 0; i < 100; i++) {
+        ask(&asker, 10 + i, "{\"query\":\"fetch\",\"what\":\"result\",\"tasks\":[\"a\"]}");
+        pass(&stage, PC_MSG_QUERY);
+        say(&stage, &asker, 10 + i, pc_stream_new(PC_STREAM_STDOUT, NULL, 0));
+    }
+    say_result(&stage, &asker, 109);
+    struct pc_msg *msg = stage_await(&asker.sock, PC_MSG_RESULT);
+    assert_int_equal(msg->head.sequence, 109);
+    pc_msg_unref(msg);
+    pc_sock_close(&asker.sock);
+    stage_close(&stage);
+}
+
 /* An engine that has asked for its id gets one, and only one. */
 static void engines_get_their_id(void **state)
 {
@@ -327,6 +407,8 @@ int main(void)
         cmocka_unit_test(questions_are_asked_again),
         cmocka_unit_test(questions_do_not_run_dry),
         cmocka_unit_test(fetches_are_asked_again_one_by_one),
+        cmocka_unit_test(a_slow_client_costs_little),
+        cmocka_unit_test(what_has_not_ended_is_in_nobodys_way),
         cmocka_unit_test(engines_get_their_id),
         cmocka_unit_test(what_waits_is_bounded),
     };
