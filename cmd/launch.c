@@ -62,6 +62,8 @@ const struct option_row launch_controller_rows[] = {
      .max = OPTIONS_BYTES_MAX},
     {0, "durable", OPTION_SET, AT(options.store.all_durable), NULL,
      "write every task that any engine may run to disk before it begins; needs --store sqlite"},
+    {0, "keep-keys", OPTION_SET, AT(keep_keys), NULL,
+     "the signal SIGHUP, which has settings read again, makes no new keys"},
     {0, "heartbeat", OPTION_NUMBER, AT(heartbeat_ms), "MS",
      "between two looks whether engines are there; see the manual (default: 3000)", .min = 50,
      .max = 3600000},

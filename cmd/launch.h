@@ -18,6 +18,7 @@ struct launch {
     long engine_count, port, hwm, heartbeat_ms, grace_ms, end_with, max_tasks, max_bytes;
     long log_max_bytes;
     long engine_memory_max, engine_cpu;
+    bool keep_keys; /* looked at when the settings are read again */
     char tags[PC_TAGS_MAX + 1];
 };
 

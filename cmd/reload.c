@@ -23,6 +23,8 @@ static void read_page(const struct option_page *page, void *arg)
             reading->fresh->log_level = *(const char **)row->value;
         if (strcmp(row->name, "engines") == 0)
             reading->fresh->engine_count = (uint32_t) * (long *)row->value;
+        if (strcmp(row->name, "keep-keys") == 0)
+            reading->fresh->keep_keys = *(const bool *)row->value;
     }
     reading->status = 0;
 }

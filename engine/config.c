@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The body of CONFIG. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/setup.h"
@@ -46,4 +47,13 @@ int eng_config_parse(struct eng_config *config, const pc_json *json, struct pc_e
     config->home = pc_xstrdup(pc_json_str_or(json, "home", ""));
     config->preload = preload ? pc_json_copy(preload) : pc_json_array();
     return 0;
+}
+
+void eng_config_fini(struct eng_config *config)
+{
+    pc_connfile_wipe(&config->file);
+    pc_json_free(config->preload);
+    free(config->python);
+    free(config->tags);
+    free(config->home);
 }

@@ -212,6 +212,25 @@ static int on_spawn(void *role, void *peer, struct pc_msg *msg, struct pc_err *e
     return failed;
 }
 
+/* Once more: for engines from now on. What was imported is. */
+static int on_config(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
+{
+    struct nursery *n = role;
+    struct eng_config config;
+    pc_json *json = pc_json_of_msg(msg, err);
+    pc_wipe(msg->body, msg->head.body_size);
+    if (!json || eng_config_parse(&config, json, err)) {
+        pc_json_free(json);
+        return -1;
+    }
+    eng_config_fini(&n->config);
+    pc_json_free(n->config_json);
+    n->config = config;
+    n->config_json = json;
+    pc_log_set_level(config.log_level);
+    return 0;
+}
+
 /* The scheduler has told the engines. */
 static int on_shutdown(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
@@ -255,11 +274,9 @@ static int on_ping(void *role, void *peer, struct pc_msg *msg, struct pc_err *er
 }
 
 static const struct pc_handler handlers[] = {
-    {PC_MSG_SPAWN, PC_FROM_PARENT, on_spawn},
-    {PC_MSG_SIGNAL, PC_FROM_PARENT, on_signal},
-    {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
-    {PC_MSG_PING, PC_FROM_PARENT, on_ping},
-    {0},
+    {PC_MSG_CONFIG, PC_FROM_PARENT, on_config}, {PC_MSG_SPAWN, PC_FROM_PARENT, on_spawn},
+    {PC_MSG_SIGNAL, PC_FROM_PARENT, on_signal}, {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
+    {PC_MSG_PING, PC_FROM_PARENT, on_ping},     {0},
 };
 
 /* Handles the messages that are here already. */

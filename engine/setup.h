@@ -25,6 +25,7 @@ struct eng_config {
 
 /* -1: the text says which field. */
 int eng_config_parse(struct eng_config *config, const pc_json *json, struct pc_err *err);
+void eng_config_fini(struct eng_config *config);
 
 /* One engine. */
 struct eng_setup {

@@ -82,7 +82,7 @@ enum pc_sender {
     X(36, EXITED, PC_FROM_NURSERY | PC_FROM_PARENT | PC_FROM_HOST, 16 * PC_KIB, 0)                 \
     X(37, SHUTDOWN, PC_FROM_PARENT | PC_FROM_SCHED, 4 * PC_KIB, 0)                                 \
     X(38, FAILED, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_NURSERY | PC_FROM_CONTROL, 8 * PC_KIB, 0)  \
-    X(39, END, PC_FROM_SCHED, 1 * PC_MIB, 0)                                                       \
+    X(39, END, PC_FROM_SCHED | PC_FROM_PARENT | PC_FROM_HOST, 1 * PC_MIB, 0)                       \
     X(40, SIGNAL, PC_FROM_PARENT | PC_FROM_SCHED, 1 * PC_MIB, 0)                                   \
     X(41, LINK, PC_FROM_PARENT, 4 * PC_KIB, 0)
 

@@ -156,22 +156,27 @@ static void fill_one(const struct parent_files *files, struct pc_connfile *file,
     memcpy(file->controller_key, files->controller.public_key, PC_KEY_SIZE);
 }
 
-void parent_files_fill(struct parent_files *files, const char *host, uint16_t port)
+void parent_files_renew(struct parent_files *files)
 {
     struct pc_keypair client, engine;
-    uint8_t instance[PC_INSTANCE_BYTES];
-    pc_keypair_generate(&files->controller);
     pc_keypair_generate(&client);
     pc_keypair_generate(&engine);
+    memcpy(files->client.exec_key, client.private_key, PC_KEY_SIZE);
+    memcpy(files->engine.exec_key, engine.private_key, PC_KEY_SIZE);
+    pc_wipe(&client, sizeof(client));
+    pc_wipe(&engine, sizeof(engine));
+}
+
+void parent_files_fill(struct parent_files *files, const char *host, uint16_t port)
+{
+    uint8_t instance[PC_INSTANCE_BYTES];
+    pc_keypair_generate(&files->controller);
     pc_random(instance, sizeof(instance));
     fill_one(files, &files->client, "client", files->client_path, host, port);
     fill_one(files, &files->engine, "engine", files->engine_path, host, port);
-    memcpy(files->client.exec_key, client.private_key, PC_KEY_SIZE);
-    memcpy(files->engine.exec_key, engine.private_key, PC_KEY_SIZE);
+    parent_files_renew(files);
     memcpy(files->client.instance, instance, sizeof(instance));
     memcpy(files->engine.instance, instance, sizeof(instance));
-    pc_wipe(&client, sizeof(client));
-    pc_wipe(&engine, sizeof(engine));
 }
 
 /* The client's file comes last: it is what says that there is a cluster. */

@@ -33,6 +33,8 @@ int parent_files_init(struct parent_files *files, const char *profile, const cha
 int parent_files_claim(struct parent_files *files, struct pc_err *err);
 /* Fresh keys and instance; where the cluster will listen. */
 void parent_files_fill(struct parent_files *files, const char *host, uint16_t port);
+/* Fresh keys for who connects from now on; the controller's stays. */
+void parent_files_renew(struct parent_files *files);
 int parent_files_write(struct parent_files *files, struct pc_err *err);
 /* Removes what was made and wipes the keys. Repeatable. */
 void parent_files_fini(struct parent_files *files);

@@ -23,6 +23,8 @@ static int on_ready(void *role_of, void *peer, struct pc_msg *msg, struct pc_err
     if (role == &parent->scheduler && parent->state == PARENT_STARTING &&
         parent_files_write(&parent->files, &why) < 0)
         parent_fail(parent, "%s", why.text);
+    if (role == &parent->scheduler && parent->has_new_keys)
+        parent_keys_hold(parent);
     if (role == &parent->nursery && parent->state <= PARENT_READY) {
         pc_json *body = pc_json_object();
         pc_json_put_i64(body, "count", parent->engines.wanted_count);

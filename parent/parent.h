@@ -18,6 +18,7 @@
 struct parent_settings {
     const char *log_level; /* NULL: the default */
     uint32_t engine_count;
+    bool keep_keys; /* make no new ones */
 };
 
 /* What the hub remembers of tasks. */

@@ -63,13 +63,25 @@ static const char *durable_of(const struct parent_store *store, int begun_fd)
     return store->all_durable ? "all" : "asked";
 }
 
+static void put_keys(pc_json *config, const struct parent_files *files)
+{
+    put_public_of(config, "client_public", files->client.exec_key);
+    put_public_of(config, "engine_public", files->engine.exec_key);
+}
+
+pc_json *parent_keys_config(const struct parent *parent)
+{
+    pc_json *config = pc_json_object();
+    put_keys(config, &parent->files);
+    return config;
+}
+
 static pc_json *scheduler_config(const struct parent *parent, int begun_fd)
 {
     pc_json *config = common_config(parent);
     pc_json_put_str(config, "home", parent->home);
     put_key(config, "controller_private", parent->files.controller.private_key);
-    put_public_of(config, "client_public", parent->files.client.exec_key);
-    put_public_of(config, "engine_public", parent->files.engine.exec_key);
+    put_keys(config, &parent->files);
     pc_json_put_i64(config, "heartbeat_ms", parent->options->heartbeat_ms);
     pc_json_put_i64(config, "grace_ms", parent->options->grace_ms);
     if (parent->options->scheme)
@@ -111,7 +123,7 @@ static pc_json *hub_config(const struct parent *parent)
     return config;
 }
 
-static pc_json *nursery_config(const struct parent *parent)
+pc_json *parent_nursery_config(const struct parent *parent)
 {
     const struct parent_options *options = parent->options;
     char *connection = pc_connfile_print(&parent->files.engine);
@@ -266,7 +278,7 @@ int parent_start_nursery(struct parent *parent, struct pc_err *err)
 {
     if (parent_role_start(&parent->nursery, SIGTERM, NULL, 0, err) < 0)
         return -1;
-    parent_role_send(&parent->nursery, PC_MSG_CONFIG, nursery_config(parent));
+    parent_role_send(&parent->nursery, PC_MSG_CONFIG, parent_nursery_config(parent));
     pc_conn_flush(&parent->nursery.conn);
     return 0;
 }
@@ -312,18 +324,22 @@ static int join_controller(struct parent *parent, struct pc_err *err)
     return status;
 }
 
-static int read_engine_file(struct parent *parent, struct pc_err *err)
+int parent_read_engine_file(struct parent *parent, struct pc_err *err)
 {
     const char *given = parent->options->engine_file;
-    struct pc_connfile *file = &parent->files.engine;
-    if (pc_connfile_read(file, given ? given : parent->files.engine_path, err) < 0)
+    struct pc_connfile file;
+    if (pc_connfile_read(&file, given ? given : parent->files.engine_path, err) < 0)
         return -1;
-    if (strcmp(file->role, "engine") != 0)
-        return pc_err_set(err, PC_E_ROLE,
-                          "'%s' is the connection file of a %s: engines need the one named "
-                          "pcluster-engine.json beside it",
-                          file->path, file->role);
-    return 0;
+    bool is_engine = strcmp(file.role, "engine") == 0;
+    if (is_engine)
+        parent->files.engine = file;
+    else
+        pc_err_set(err, PC_E_ROLE,
+                   "'%s' is the connection file of a %s: engines need the one named "
+                   "pcluster-engine.json beside it",
+                   file.path, file.role);
+    pc_connfile_wipe(&file);
+    return is_engine ? 0 : -1;
 }
 
 int parent_start(struct parent *parent, struct pc_err *err)
@@ -332,7 +348,7 @@ int parent_start(struct parent *parent, struct pc_err *err)
     pc_random(random, sizeof(random));
     pc_hex_encode(random, sizeof(random), parent->home);
     bool has_controller = parent->options->with_controller;
-    if (has_controller ? open_listeners(parent, err) < 0 : read_engine_file(parent, err) < 0)
+    if (has_controller ? open_listeners(parent, err) < 0 : parent_read_engine_file(parent, err) < 0)
         return -1;
     parent->engines.wanted_count = parent->options->engine_count;
     if (parent->options->engine_count > 0 && parent_start_nursery(parent, err) < 0)

@@ -76,6 +76,7 @@ struct parent {
     struct parent_engines engines;
     struct parent_service service;
     uint32_t configured_count; /* engines, as the settings said last */
+    bool has_new_keys;         /* that the scheduler was told, and that are in no file */
     struct parent_order *starts;
     char home[33]; /* uuid of this parent: the home of its engines */
     const char *log_level;
@@ -128,6 +129,11 @@ int parent_start(struct parent *parent, struct pc_err *err);
 int parent_start_nursery(struct parent *parent, struct pc_err *err);
 int parent_start_scheduler(struct parent *parent, struct pc_err *err);
 int parent_start_hub(struct parent *parent, struct pc_err *err);
+/* What they are told again while they work; the nursery all that it was told first. */
+pc_json *parent_keys_config(const struct parent *parent);
+pc_json *parent_nursery_config(const struct parent *parent);
+/* Without a controller: what says where ours is. */
+int parent_read_engine_file(struct parent *parent, struct pc_err *err);
 
 /* ---- lifetime.c ------------------------------------------------------------------------- */
 
@@ -140,6 +146,8 @@ void parent_lifetime_tell(struct parent *parent);
 /* ---- reload.c --------------------------------------------------------------------------- */
 
 void parent_reload(struct parent *parent);
+/* The scheduler goes by the keys that it was told last. */
+void parent_keys_hold(struct parent *parent);
 
 /* ---- roles.c ---------------------------------------------------------------------------- */
 

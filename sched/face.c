@@ -202,8 +202,7 @@ static void on_message_1(struct knock *k)
         refuse(k, PC_ANSWER_KEY, "its first message does not decrypt: wrong controller key");
         return;
     }
-    if (!pc_equal(k->noise.remote_static, s->client_key, PC_KEY_SIZE) &&
-        !pc_equal(k->noise.remote_static, s->engine_key, PC_KEY_SIZE)) {
+    if (!keys_find(s, k->noise.remote_static)) {
         refuse(k, PC_ANSWER_KEY, "its key is not authorised");
         return;
     }

@@ -20,17 +20,20 @@ void hello_refuse(struct peer *peer, const char *code, const char *text)
 }
 
 /* "client", "engine", or NULL: the role that the key named in HELLO stands for. */
-static const char *role_of_key(const struct sched *s, const pc_json *hello,
-                               const uint8_t *static_key)
+static const char *role_of_key(struct sched *s, const pc_json *hello, const uint8_t *static_key)
 {
     uint8_t key[PC_KEY_SIZE];
     if (pc_hex_decode(pc_json_str_or(hello, "public_key", ""), key, sizeof(key)))
         return NULL;
     if (static_key && !pc_equal(static_key, key, sizeof(key)))
         return NULL;
-    if (pc_equal(key, s->client_key, sizeof(key)))
-        return "client";
-    return pc_equal(key, s->engine_key, sizeof(key)) ? "engine" : NULL;
+    const struct known_key *known = keys_find(s, key);
+    if (!known)
+        return NULL;
+    bool was_here = known->is_client && pc_json_member(hello, "session");
+    if (key_is_over(s, known) && !was_here)
+        return NULL;
+    return known->is_client ? "client" : "engine";
 }
 
 static void welcome_host(struct sched *s, struct peer *peer, const pc_json *hello)

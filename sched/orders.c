@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What clients want done with engines: start, stop, restart, signal.
+ * What clients want done with engines: start, stop, restart, signal. Also fewer, for a home.
  *
  * Decided is here what that means for tasks; done it is by the parent that started the engine, its
  * home: ours, or one on another machine. An order names any number of engines, and each home gets
@@ -124,6 +124,56 @@ void order_replacement(struct engine *engine)
     struct order order = {.type = PC_MSG_END, .is_replacement = true};
     if (choose(engine, &order))
         send_order(engine->sched, &order);
+}
+
+/* ---- fewer engines, as a home wants ------------------------------------------------------ */
+
+/* First those that have nothing to do, of these the youngest. */
+static int ends_before(const void *left, const void *right)
+{
+    const struct engine *a = *(struct engine *const *)left, *b = *(struct engine *const *)right;
+    bool is_a_busy = a->running || a->queue, is_b_busy = b->running || b->queue;
+    if (is_a_busy != is_b_busy)
+        return is_a_busy ? 1 : -1;
+    return a->id > b->id ? -1 : 1;
+}
+
+/* Those of a home that are up, in the order in which they would be missed least. */
+static struct engine **engines_of(struct sched *s, const struct home *home, size_t *count)
+{
+    struct engine *engine, *next;
+    struct engine **found = pc_xcalloc(HASH_CNT(hh_id, s->engines_by_id) + 1, sizeof(*found));
+    *count = 0;
+    HASH_ITER (hh_id, s->engines_by_id, engine, next)
+        if (engine->state == ENGINE_UP && memcmp(engine->home, home->uuid, SCHED_UUID_SIZE) == 0)
+            found[(*count)++] = engine;
+    qsort(found, *count, sizeof(struct engine *), ends_before);
+    return found;
+}
+
+int order_fewer(struct sched *s, struct home *home, const struct pc_msg *msg, struct pc_err *err)
+{
+    struct order order = {.type = PC_MSG_END};
+    uint32_t wanted;
+    size_t count;
+    pc_json *json = pc_json_of_msg(msg, err);
+    int failed = !json || pc_json_get_u32(json, "count", &wanted, err);
+    order.grace_ms = pc_json_i64_or(json, "grace_ms", GRACE_DEFAULT_MS);
+    pc_json_free(json);
+    if (failed)
+        return -1;
+    if (order.grace_ms < 0 || order.grace_ms > GRACE_MAX_MS)
+        return pc_err_set(err, PC_E_PROTOCOL, "END with a grace of %lld ms",
+                          (long long)order.grace_ms);
+    struct engine **found = engines_of(s, home, &count);
+    for (size_t i = 0; i < count && i < wanted; i++) {
+        choose(found[i], &order);
+        found[i]->is_dismissed = true;
+        engine_dismiss(found[i], "was stopped: fewer engines are set", order.grace_ms);
+    }
+    send_order(s, &order);
+    free(found);
+    return 0;
 }
 
 /* ---- orders of clients ------------------------------------------------------------------ */

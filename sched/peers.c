@@ -85,6 +85,12 @@ static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *
     return 0;
 }
 
+static int on_end(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct peer *peer = from;
+    return peer->home ? order_fewer(role, peer->home, msg, err) : 0;
+}
+
 static const struct pc_handler handlers[] = {
     {PC_MSG_SUBMIT, PC_FROM_CLIENT, on_submit},
     {PC_MSG_FUNCTION, PC_FROM_CLIENT, on_function},
@@ -97,6 +103,7 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_PONG, PC_FROM_CONTROL, on_pong},
     {PC_MSG_GOODBYE, PC_FROM_CLIENT | PC_FROM_CONTROL | PC_FROM_HOST, on_goodbye},
     {PC_MSG_EXITED, PC_FROM_HOST, on_exited},
+    {PC_MSG_END, PC_FROM_HOST, on_end},
     {0, 0, NULL},
 };
 

@@ -109,8 +109,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
         pc_log_set_level((enum pc_log_level)level);
     if (hex_field(json, "instance", s->instance, sizeof(s->instance), err) ||
         hex_field(json, "controller_private", s->private_key, sizeof(s->private_key), err) ||
-        hex_field(json, "client_public", s->client_key, sizeof(s->client_key), err) ||
-        hex_field(json, "engine_public", s->engine_key, sizeof(s->engine_key), err))
+        keys_take(s, json, err))
         return -1;
     token_key_make(s);
     snprintf(s->cluster_id, sizeof(s->cluster_id), "%s", pc_json_str_or(json, "cluster_id", ""));
@@ -137,6 +136,17 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
 
 /* ---- the parent ------------------------------------------------------------------------- */
 
+/* While it works: another log level, or other keys, which hold when READY is said. */
+static int reconfigure(struct sched *s, const pc_json *json, struct pc_err *err)
+{
+    if (!pc_json_member(json, "client_public"))
+        return pc_log_level_change(json, err);
+    if (keys_take(s, json, err))
+        return -1;
+    pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
+    return 0;
+}
+
 static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
     struct sched *s = role;
@@ -144,7 +154,7 @@ static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *
     if (!json)
         return -1;
     bool is_first = !s->is_configured;
-    int failed = is_first ? configure(s, json, err) : pc_log_level_change(json, err);
+    int failed = is_first ? configure(s, json, err) : reconfigure(s, json, err);
     pc_json_free(json);
     pc_wipe(msg->body, msg->head.body_size);
     if (failed || !is_first)
@@ -154,6 +164,12 @@ static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *
         durable_ask(s);
     pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
     return 0;
+}
+
+static int on_end(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct sched *s = role;
+    return order_fewer(s, &s->home, msg, err);
 }
 
 static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
@@ -255,6 +271,7 @@ static int on_accepted(void *role, void *from, struct pc_msg *msg, struct pc_err
 
 static const struct pc_handler handlers[] = {
     {PC_MSG_CONFIG, PC_FROM_PARENT, on_config},
+    {PC_MSG_END, PC_FROM_PARENT, on_end},
     {PC_MSG_EXITED, PC_FROM_PARENT, on_exited},
     {PC_MSG_SHUTDOWN, PC_FROM_PARENT, on_shutdown},
     {PC_MSG_PING, PC_FROM_PARENT, on_ping},

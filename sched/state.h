@@ -236,6 +236,16 @@ struct engine {
     char why[1536];      /* why it is gone */
 };
 
+/* See keys.c. An even number of them. */
+#define SCHED_KEYS_MAX        16
+#define SCHED_KEYS_OVERLAP_MS 5000 /* as long as a knock lives */
+
+struct known_key {
+    uint8_t key[PC_KEY_SIZE]; /* the public one */
+    bool is_client;           /* else an engine's, or a host's */
+    int64_t until_ms;         /* when new peers can't use it any more; 0: it is in force */
+};
+
 struct knock;
 
 struct sched {
@@ -255,7 +265,8 @@ struct sched {
     char cluster_id[128], profile[128];
     uint8_t instance[PC_INSTANCE_SIZE];
     uint8_t private_key[PC_KEY_SIZE];
-    uint8_t client_key[PC_KEY_SIZE], engine_key[PC_KEY_SIZE]; /* public ones */
+    struct known_key keys[SCHED_KEYS_MAX]; /* in force, then older and older ones */
+    unsigned key_count;
     int64_t controller_pid;
     unsigned heartbeat_ms;
     int64_t beat_ms; /* when engines were last looked at */
@@ -328,6 +339,14 @@ void face_close(struct sched *sched);
 void hello_accept(struct sched *sched, struct pc_sock *sock, const uint8_t *static_key,
                   const char *name);
 void hello_refuse(struct peer *peer, const char *code, const char *text);
+
+/* ---- keys.c: who may come in ---- */
+/* From CONFIG: the keys in force from now on; those before become known ones. */
+int keys_take(struct sched *s, const pc_json *config, struct pc_err *err);
+/* NULL: not ours. */
+const struct known_key *keys_find(const struct sched *s, const uint8_t key[PC_KEY_SIZE]);
+/* It was replaced, and only its clients that were here already may use it. */
+bool key_is_over(struct sched *s, const struct known_key *known);
 
 /* ---- peers.c: messages of clients, engines and hosts ---- */
 extern const struct pc_conn_events peer_events;
@@ -435,6 +454,9 @@ void home_remove(struct sched *sched, struct home *home);
 /* Answers the query, or passes it on: false when it is none of ours. */
 bool order_take(struct sched *sched, struct client *client, const struct pc_msg *msg,
                 const pc_json *query);
+/* END of a home: it should have fewer engines. -1: that was no END. */
+int order_fewer(struct sched *sched, struct home *home, const struct pc_msg *msg,
+                struct pc_err *err);
 /* Has its parent make sure that it ends, and start another in its place. */
 void order_replacement(struct engine *engine);
 

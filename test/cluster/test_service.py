@@ -10,7 +10,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import DEADLINE_S, wait_until
+from conftest import DEADLINE_S, Cluster, wait_until
+from shared import by_value
 
 import pcluster
 
@@ -159,23 +160,110 @@ def test_reload(home, start, manager, profile):
     assert "scheduler debug: " in err
 
 
-def test_reload_starts_engines(home, manager, profile):
-    profile("engines = 1\nport = 0\n")
+@by_value
+def wait_for_file(path):
+    import os
+    import time
+
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return True
+
+
+def test_reload_changes_how_many_engines(home, manager, profile):
+    """Those end first that have nothing to do; what runs may end by itself."""
+    profile("engines = 1\nlog-level = info\n")
     process = home.popen("start", env=dict(os.environ, **manager.environment))
+    gate = os.path.join(home.work, "gate")
     try:
         manager.wait("READY=1")
-        profile("engines = 3\n")
+        profile("engines = 3\nlog-level = info\n")
         process.send_signal(signal.SIGHUP)
         manager.wait("STATUS=3 engines")
-        profile("engines = 2\n")
-        process.send_signal(signal.SIGHUP)
-        manager.wait("READY=1", 3)
-        assert len(home.json("status")["engines"]) == 3
+        with pcluster.Client() as client:
+            wait_until(lambda: client.ids == [0, 1, 2], "three engines")
+            busy = client[[1, 2]].apply_async(wait_for_file, gate)
+            wait_until(lambda: [one["state"] for one in home.json("status")["engines"]].count(
+                "busy") == 2, "two busy engines")
+            profile("engines = 1\nlog-level = info\n")
+            process.send_signal(signal.SIGHUP)
+            wait_until(lambda: client.ids == [1, 2], "the idle engine to leave")
+            with open(gate, "w", encoding="ascii"):
+                pass
+            assert busy.get(timeout=DEADLINE_S) == [True, True]
+            wait_until(lambda: client.ids == [1], "the younger of the others to leave")
+            assert client[1].apply_sync(abs, -8) == 8
+        manager.wait("STATUS=1 engine", 2)
     finally:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
-    assert "the settings name 2 engines now, and 3 before" in err
+    assert "stopping 2 engines: fewer are set" in err
+
+
+def opens(file):
+    """False: the key in it is refused."""
+    try:
+        with pcluster.Client(file) as client:
+            return bool(client.ids)
+    except pcluster.error.AuthenticationError as refused:
+        assert "get a new connection file" in str(refused)
+        return False
+
+
+def test_reload_makes_new_keys(home, start, manager):
+    """Who is connected goes on; who comes needs the new file; engines have it."""
+    cluster = start(1, "--restart", "always", env=manager.environment)
+    old_file = shutil.copy(cluster.file, os.path.join(home.work, "old.json"))
+    with pcluster.Client(cluster.file) as before:
+        gate = os.path.join(home.work, "gate")
+        waiting = before[0].apply_async(wait_for_file, gate)
+        cluster.process.send_signal(signal.SIGHUP)
+        manager.wait("READY=1", 2)
+        with pcluster.Client(cluster.file) as after:
+            wait_until(lambda: not opens(old_file), "the end of the old key")
+            with open(gate, "w", encoding="ascii"):
+                pass
+            assert waiting.get(timeout=DEADLINE_S) is True
+            assert before[0].apply_sync(abs, -3) == 3
+            os.kill(after[0].apply_sync(os.getpid), signal.SIGKILL)
+            wait_until(lambda: after.ids == [1], "an engine that has the new key")
+            assert after[1].apply_sync(abs, -5) == 5
+
+
+def test_reload_keeps_keys_if_told_so(start, manager, profile):
+    cluster = start(1, env=manager.environment)
+    profile("keep-keys = yes\n")
+    with open(cluster.file, encoding="utf-8") as file:
+        before = file.read()
+    cluster.process.send_signal(signal.SIGHUP)
+    manager.wait("READY=1", 2)
+    with open(cluster.file, encoding="utf-8") as file:
+        assert file.read() == before
+
+
+def test_a_host_reads_its_connection_file_again(home, manager):
+    """From then on its engines have the key that the controller has by now."""
+    cluster = Cluster(home, [], command="controller", env=manager.environment)
+    theirs = Manager(os.path.join(home.path, "notify-host"))
+    old_file = shutil.copy(cluster.file, os.path.join(home.work, "old.json"))
+    host = home.popen("engine", "-n", "1", "--restart", "always",
+                      env=dict(os.environ, **theirs.environment))
+    try:
+        theirs.wait("READY=1")
+        cluster.process.send_signal(signal.SIGHUP)
+        manager.wait("READY=1", 2)
+        wait_until(lambda: not opens(old_file), "the end of the old keys")
+        host.send_signal(signal.SIGHUP)
+        theirs.wait("READY=1", 2)
+        with pcluster.Client(cluster.file) as client:
+            os.kill(client[0].apply_sync(os.getpid), signal.SIGKILL)
+            wait_until(lambda: client.ids == [1], "an engine that has the new key")
+            assert client[1].apply_sync(abs, -5) == 5
+    finally:
+        cluster.end(signal.SIGTERM)
+        host.communicate(timeout=DEADLINE_S)
+        theirs.socket.close()
 
 
 def test_settings_that_are_wrong_change_nothing(home, start, manager, profile):

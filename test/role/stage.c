@@ -177,6 +177,23 @@ void stage_new_hub(struct stage *stage)
     pc_msg_unref(msg);
 }
 
+void stage_new_keys(struct stage *stage, int overlap_ms)
+{
+    struct pc_keypair client, engine;
+    pc_keypair_generate(&client);
+    pc_keypair_generate(&engine);
+    pc_json *config = pc_json_object();
+    put_key(config, "client_public", client.public_key, PC_KEY_SIZE);
+    put_key(config, "engine_public", engine.public_key, PC_KEY_SIZE);
+    pc_json_put_i64(config, "overlap_ms", overlap_ms);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_CONFIG, config);
+    assert_int_equal(pc_sock_send(&stage->parent, msg, NULL), 0);
+    pc_msg_unref(msg);
+    pc_msg_unref(stage_await(&stage->parent, PC_MSG_READY));
+    memcpy(stage->client.exec_key, client.private_key, PC_KEY_SIZE);
+    memcpy(stage->engine.exec_key, engine.private_key, PC_KEY_SIZE);
+}
+
 void stage_close(struct stage *stage)
 {
     int status;

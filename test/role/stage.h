@@ -37,6 +37,8 @@ void stage_hub_recorded(struct stage *stage, uint64_t number);
 /* The parent connects it to another hub, which has not said anything yet: stage->hub. The one
  * before it may be closed, or stay. */
 void stage_new_hub(struct stage *stage);
+/* Other keys for who comes from now on; those of before are good for that long. */
+void stage_new_keys(struct stage *stage, int overlap_ms);
 /* With a grace time for clients and engines that are cut off. */
 void stage_open_patient(struct stage *stage, int heartbeat_ms, int grace_ms);
 /* Ends the role by the parent's end of file and checks that it left by itself with code 0. */

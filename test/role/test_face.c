@@ -78,6 +78,52 @@ static void keys_and_roles_are_checked(void **state)
     stage_close(&stage);
 }
 
+static void expect_open(const struct pc_connfile *file, enum pc_transport transport)
+{
+    struct stage stage = {.client = *file};
+    struct pc_client *client = play_open(&stage, transport);
+    pc_client_close(client);
+}
+
+/* What is connected stays; the old key is good for its time, and a wrong key for none. */
+static void keys_are_replaced(void **state)
+{
+    static const enum pc_transport transports[] = {PC_TRANSPORT_UNIX, PC_TRANSPORT_TCP};
+    struct stage stage;
+    struct fake_engine before, after;
+    struct pc_sock sock;
+    struct pc_err err;
+    stage_open(&stage, 3000);
+    struct pc_connfile first = stage.client;
+    stage_engine(&stage, &before, PC_TRANSPORT_UNIX);
+    stage_new_keys(&stage, 600000);
+    struct pc_connfile second = stage.client, old_engine = stage.engine;
+    for (int i = 0; i < 2; i++) {
+        expect_open(&first, transports[i]);
+        expect_open(&second, transports[i]);
+    }
+    stage_new_keys(&stage, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(play_open_fails(&second, transports[i], &err), PC_E_KEY);
+        assert_non_null(strstr(err.text, "new connection file"));
+        expect_open(&stage.client, transports[i]);
+        /* Engines have no session to go on with. */
+        assert_int_equal(
+            pc_sock_connect(&sock, &old_engine, transports[i], STAGE_LIMIT_MS, NULL, 0, &err), 0);
+        char *hello = stage_hello(&old_engine, "\"role\":\"engine\",\"lane\":\"control\",\"pid\":1,"
+                                               "\"host\":\"h\",\"session\":\"0000000000000001\"");
+        assert_null(pc_sock_hello(&sock, hello, STAGE_LIMIT_MS, &err));
+        assert_int_equal(err.code, PC_E_KEY);
+        free(hello);
+        pc_sock_close(&sock);
+    }
+    play_check(&stage, &before);
+    stage_engine(&stage, &after, PC_TRANSPORT_TCP);
+    fake_engine_close(&before);
+    fake_engine_close(&after);
+    stage_close(&stage);
+}
+
 static int raw_tcp(const struct stage *stage)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -230,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_senseless_hello_is_refused),
         cmocka_unit_test(keys_and_roles_are_checked),
+        cmocka_unit_test(keys_are_replaced),
         cmocka_unit_test(strangers_are_dropped),
         cmocka_unit_test(idle_strangers_do_not_keep_others_out),
         cmocka_unit_test(silence_ends_after_the_limit),

@@ -92,6 +92,16 @@ static void expect_shutdown(struct fake_engine *engine)
     pc_json_free(told);
 }
 
+static void want_fewer(struct pc_sock *home, int64_t count)
+{
+    pc_json *body = pc_json_object();
+    pc_json_put_i64(body, "count", count);
+    pc_json_put_i64(body, "grace_ms", 700);
+    struct pc_msg *msg = pc_json_msg(PC_MSG_END, body);
+    assert_int_equal(pc_sock_send(home, msg, NULL), 0);
+    pc_msg_unref(msg);
+}
+
 static void open_host(struct stage *stage, struct pc_sock *host)
 {
     struct pc_msg *welcome;
@@ -156,6 +166,42 @@ static void a_stalled_engine_is_replaced(void **state)
     fake_engine_close(&stopped);
     fake_engine_close(&stalled);
     pc_sock_close(&asker.sock);
+    stage_close(&stage);
+}
+
+/* END of a home without names: those that have nothing to do go first, then the youngest. */
+static void a_home_wants_fewer(void **state)
+{
+    struct stage stage;
+    struct fake_engine engines[3];
+    struct pc_sock host;
+    stage_open(&stage, 3000);
+    open_host(&stage, &host);
+    for (int i = 0; i < 3; i++)
+        stage_engine(&stage, &engines[i], PC_TRANSPORT_UNIX);
+    struct pc_client *client = play_open(&stage, PC_TRANSPORT_UNIX);
+    struct pc_call *running = play_submit(client, &engines[2].id, "a");
+    struct pc_msg *run = stage_await(&engines[2].work, PC_MSG_RUN);
+    want_fewer(&host, 3); /* of its own, and it has none */
+    want_fewer(&stage.parent, 2);
+    pc_json *order = await_json(&stage.parent, PC_MSG_END);
+    const pc_json *uuids = pc_json_member(order, "uuids");
+    assert_int_equal(pc_json_count(uuids), 2);
+    assert_string_equal(pc_json_text(pc_json_first(uuids)), engines[1].uuid);
+    assert_string_equal(pc_json_text(pc_json_next(pc_json_first(uuids))), engines[0].uuid);
+    assert_false(pc_json_bool_or(order, "replace", true));
+    pc_json_free(order);
+    expect_shutdown(&engines[0]);
+    expect_shutdown(&engines[1]);
+    fake_engine_answer(&engines[2], run, "A");
+    pc_msg_unref(run);
+    play_wait(client, running);
+    play_expect_part(running, "A");
+    pc_call_unref(running);
+    pc_client_close(client);
+    for (int i = 0; i < 3; i++)
+        fake_engine_close(&engines[i]);
+    pc_sock_close(&host);
     stage_close(&stage);
 }
 
@@ -311,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stopped_engine_finishes_its_task),
         cmocka_unit_test(a_stalled_engine_is_replaced),
+        cmocka_unit_test(a_home_wants_fewer),
         cmocka_unit_test(each_home_hears_of_its_own),
         cmocka_unit_test(homes_are_listed_while_they_are_there),
         cmocka_unit_test(engines_are_started_where_they_are_wanted),

@@ -98,6 +98,20 @@ static void calls_go_on(void **state)
     close_scene(&scene);
 }
 
+static void calls_go_on_after_new_keys(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, LONG_MS);
+    for (int i = 0; i < 3; i++) {
+        struct pc_call *call = submit(&scene, "before");
+        stage_new_keys(&scene.stage, 0);
+        cable_cut(&scene.cable);
+        answer(&scene, "before");
+        expect(&scene, call, "before");
+    }
+    close_scene(&scene);
+}
+
 static void what_did_not_arrive_is_sent_again(void **state)
 {
     struct scene scene;
@@ -382,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_go_on),
+        cmocka_unit_test(calls_go_on_after_new_keys),
         cmocka_unit_test(what_did_not_arrive_is_sent_again),
         cmocka_unit_test(results_that_did_not_arrive_are_sent_again),
         cmocka_unit_test(output_comes_once),
