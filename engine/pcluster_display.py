@@ -77,6 +77,10 @@ def representations(value):
     return data, metadata
 
 
+#: `publish` of a thread whose code was not sent as a task: of a kernel, see pcluster/kernel.py.
+elsewhere = threading.local()
+
+
 def publish_display_data(data, metadata=None, *_args, **_options):
     """Sends forms of an object to the client.
 
@@ -84,6 +88,9 @@ def publish_display_data(data, metadata=None, *_args, **_options):
         TypeError: one of them is neither text nor bytes nor what JSON has
         ValueError: they are too large
     """
+    if hasattr(elsewhere, "publish"):
+        elsewhere.publish(data, metadata)
+        return
     forms = {kind: _plain(form) for kind, form in data.items()}
     line = json.dumps({"data": forms, "metadata": metadata or {}}).encode() + b"\n"
     if len(line) > _BYTES_MAX:

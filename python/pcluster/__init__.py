@@ -73,6 +73,7 @@ from .error import (
     unwrap_exception,
     wrap_exception,
 )
+from .kernel import bind_kernel
 from .serialize import (
     PrePickled,
     Reference,
@@ -150,6 +151,7 @@ __all__ = [
     "ViewExecutor",
     "WrongCluster",
     "WrongRole",
+    "bind_kernel",
     "can",
     "can_map",
     "collect_exceptions",
