@@ -9,6 +9,7 @@ value that the user pushed or assigned wins, and a global that changed on the cl
 
 import builtins
 import io
+import marshal
 import pickle
 import sys
 import types
@@ -24,7 +25,8 @@ _ATOMS = frozenset(
     (bool, int, float, complex, str, bytes, range, type(None), type(...), type(NotImplemented),
      types.ModuleType, types.BuiltinFunctionType, types.CodeType)
 )
-_REBINDS = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
+_REBINDS_GLOBALS = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
+_REBINDS_CELLS = frozenset((opmap["STORE_DEREF"], opmap["DELETE_DEREF"]))
 
 
 def merge(pairs):
@@ -66,6 +68,29 @@ def _evaluate(source, names):
     if names is namespace:
         _pairs.append(_LOOKED_UP)
     return eval(source, names)
+
+
+def sent_function(code, base, name, qualname, module, doc, defaults, kwdefaults, annotations,
+                  cells, carried, modules):
+    """A function that refers to constants and importable things only, as plainfunctions.py of the
+    client writes it."""
+    for global_name, imported in modules.items():
+        __import__(imported)
+        carried[global_name] = sys.modules[imported]
+    names = namespace if base is None else base
+    function = types.FunctionType(marshal.loads(code), names, name, defaults,
+                                  tuple(map(types.CellType, cells)) or None)
+    function.__qualname__ = qualname
+    function.__module__ = module
+    function.__doc__ = doc
+    function.__kwdefaults__ = kwdefaults
+    function.__annotations__ = annotations
+    if base is None:
+        _pairs.extend(carried.items())
+        merge(carried.items())
+    else:
+        names.update(carried, __builtins__=builtins)
+    return function
 
 
 class _Loader(pickle.Unpickler):
@@ -157,21 +182,25 @@ def _is_constant_function(function, seen):
     held = list(function.__defaults__ or ())
     held += (function.__kwdefaults__ or {}).values()
     held += vars(function).values()
+    if function.__closure__ and _has_any(function.__code__, _REBINDS_CELLS):
+        return False
     for cell in function.__closure__ or ():
         try:
             held.append(cell.cell_contents)
         except ValueError:  # not filled: a later use will say so
             pass
     if function.__globals__ is not namespace:  # its own, so nobody else sees it change
-        if _rebinds_globals(function.__code__):
+        if _has_any(function.__code__, _REBINDS_GLOBALS):
             return False
         held += [v for k, v in function.__globals__.items() if k != "__builtins__"]
     return all(_is_constant(value, seen) for value in held)
 
 
-def _rebinds_globals(code):
+def _has_any(code, instructions):
+    """Whether some code, or the functions within it, has one of these instructions."""
     inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return not _REBINDS.isdisjoint(code.co_code[::2]) or any(map(_rebinds_globals, inner))
+    return not instructions.isdisjoint(code.co_code[::2]) or \
+        any(_has_any(c, instructions) for c in inner)
 
 
 _pickler = "cloudpickle"

@@ -2,12 +2,17 @@
 """Fixtures of the tests that need no cluster."""
 
 import shutil
+import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
 import pcluster
 from fake import Controller
+
+#: Functions that are sent are made by `sent_function` of pcluster_load.py, as on an engine.
+sys.path.append(str(Path(__file__).parents[2] / "engine"))
 
 
 @pytest.fixture

@@ -137,6 +137,22 @@ def test_changed_closure_is_noticed(view):
     assert view.apply(f) == 2
 
 
+def test_each_call_begins_with_the_variables_that_were_sent(view):
+    def counter():
+        count = 0
+
+        def f():
+            nonlocal count
+            count += 1
+            return count
+
+        return by_value(f)
+
+    f = counter()
+    assert [view.apply(f) for _ in range(3)] == [1, 1, 1]
+    assert f() == 1
+
+
 def test_lambdas_in_arguments_leave_nothing_behind(view):
     for i in range(20):
         view.apply(by_value(lambda f: f()), from_main("def f(): return k", k=i))

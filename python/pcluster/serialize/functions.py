@@ -21,6 +21,7 @@ from .. import _client
 from . import picklers
 from .arguments import dumps, dumps_by_value
 from .picklers import global_names
+from .plainfunctions import dumps_plain, is_importable
 from .reference import PrePickled, Reference, call_reference
 
 #: Entries and bytes of pickles that a cache keeps.
@@ -85,26 +86,6 @@ def travelling(data: bytes, by_value: bool) -> Pickled:
     if INLINE_MAX < len(data) <= NAMED_MAX:
         return Pickled(_client.Function(data), by_value)
     return Pickled(data, by_value)
-
-
-def is_importable(obj: Any) -> bool:
-    """Whether engines can have an object by importing it.
-
-    Args:
-        obj: a function or class
-
-    Returns:
-        True when it is found by its names, and its module is not `__main__`.
-    """
-    module = getattr(obj, "__module__", None)
-    found: Any = sys.modules.get(module) if isinstance(module, str) else None
-    if found is None or module == "__main__":
-        return False
-    for name in obj.__qualname__.split("."):
-        found = getattr(found, name, None)
-        if found is None:
-            return False
-    return found is obj
 
 
 def _cell_value(cell: Any) -> Any:
@@ -250,16 +231,14 @@ class FunctionCache:
             made = pickled(f)
             self._keep_identity(f, made)
             return made
-        if not (f.__defaults__ or f.__kwdefaults__ or f.__closure__ or f.__dict__ or global_names(f.__code__)):
-            entry = _Entry(_pickled_function(f), _Watch(f), [])  # it refers to nothing
-            self._keep(f, entry)
-            return entry.pickled
+        # Watched before pickling: a change meanwhile shows afterwards.
+        watch = _Watch(f)
         others: Dict[int, Tuple[FunctionType, _Watch]] = {}
-        can_watch = _can_watch(f, others)  # before pickling: a change meanwhile shows afterwards
-        made = _pickled_function(f)
-        if can_watch:
-            _, watch = others.pop(id(f))
-            self._keep(f, _Entry(made, watch, list(others.values())))
+        if f.__dict__ or not all(_can_watch(value, others) for value in watch.values()):
+            return _pickled_function(f)
+        plain = None if others else dumps_plain(f)  # one that refers to itself is among them
+        made = _pickled_function(f) if plain is None else travelling(plain, True)
+        self._keep(f, _Entry(made, watch, list(others.values())))
         return made
 
     def _keep_identity(self, f: Any, made: Pickled) -> None:
