@@ -38,8 +38,10 @@ void parent_end_engines(struct parent *parent, const char *why)
         pc_json_put_i64(body, "signal", SIGKILL);
         pc_json_put_i64(body, "code", 0);
         pc_json_put_str(body, "tail", why);
+        if (parent->state < PARENT_STOPPING && engine->is_wanted) /* the next nursery starts it */
+            pc_json_put_bool(body, "replaced", true);
         parent_role_send(&parent->scheduler, PC_MSG_EXITED, body);
-        parent_engines_exited(&parent->engines, engine, true); /* the next nursery starts all */
+        parent_engines_exited(&parent->engines, engine, true);
     }
 }
 

@@ -264,9 +264,7 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         return -1;
     }
     struct parent_engine *engine = parent_engines_find(&parent->engines, uuid);
-    /* The scheduler knows best which tasks that ends. */
-    if (parent->scheduler.has_conn)
-        pc_conn_send(&parent->scheduler.conn, pc_msg_ref(msg));
+    bool is_replaced = false;
     if (engine && engine->is_spawned) {
         bool was_ending = engine->is_ending, was_wanted = engine->is_wanted;
         /* The nursery has ended its process group before it reaped it; now the number may be
@@ -275,11 +273,13 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         int code = (int)pc_json_i64_or(body, "code", 0);
         report_exit(parent, engine, signal, code, pc_json_str_or(body, "tail", ""));
         parent_cgroup_remove(&parent->cgroup, engine->uuid);
-        bool is_replaced = was_ending ? parent_engine_ended(parent, was_wanted)
-                                      : parent_restart_engine(parent, signal || code);
+        is_replaced = was_ending ? parent_engine_ended(parent, was_wanted)
+                                 : parent_restart_engine(parent, signal || code);
         parent_engines_exited(&parent->engines, engine, is_replaced);
     }
-    pc_json_free(body);
+    /* The scheduler knows best which tasks that ends. */
+    pc_json_put_bool(body, "replaced", is_replaced);
+    parent_role_send(&parent->scheduler, PC_MSG_EXITED, body);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Engines that are going to come: in place of those whose parent was told to replace them. A task
- * that failed where it was waits for one instead of giving up, but not for ever: a parent may be
- * unable to start it, or be cut off.
+ * Engines that are going to come: in place of those whose parent was told to replace them, or has
+ * said that it does so by itself. A task that failed where it was waits for one instead of giving
+ * up, but not for ever: a parent may be unable to start it, or be cut off.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -318,6 +318,8 @@ void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
         engine->reported_ms = world_now_ms(s);
         if (!engine->is_killed)
             engine_set_why(engine, text);
+        if (pc_json_bool_or(report, "replaced", false))
+            coming_expect(engine);
         if (!is_parent && engine->state != ENGINE_LOST)
             goto out; /* its connections break now, or the report is forgotten */
         /* What it had sent before is still in its lanes: they end by themselves, and soon. */

@@ -132,7 +132,7 @@ class Work(threading.Thread):
                 raise Wrong(f"{key}: {value!r} instead of {answer(key)}")
             self.right.append(key)
             return True
-        if not isinstance(value, self.allowed):
+        if self.retries or not isinstance(value, self.allowed):
             raise Wrong(f"{key}: {type(value).__name__}: {value}") from value
         self.failed.append(key)
         self.errors[f"{self.name}: {type(value).__name__}"] += 1

@@ -172,7 +172,7 @@ static void run_line(const char *line)
     else if (*line == 'B' && engine && engine->work)
         yard_break(&yard, a, "lost its connection");
     else if (*line == 'D' && engine && !engine->has_exited)
-        yard_report(&yard, a);
+        yard_report(&yard, a, b);
     else if (*line == 'T')
         yard_pass(&yard, a);
     else if (*line == 'X')

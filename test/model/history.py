@@ -64,7 +64,7 @@ class History:
         engine = self.some(*self.there)
         self.there.remove(engine)
         self.gone.append(engine)
-        return self.some(f"B {engine}", f"D {engine}", f"D {engine}", f"Z {engine}")
+        return self.some(f"B {engine}", f"D {engine} 0", f"D {engine} 1", f"Z {engine}")
 
     def late(self):
         session, number = self.old_task()

@@ -297,10 +297,12 @@ class Model:
         if engine.has_exited:
             self.end(engine)
 
-    def do_D(self, engine, _words):
+    def do_D(self, engine, words):
         if engine.has_exited:
             return
         engine.has_exited = True
+        if words[2] == "1":
+            self.expect(engine.id)
         self.lose(engine)
         if not engine.is_connected:
             self.end(engine)

@@ -117,12 +117,30 @@ static void results_count_until_its_end_is_clear(void **state)
     struct client *client = open_yard(&yard, 1);
     yard_submit(&yard, client, 1, &plain);
     yard_submit(&yard, client, 2, &plain);
-    yard_report(&yard, 0);
+    yard_report(&yard, 0, false);
     yard_answer(&yard, 0, PC_STATUS_OK); /* it was on its way */
     assert_string_equal(yard_outcome(client, 1), "ok");
     yard_pass(&yard, SCHED_EXIT_WAIT_MS);
     assert_null(engine_find(&yard.sched, 0));
     assert_null(yard_outcome(client, 2)); /* it was not sent there any more */
+    yard_close(&yard);
+}
+
+/* As after the death of a nursery: the parent starts all of its engines again. */
+static void tasks_wait_for_those_that_are_started_again(void **state)
+{
+    struct yard yard;
+    struct client *client = open_yard(&yard, 2);
+    yard_submit(&yard, client, 1, &retried);
+    yard_submit(&yard, client, 2, &plain);
+    yard_report(&yard, 0, true);
+    yard_report(&yard, 1, true);
+    yard_pass(&yard, SCHED_EXIT_WAIT_MS);
+    assert_null(yard_outcome(client, 1));
+    assert_string_equal(yard_outcome(client, 2), "EngineError"); /* it may not be repeated */
+    yard_engine(&yard);
+    yard_answer(&yard, 2, PC_STATUS_OK);
+    assert_string_equal(yard_outcome(client, 1), "ok");
     yard_close(&yard);
 }
 
@@ -133,11 +151,11 @@ static void the_report_may_come_first_or_last(void **state)
         struct client *client = open_yard(&yard, 1);
         yard_submit(&yard, client, 1, &plain);
         if (!is_last)
-            yard_report(&yard, 0);
+            yard_report(&yard, 0, false);
         yard_break(&yard, 0, "lost its connection");
         if (is_last) {
             assert_non_null(engine_find(&yard.sched, 0)); /* it waits for why */
-            yard_report(&yard, 0);
+            yard_report(&yard, 0, false);
         }
         assert_null(engine_find(&yard.sched, 0));
         assert_string_equal(yard_outcome(client, 1), "EngineError");
@@ -154,6 +172,7 @@ int main(void)
         cmocka_unit_test(several_may_be_given_up_at_once),
         cmocka_unit_test(what_can_run_nowhere_else_ends_at_once),
         cmocka_unit_test(results_count_until_its_end_is_clear),
+        cmocka_unit_test(tasks_wait_for_those_that_are_started_again),
         cmocka_unit_test(the_report_may_come_first_or_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -286,11 +286,12 @@ void yard_break(struct yard *yard, uint32_t id, const char *why)
     peer_detach(puppet->control, why);
 }
 
-void yard_report(struct yard *yard, uint32_t id)
+void yard_report(struct yard *yard, uint32_t id, bool is_replaced)
 {
     pc_json *report = pc_json_object();
     put_uuid(report, id);
     pc_json_put_i64(report, "signal", 9);
+    pc_json_put_bool(report, "replaced", is_replaced);
     struct pc_msg *msg = pc_json_msg(PC_MSG_EXITED, report);
     engine_exited(&yard->sched, msg, true);
     pc_msg_unref(msg);
@@ -310,7 +311,7 @@ void yard_lose(struct yard *yard, uint32_t id, const char *why)
 
 void yard_exit(struct yard *yard, uint32_t id)
 {
-    yard_report(yard, id);
+    yard_report(yard, id, false);
     finish(yard, id);
 }
 
