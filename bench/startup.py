@@ -1,30 +1,45 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Starting: 4 engines against a bare interpreter; 1,000 engines, then one call on all of them."""
+"""Starting: 4 engines, also from C, against a bare interpreter; 1,000 engines, then one call on all of them."""
 
+import json
+import os
+import subprocess
 import sys
 import time
 
 import measure
+from measure import BUILD
 from pcluster import Client
 
 RUNS = 21
 THOUSAND_RUNS = 3
 
 
+def hosted_ms() -> float:
+    """How long a C program waits for a cluster of its own with 4 engines."""
+    done = subprocess.run([BUILD / "bench" / "hosted", "4"], text=True, check=True, capture_output=True,
+                          env=dict(os.environ, PCLUSTER_EXE=str(BUILD / "cmd" / "pcluster")))
+    return float(json.loads(done.stdout)["start_ms"])
+
+
 def four() -> None:
-    """`pcluster start -n 4` until ready, against `python3 -c pass`."""
-    bare, starts = [], []
+    """`pcluster start -n 4` until ready, and the same from C, against `python3 -c pass`."""
+    bare, starts, hosted = [], [], []
     for run in range(RUNS):
         bare.append(measure.interpreter_s() * 1000)
         cluster = measure.Cluster(4)
         cluster.stop()
         starts.append(cluster.ready_s * 1000)
+        hosted.append(hosted_ms())
         measure.progress(f"start {run + 1}/{RUNS}: python3 -c pass {bare[-1]:.1f} ms, "
-                         f"start -n 4 {starts[-1]:.1f} ms")
+                         f"start -n 4 {starts[-1]:.1f} ms, from C {hosted[-1]:.1f} ms")
     ratios = [start / one for start, one in zip(starts, bare)]
+    hosted_ratios = [start / one for start, one in zip(hosted, bare)]
     measure.publish([
         measure.row("start -n 4 until ready / python3 -c pass", ratios, "x", 6.0),
         measure.row("start -n 4 until ready", starts, "ms", None),
+        measure.row("pc_cluster_start of 4 engines / python3 -c pass", hosted_ratios, "x", 6.0),
+        measure.row("pc_cluster_start of 4 engines", hosted, "ms", None),
         measure.row("python3 -c pass", bare, "ms", None, "the floor"),
     ])
 
