@@ -88,7 +88,8 @@ static void say_ready(struct parent *parent)
         snprintf(where, sizeof(where), "%s", parent->address);
     }
     snprintf(text, sizeof(text), "%s at %s in %.2f s", what, where, seconds);
-    pc_info("ready: %s", text);
+    if (!parent_tell_is_in_log(&parent->tell)) /* else it would be there twice */
+        pc_info("ready: %s", text);
     parent_service_tell(&parent->service, "READY=1");
     char *json = options->as_json ? describe(parent, where) : NULL;
     parent_lifetime_tell(parent);

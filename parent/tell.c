@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,6 +113,13 @@ static void close_pipe(struct parent_tell *tell)
         close(tell->pipe_fd);
     tell->pipe_fd = -1;
     tell->is_terminal = false;
+}
+
+bool parent_tell_is_in_log(const struct parent_tell *tell)
+{
+    struct stat out, log;
+    return tell->pipe_fd < 0 && fstat(STDOUT_FILENO, &out) == 0 &&
+           fstat(STDERR_FILENO, &log) == 0 && out.st_dev == log.st_dev && out.st_ino == log.st_ino;
 }
 
 int parent_tell_ready(struct parent_tell *tell, const char *text)

@@ -21,6 +21,8 @@ struct parent_tell {
 
 void parent_tell_init(struct parent_tell *tell, const char *command);
 void parent_tell_progress(struct parent_tell *tell, const char *text);
+/* What is said goes where the log goes: a terminal, the journal. */
+bool parent_tell_is_in_log(const struct parent_tell *tell);
 /* 0; -1 when nobody is there any more to be told. */
 int parent_tell_ready(struct parent_tell *tell, const char *text);
 void parent_tell_failed(struct parent_tell *tell, const char *text);

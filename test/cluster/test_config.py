@@ -2,8 +2,10 @@
 """Settings from files and the environment, and `pcluster config`, which says where they are from."""
 
 import os
+import subprocess
 
 import pytest
+from home import DEADLINE_S
 
 
 def write(folder, text):
@@ -178,6 +180,22 @@ def test_a_file_that_can_not_be_read(home):
     done = home.run("start")
     assert done.returncode == 2
     assert done.stderr == f"pcluster start: '{path}' is not a file\n"
+
+
+def test_a_file_that_only_others_may_read(home, etc):
+    """Root may read anything: as somebody else, who does not go on without it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to stop being it")
+    os.chmod(home.path, 0o755)
+    path = etc("engines = 1\n")
+    os.chmod(path, 0o600)
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", home.exe]
+    if subprocess.run([*command, "version"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("the executable is in a folder that is closed to others")
+    done = subprocess.run([*command, "start", "-n", "1"], cwd="/", capture_output=True, text=True,
+                          timeout=DEADLINE_S, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"pcluster start: can't read '{path}': Permission denied\n"
 
 
 def test_a_command_without_settings(home):

@@ -266,6 +266,18 @@ def test_a_host_reads_its_connection_file_again(home, manager):
         theirs.socket.close()
 
 
+def test_it_says_once_that_it_is_ready(home):
+    """Where the log goes to the same place: the journal, a terminal."""
+    process = subprocess.Popen([home.exe, "start", "-n", "1", "--log-level", "info"], cwd=home.work, text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lines = [process.stdout.readline()]
+    while "ready: 1 engine" not in lines[-1]:
+        lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    assert "ready:" not in out and "ready:" not in "".join(lines[:-1])
+
+
 def test_settings_that_are_wrong_change_nothing(home, start, manager, profile):
     cluster = start(1, env=manager.environment)
     profile("engines = many\n")
