@@ -24,9 +24,9 @@ static const char unit_text[] = "# Written by 'pcluster install-service'.\n"
                                 "\n"
                                 "[Service]\n"
                                 "Type=notify\n"
-                                "ExecStart=\"%s\" start --profile %s --daemonize=no%s\n"
+                                "ExecStart=\"%s\" start %s --daemonize=no%s\n"
                                 "%s"
-                                "ExecReload=/bin/kill -HUP $MAINPID\n"
+                                "ExecReload=/bin/sh -c \"kill -HUP $MAINPID\"\n"
                                 "TimeoutStartSec=30min\n"
                                 "TimeoutStopSec=20\n"
                                 "KillMode=mixed\n"
@@ -73,7 +73,18 @@ static char *environment_lines(void)
     return lines;
 }
 
-static char *make_unit(const char *profile, long count, struct pc_err *err)
+/* "--profile lab", or the folder when that is where it is. */
+static char *profile_words(const struct pc_profile *profile)
+{
+    if (!profile->is_named_by_dir)
+        return pc_xasprintf("--profile %s", profile->name);
+    char *safe = quoted(profile->dir);
+    char *words = pc_xasprintf("--profile-dir \"%s\"", safe);
+    free(safe);
+    return words;
+}
+
+static char *make_unit(const struct pc_profile *profile, long count, struct pc_err *err)
 {
     char exe[4096];
     ssize_t size = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
@@ -85,7 +96,9 @@ static char *make_unit(const char *profile, long count, struct pc_err *err)
     char *engines = count ? pc_xasprintf(" -n %ld", count) : pc_xstrdup("");
     char *environment = environment_lines();
     char *safe_exe = quoted(exe);
-    char *unit = pc_xasprintf(unit_text, profile, safe_exe, profile, engines, environment);
+    char *words = profile_words(profile);
+    char *unit = pc_xasprintf(unit_text, profile->name, safe_exe, words, engines, environment);
+    free(words);
     free(safe_exe);
     free(environment);
     free(engines);
@@ -186,11 +199,11 @@ static int enable(const char *name)
     return CMD_OK;
 }
 
-static int install(const char *profile, long count, bool no_enable, struct pc_err *err)
+static int install(const struct pc_profile *profile, long count, bool no_enable, struct pc_err *err)
 {
-    bool is_default = strcmp(profile, "default") == 0;
-    char *name =
-        pc_xasprintf("pcluster%s%s.service", is_default ? "" : "-", is_default ? "" : profile);
+    bool is_default = !profile->is_named_by_dir && strcmp(profile->name, "default") == 0;
+    char *name = pc_xasprintf("pcluster%s%s.service", is_default ? "" : "-",
+                              is_default ? "" : profile->name);
     char *path = unit_path(name, err);
     char *text = path ? make_unit(profile, count, err) : NULL;
     int exit_code = -1;
@@ -206,13 +219,15 @@ static int install(const char *profile, long count, bool no_enable, struct pc_er
 
 int cmd_install_service(int argc, char **argv)
 {
-    const char *profile_name = NULL;
+    const char *profile_name = NULL, *profile_dir = NULL;
     long count = 0;
     bool for_user = true, no_enable = false;
     const struct option_row rows[] = {
         {'n', "engines", OPTION_NUMBER, &count, "N",
          "number of engines (default: as pcluster.conf says)", .min = 1, .max = PARENT_ENGINES_MAX},
         {0, "profile", OPTION_TEXT, &profile_name, "NAME", "profile (default: default)"},
+        {0, "profile-dir", OPTION_TEXT, &profile_dir, "PATH",
+         "folder of the profile, when it is elsewhere"},
         {0, "user", OPTION_SET, &for_user, NULL,
          "for the service manager of this user (the default)"},
         {0, "no-enable", OPTION_SET, &no_enable, NULL, "only write the unit"},
@@ -236,8 +251,8 @@ int cmd_install_service(int argc, char **argv)
                                          "enable pcluster@PROFILE.service");
         return CMD_USAGE;
     }
-    if (pc_profile_resolve(&profile, profile_name, NULL, &err) < 0 ||
-        (exit_code = install(profile.name, count, no_enable, &err)) < 0) {
+    if (pc_profile_resolve(&profile, profile_name, profile_dir, &err) < 0 ||
+        (exit_code = install(&profile, count, no_enable, &err)) < 0) {
         command_error("install-service", "%s", err.text);
         return CMD_FAILED;
     }

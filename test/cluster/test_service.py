@@ -460,6 +460,20 @@ def test_install_service(home, systemctl):
     assert len(told()) == 2
 
 
+def test_install_service_for_a_profile_elsewhere(home, systemctl, monkeypatch):
+    """Its unit is named after the folder."""
+    told, _ = systemctl
+    folder = os.path.join(home.work, "100% mine", "profile_far")
+    os.makedirs(folder)
+    assert home.run("install-service", "--profile-dir", folder).returncode == 0
+    doubled = folder.replace("%", "%%")
+    assert f' start --profile-dir "{doubled}" --daemonize=no\n' in unit(home, "pcluster-far.service")
+    assert told() == ["--user daemon-reload", "--user enable pcluster-far.service"]
+    monkeypatch.setenv("PCLUSTER_PROFILE_DIR", os.path.join(home.work, "profile_default"))
+    assert home.run("install-service", "--no-enable").returncode == 0
+    assert f"{home.work}/profile_default" in unit(home, "pcluster-default.service")
+
+
 def test_install_service_without_a_manager(home, systemctl):
     _, make = systemctl
     make(1)
