@@ -8,12 +8,12 @@ ended with it; a test that leaves a process behind fails.
 import signal
 
 import pytest
-from home import DEADLINE_S, Cluster, Home, children, is_alive, temporary_home, wait_until
+from home import DEADLINE_S, Cluster, Home, children, is_alive, temporary_home, wait_begun, wait_until
 
 # Where the tests run under nohup, what they start would ignore it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-__all__ = ["DEADLINE_S", "Cluster", "Home", "children", "is_alive", "wait_until"]
+__all__ = ["DEADLINE_S", "Cluster", "Home", "children", "is_alive", "wait_begun", "wait_until"]
 
 
 @pytest.fixture

@@ -63,6 +63,16 @@ def children(pid):
         return []
 
 
+def wait_begun(result):
+    """Until each of its calls has printed something. An engine that is busy for the controller may
+    not have begun yet."""
+    def has_begun():
+        said = result.stdout  # looking at whether it is ready takes in what has arrived
+        return not result.ready() and (all(said) if isinstance(said, list) else said)
+
+    wait_until(has_begun, "the call to begin")
+
+
 class Home:
     """Folders, environment and processes of one test."""
 

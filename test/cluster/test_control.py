@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import Cluster, is_alive, wait_until
+from conftest import Cluster, is_alive, wait_begun, wait_until
 from shared import by_value
 
 import pcluster
@@ -84,8 +84,8 @@ def test_stop(cluster):
 
 def test_stop_lets_a_call_finish(cluster):
     with pcluster.Client() as c:
-        call = c[0].apply_async(lambda: __import__("time").sleep(0.5) or "done")
-        wait_until(lambda: c.status()["engines"][0]["state"] == "busy", "the call to run")
+        call = c[0].apply_async(lambda: print("on", flush=True) or __import__("time").sleep(0.5) or "done")
+        wait_begun(call)
         order(c, "stop_engines", ids=[0], grace_ms=50_000)
         assert call.get(30) == "done"
         ids_become(c, [1])

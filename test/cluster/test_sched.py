@@ -7,7 +7,7 @@ import time
 import pytest
 
 import pcluster
-from conftest import wait_until
+from conftest import wait_begun, wait_until
 from shared import by_value
 
 
@@ -138,11 +138,6 @@ def nap(seconds):
     print("on", flush=True)
     time.sleep(seconds)
     return seconds
-
-
-def wait_begun(result):
-    """It has printed something; looking at whether it is ready takes in what has arrived."""
-    wait_until(lambda: not result.ready() and result.stdout, "the task to begin", 20)
 
 
 def test_aborted_tasks_never_start(client):

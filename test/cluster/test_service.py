@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import DEADLINE_S, Cluster, wait_until
+from conftest import DEADLINE_S, Cluster, wait_begun, wait_until
 from shared import by_value
 
 import pcluster
@@ -165,6 +165,7 @@ def wait_for_file(path):
     import os
     import time
 
+    print("on", flush=True)
     while not os.path.exists(path):
         time.sleep(0.01)
     return True
@@ -183,8 +184,7 @@ def test_reload_changes_how_many_engines(home, manager, profile):
         with pcluster.Client() as client:
             wait_until(lambda: client.ids == [0, 1, 2], "three engines")
             busy = client[[1, 2]].apply_async(wait_for_file, gate)
-            wait_until(lambda: [one["state"] for one in home.json("status")["engines"]].count(
-                "busy") == 2, "two busy engines")
+            wait_begun(busy)
             profile("engines = 1\nlog-level = info\n")
             process.send_signal(signal.SIGHUP)
             wait_until(lambda: client.ids == [1, 2], "the idle engine to leave")

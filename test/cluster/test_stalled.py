@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from conftest import is_alive, wait_until
+from conftest import is_alive, wait_begun, wait_until
 from shared import by_value
 
 import pcluster
@@ -46,10 +46,6 @@ def hold(seconds):
     while time.monotonic() < end:
         ctypes.PyDLL(None).usleep(int((end - time.monotonic()) * 1e6))
     return "done"
-
-
-def wait_begun(result):
-    wait_until(lambda: not result.ready() and result.stdout, "the task to begin", 20)
 
 
 @pytest.mark.parametrize("wakes_up", [False, True])
