@@ -34,6 +34,8 @@ struct control_loop {
     uv_timer_t again, grace, insist;
     bool pipe_ended[2];
     bool pipes_polled;
+    int fd;      /* of the connection */
+    bool is_cut; /* the connection broke, and the next one is to be opened */
 };
 
 void eng_control_lost(const struct eng_control *control, const char *why)
@@ -103,11 +105,13 @@ static int on_ping(void *role, void *peer, struct pc_msg *msg, struct pc_err *er
 
 static int on_credit(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
-    uint64_t bytes;
-    if (pc_credit_decode(msg, &bytes, err))
+    struct control_loop *c = role;
+    struct pc_credit_body body;
+    if (pc_credit_decode(msg, &body, err) ||
+        eng_lane_arrived(&c->control->work->lane, body.came, err))
         return -1;
-    eng_out_credit(bytes);
-    pump(role);
+    eng_out_credit(body.bytes);
+    pump(c);
     return 0;
 }
 
@@ -185,12 +189,21 @@ static void on_lost(struct pc_conn *conn, const struct pc_err *why)
 {
     struct control_loop *c = conn->owner;
     /* After a SHUTDOWN the main thread, or the grace time, ends us: a result may be on its way. */
-    if (!atomic_load(&c->control->work->is_stopping))
+    if (atomic_load(&c->control->work->is_stopping))
+        return;
+    if (why->code != PC_E_LOST || !c->control->work->lane.lifeline)
         eng_control_lost(c->control, why->text);
+    pc_debug("the control lane broke: %s", why->text);
+    c->is_cut = true;
 }
+
+static void rejoin(struct control_loop *c);
 
 static void on_closed(struct pc_conn *conn)
 {
+    struct control_loop *c = conn->owner;
+    if (c->is_cut)
+        rejoin(c);
 }
 
 static const struct pc_conn_events events = {
@@ -198,6 +211,32 @@ static const struct pc_conn_events events = {
     .on_lost = on_lost,
     .on_closed = on_closed,
 };
+
+/* Opens both lanes again, and waits for that: there is nothing else to do meanwhile. */
+static void rejoin(struct control_loop *c)
+{
+    struct eng_control *control = c->control;
+    struct eng_membership *membership = control->membership;
+    struct pc_sock work;
+    uint64_t control_arrived, work_arrived;
+    struct pc_err err;
+    int before = c->fd;
+    eng_lane_take(&control->work->lane);
+    if (eng_rejoin(membership, &control->sock, &control_arrived, &work, &work_arrived, &err))
+        eng_control_lost(control, err.text);
+    c->fd = control->sock.fd;
+    eng_forkfix_replace(before, c->fd);
+    control->sock.wire.lifeline = &membership->control;
+    if (pc_lifeline_resume(&membership->control, control_arrived, &err) ||
+        pc_wire_resume(&control->sock.wire) ||
+        pc_conn_adopt(&c->conn, &c->conns, &control->sock, &events, c))
+        pc_fatal(ENG_EXIT_FAILED, "can't go on with the controller");
+    c->is_cut = false;
+    eng_lane_mend(&control->work->lane, &work, work_arrived, c->fd);
+    pc_conn_flush(&c->conn);
+    pc_conn_start(&c->conn); /* what came right behind WELCOME */
+    pump(c);                 /* writes what the work lane has to send again */
+}
 
 /* ---- the thread ------------------------------------------------------------------------- */
 
@@ -235,6 +274,7 @@ void eng_control_start(struct eng_control *control)
     pthread_attr_t attributes;
     pthread_t thread;
     c->control = control;
+    c->fd = control->sock.fd;
     /* Before the thread, so that a failure is told while somebody listens. */
     init_loop(c);
     sigfillset(&all);

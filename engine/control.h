@@ -9,11 +9,13 @@
 
 #include <sys/types.h>
 
+#include "engine/rejoin.h"
 #include "engine/work.h"
 
 struct eng_control {
     struct pc_sock sock; /* the control lane; the thread takes it over */
     struct eng_work *work;
+    struct eng_membership *membership;
     int pipes[2];  /* as in outio.h */
     pid_t starter; /* the nursery */
 };

@@ -20,118 +20,16 @@
 #include "engine/intr.h"
 #include "engine/outio.h"
 #include "engine/pymod.h"
+#include "engine/rejoin.h"
 #include "engine/run.h"
 #include "engine/setup.h"
 #include "engine/spawn.h"
 #include "engine/work.h"
-#include "lib/clock.h"
-#include "lib/key.h"
 #include "lib/mem.h"
 #include "lib/proto.h"
 #include "lib/spawn.h"
 
 #define CONNECT_LIMIT_MS 30000
-#define RETRY_FIRST_MS   10
-#define RETRY_MAX_MS     500
-
-/* ---- joining ---------------------------------------------------------------------------- */
-
-/* HELLO of a lane; `token` NULL: the control lane. */
-static char *make_hello(const struct eng_setup *setup, uint32_t engine_id, const char *token)
-{
-    struct pc_keypair pair;
-    char key[2 * PC_KEY_SIZE + 1], host[256] = "", python[16];
-    pc_keypair_from_private(&pair, setup->config->file.exec_key);
-    pc_hex_encode(pair.public_key, PC_KEY_SIZE, key);
-    pc_wipe(&pair, sizeof(pair));
-    gethostname(host, sizeof(host) - 1);
-    snprintf(python, sizeof(python), "%d.%d", PY_MAJOR_VERSION, PY_MINOR_VERSION);
-    pc_json *hello = pc_json_object();
-    pc_json_put_str(hello, "role", "engine");
-    pc_json_put_str(hello, "lane", token ? "work" : "control");
-    pc_json_put_str(hello, "public_key", key);
-    pc_json_put_i64(hello, "pid", getpid());
-    pc_json_put_str(hello, "host", host);
-    pc_json_put_str(hello, "python", python);
-    pc_json_put_str(hello, "uuid", setup->uuid);
-    if (!token && setup->config->tags[0])
-        pc_json_put_str(hello, "tags", setup->config->tags);
-    if (token) {
-        pc_json_put_i64(hello, "engine_id", engine_id);
-        pc_json_put_str(hello, "token", token);
-    } else if (setup->config->home[0]) {
-        pc_json_put_str(hello, "home", setup->config->home);
-    }
-    char *text = pc_json_print(hello);
-    pc_json_free(hello);
-    if (!text)
-        pc_fatal(ENG_EXIT_FAILED, "out of memory");
-    return text;
-}
-
-/* Many engines that start at once may find no place for a moment. */
-static bool is_worth_retrying(enum pc_errc code)
-{
-    return code == PC_E_REFUSED || code == PC_E_LOST || code == PC_E_PROTOCOL;
-}
-
-/* One attempt: the answer to HELLO, or NULL. */
-static struct pc_msg *try_lane(struct pc_sock *sock, const struct eng_setup *setup,
-                               const char *hello, bool *may_retry, struct pc_err *err)
-{
-    const struct eng_config *config = setup->config;
-    if (pc_sock_connect(sock, &config->file, config->transport, CONNECT_LIMIT_MS, NULL, 0, err)) {
-        *may_retry = is_worth_retrying(err->code);
-        return NULL;
-    }
-    struct pc_msg *welcome = pc_sock_hello(sock, hello, CONNECT_LIMIT_MS, err);
-    if (!welcome)
-        pc_sock_close(sock);
-    *may_retry = err->code == PC_E_LOST; /* a refusal is final */
-    return welcome;
-}
-
-/* Opens a lane and says HELLO. The answer, for the caller to free. */
-static pc_json *join_lane(struct pc_sock *sock, const struct eng_setup *setup, uint32_t engine_id,
-                          const char *token)
-{
-    char *hello = make_hello(setup, engine_id, token);
-    int64_t deadline_ms = pc_clock_ms() + CONNECT_LIMIT_MS;
-    unsigned pause_ms = RETRY_FIRST_MS;
-    bool may_retry;
-    struct pc_err err;
-    struct pc_msg *welcome;
-    while (!(welcome = try_lane(sock, setup, hello, &may_retry, &err))) {
-        if (!may_retry || pc_clock_ms() > deadline_ms)
-            pc_fatal(ENG_EXIT_FAILED, "can't join the cluster: %s", err.text);
-        uint8_t random;
-        pc_random(&random, sizeof(random));
-        usleep(1000 * (pause_ms / 2 + pause_ms * random / 256));
-        pause_ms = 2 * pause_ms < RETRY_MAX_MS ? 2 * pause_ms : RETRY_MAX_MS;
-    }
-    pc_json *json = pc_json_of_msg(welcome, &err);
-    if (!json)
-        pc_fatal(ENG_EXIT_FAILED, "can't join the cluster: %s", err.text);
-    pc_wipe(hello, strlen(hello)); /* has the token */
-    free(hello);
-    pc_msg_unref(welcome);
-    return json;
-}
-
-/* Opens both lanes. Returns the id that the hub gave. */
-static uint32_t join(const struct eng_setup *setup, struct pc_sock *control, struct pc_sock *work)
-{
-    struct pc_err err;
-    uint32_t id;
-    const char *token;
-    pc_json *welcome = join_lane(control, setup, 0, NULL);
-    if (pc_json_get_u32(welcome, "engine_id", &id, &err) ||
-        pc_json_get_str(welcome, "token", &token, &err))
-        pc_fatal(ENG_EXIT_FAILED, "can't join the cluster: %s", err.text);
-    pc_json_free(join_lane(work, setup, id, token));
-    pc_json_free(welcome);
-    return id;
-}
 
 /* ---- leaving ---------------------------------------------------------------------------- */
 
@@ -167,18 +65,20 @@ _Noreturn void eng_live(struct eng_setup *setup)
 {
     static struct eng_work work;
     static struct eng_control control;
+    static struct eng_membership membership;
     static char role[32];
     struct pc_sock work_sock;
     struct pc_err why = {0};
     pc_log_init("engine", setup->config->log_level);
-    uint32_t id = join(setup, &control.sock, &work_sock);
-    snprintf(role, sizeof(role), "engine %u", id);
+    eng_join(&membership, setup, &control.sock, &work_sock);
+    snprintf(role, sizeof(role), "engine %u", membership.id);
     pc_log_init(role, setup->config->log_level);
     char title[64];
     snprintf(title, sizeof(title), "pcluster: %s", role);
     pc_title_set(title);
 
     control.work = &work;
+    control.membership = &membership;
     control.pipes[0] = setup->out_read;
     control.pipes[1] = setup->err_read;
     control.starter = setup->starter;
@@ -187,10 +87,10 @@ _Noreturn void eng_live(struct eng_setup *setup)
     eng_forkfix_guard(work_sock.fd);
     eng_forkfix_guard(setup->out_read);
     eng_forkfix_guard(setup->err_read);
-    eng_work_init(&work, &work_sock);
+    eng_work_init(&work, &work_sock, control.sock.fd);
     eng_out_init(&work.lane, setup->tail, control.pipes);
-    eng_pymod_start(id, setup->uuid);
-    eng_run_init(id, setup->uuid);
+    eng_pymod_start(membership.id, setup->uuid);
+    eng_run_init(membership.id, setup->uuid);
     eng_intr_init();
     eng_control_start(&control);
 

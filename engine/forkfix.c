@@ -38,6 +38,13 @@ void eng_forkfix_guard(int fd)
     guarded[guarded_count++] = fd;
 }
 
+void eng_forkfix_replace(int before, int now)
+{
+    for (int i = 0; i < guarded_count; i++)
+        if (guarded[i] == before)
+            guarded[i] = now;
+}
+
 bool eng_forkfix_is_child(void)
 {
     return is_child || getpid() != engine;

@@ -14,6 +14,8 @@
 void eng_forkfix_install(void);
 /* This descriptor is closed in every child that is forked without exec. At most 8. */
 void eng_forkfix_guard(int fd);
+/* It is another one now. */
+void eng_forkfix_replace(int before, int now);
 /* True in a forked child, however it was made. */
 bool eng_forkfix_is_child(void);
 /* Ends the process when it is such a child. For every way back from user code, and before what

@@ -76,17 +76,8 @@ static uint64_t look_at_window(void)
     return out.window;
 }
 
-static struct pc_msg *make_stream(int stream, const char *data, size_t size)
-{
-    if (size <= PIECE)
-        return pc_stream_new((uint8_t)stream, data, size);
-    uint8_t body[PC_STREAM_BODY_SIZE] = {(uint8_t)stream};
-    struct pc_bytes part = {.data = data, .size = size};
-    return pc_msg_borrowing(PC_MSG_STREAM, body, sizeof(body), &part, 1);
-}
-
 /* Makes a message of at most `size` bytes that the window allows and queues it. Returns how many
- * it took. More than PIECE bytes must stay in place until the lane is flushed. */
+ * it took. */
 static size_t queue_piece(int stream, const char *data, size_t size)
 {
     uint64_t window = look_at_window();
@@ -96,7 +87,7 @@ static size_t queue_piece(int stream, const char *data, size_t size)
             n--;
     if (n == 0)
         return 0;
-    struct pc_msg *msg = make_stream(stream, data, n);
+    struct pc_msg *msg = pc_stream_new((uint8_t)stream, data, n);
     if (!msg)
         pc_fatal(1, "out of memory while sending output");
     msg->head.session = out.session;
@@ -216,7 +207,7 @@ static size_t take_display(const char *data, size_t size)
  * Returns how many bytes; 0: credit is needed. */
 static size_t take(int stream, const char *data, size_t size)
 {
-    if (!out.has_task || out.lane->is_broken)
+    if (!out.has_task || eng_lane_is_gone(out.lane))
         return size;
     if (stream == PC_STREAM_DISPLAY)
         return take_display(data, size);
@@ -250,7 +241,7 @@ bool eng_out_flush(int stream)
 {
     for (;;) {
         pthread_mutex_lock(&out.lane->lock);
-        bool is_empty = queue_buffer(stream) || out.lane->is_broken;
+        bool is_empty = queue_buffer(stream) || eng_lane_is_gone(out.lane);
         eng_lane_flush(out.lane, true);
         pthread_mutex_unlock(&out.lane->lock);
         if (is_empty)
@@ -264,7 +255,7 @@ bool eng_out_publish(const char *data, size_t size)
 {
     for (;;) {
         pthread_mutex_lock(&out.lane->lock);
-        bool is_done = !out.has_task || out.lane->is_broken;
+        bool is_done = !out.has_task || eng_lane_is_gone(out.lane);
         if (!is_done && look_at_window() >= size) {
             queue_piece(PC_STREAM_DATA, data, size);
             eng_lane_flush(out.lane, true);
@@ -318,7 +309,7 @@ static void measure_pipes(int left[2])
 /* With the lock held: queues what is to go before the result. True: that was all of it. */
 static bool queue_rest(int left[2])
 {
-    if (out.lane->is_broken)
+    if (eng_lane_is_gone(out.lane))
         return true;
     for (int stream = 0; stream < 2; stream++) {
         bool has_ended = false;

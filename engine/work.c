@@ -34,10 +34,10 @@ struct eng_kept {
     UT_hash_handle hh;
 };
 
-void eng_work_init(struct eng_work *work, struct pc_sock *sock)
+void eng_work_init(struct eng_work *work, struct pc_sock *sock, int control_fd)
 {
     *work = (struct eng_work){0};
-    eng_lane_init(&work->lane, sock);
+    eng_lane_init(&work->lane, sock, control_fd);
 }
 
 /* ---- results that are kept -------------------------------------------------------------- */
@@ -169,13 +169,17 @@ static int on_message(struct eng_work *work, struct pc_msg *msg, PyThreadState *
     }
 }
 
-/* The next message, waiting for it. NULL: the end. A signal lets Python's handlers run. */
+/* The next message, waiting for it, also for another connection when this one broke. NULL: the end.
+ * A signal lets Python's handlers run. */
 static struct pc_msg *receive(struct eng_work *work, PyThreadState **thread, struct pc_err *err)
 {
     for (;;) {
-        struct pc_msg *msg = pc_sock_receive(&work->lane.sock, -1, err);
-        if (msg || err->code != PC_E_INTERRUPTED)
+        struct pc_msg *msg = eng_lane_receive(&work->lane, err);
+        bool is_lost = !msg && err->code == PC_E_LOST;
+        if (msg || (!is_lost && err->code != PC_E_INTERRUPTED))
             return msg;
+        if (is_lost && (atomic_load(&work->is_stopping) || !eng_lane_wait(&work->lane)))
+            return NULL;
         PyEval_RestoreThread(*thread);
         eng_py_run_signals();
         *thread = PyEval_SaveThread();

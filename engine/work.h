@@ -28,7 +28,7 @@ enum eng_work_end {
 };
 
 /* Takes over an open sock. */
-void eng_work_init(struct eng_work *work, struct pc_sock *sock);
+void eng_work_init(struct eng_work *work, struct pc_sock *sock, int control_fd);
 /* Runs tasks until there is an end. Called and left with the GIL held. */
 enum eng_work_end eng_work_loop(struct eng_work *work, struct pc_err *why);
 

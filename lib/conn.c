@@ -106,6 +106,11 @@ static void lost(struct pc_conn *conn, const struct pc_err *why)
     pc_conn_close(conn);
 }
 
+static bool owes_received(const struct pc_lifeline *lifeline)
+{
+    return lifeline && !lifeline->is_told_apart && pc_lifeline_is_due(lifeline);
+}
+
 /* Hands out all whole messages. The owner may close the conn from within. */
 static void take_messages(struct pc_conn *conn)
 {
@@ -118,7 +123,7 @@ static void take_messages(struct pc_conn *conn)
         }
         if (err.code != PC_OK)
             lost(conn, &err);
-        else if (conn->sock.wire.lifeline && pc_lifeline_is_due(conn->sock.wire.lifeline))
+        else if (owes_received(conn->sock.wire.lifeline))
             pc_conn_send_body(conn, PC_MSG_RECEIVED, NULL, 0);
         return;
     }

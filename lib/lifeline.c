@@ -29,7 +29,7 @@ static uint64_t cost_of(const struct pc_msg *msg)
 }
 
 /* Lets go of what has arrived. */
-static void trim(struct pc_lifeline *lifeline)
+void pc_lifeline_trim(struct pc_lifeline *lifeline)
 {
     uint64_t arrived = get(&lifeline->arrived), sent = get(&lifeline->sent);
     while (lifeline->count && sent - lifeline->count < arrived) {
@@ -46,7 +46,8 @@ void pc_lifeline_fini(struct pc_lifeline *lifeline)
     for (size_t i = 0; i < lifeline->count; i++)
         pc_msg_unref(lifeline->kept[(lifeline->first + i) & (lifeline->capacity - 1)]);
     free(lifeline->kept);
-    *lifeline = (struct pc_lifeline){.is_shared = lifeline->is_shared};
+    *lifeline = (struct pc_lifeline){.is_told_apart = lifeline->is_told_apart,
+                                     .hears_apart = lifeline->hears_apart};
 }
 
 static int grow(struct pc_lifeline *lifeline)
@@ -66,7 +67,7 @@ static int grow(struct pc_lifeline *lifeline)
 
 int pc_lifeline_keep(struct pc_lifeline *lifeline, struct pc_msg *msg)
 {
-    trim(lifeline);
+    pc_lifeline_trim(lifeline);
     if (lifeline->count == lifeline->capacity && grow(lifeline))
         return -1;
     lifeline->kept[(lifeline->first + lifeline->count++) & (lifeline->capacity - 1)] =
@@ -78,7 +79,7 @@ int pc_lifeline_keep(struct pc_lifeline *lifeline, struct pc_msg *msg)
 
 void pc_lifeline_give_up(struct pc_lifeline *lifeline, const struct pc_msg *msg)
 {
-    trim(lifeline);
+    pc_lifeline_trim(lifeline);
     for (size_t i = lifeline->count; i-- > 0;) { /* it is one of the last */
         struct pc_msg **kept = &lifeline->kept[(lifeline->first + i) & (lifeline->capacity - 1)];
         if (*kept != msg)
@@ -90,26 +91,48 @@ void pc_lifeline_give_up(struct pc_lifeline *lifeline, const struct pc_msg *msg)
     }
 }
 
-uint16_t pc_lifeline_tell(struct pc_lifeline *lifeline)
+uint64_t pc_lifeline_tell_apart(struct pc_lifeline *lifeline)
 {
     uint64_t received = get(&lifeline->received);
     set(&lifeline->told, received);
-    return (uint16_t)received;
+    return received;
 }
 
-int pc_lifeline_take(struct pc_lifeline *lifeline, const struct pc_msg *msg, uint16_t arrived,
-                     struct pc_err *err)
+uint16_t pc_lifeline_tell(struct pc_lifeline *lifeline)
 {
-    uint64_t before = get(&lifeline->arrived), told = get(&lifeline->told);
+    return lifeline->is_told_apart ? 0 : (uint16_t)pc_lifeline_tell_apart(lifeline);
+}
+
+int pc_lifeline_arrived(struct pc_lifeline *lifeline, uint64_t arrived, struct pc_err *err)
+{
+    if (arrived > get(&lifeline->sent))
+        return pc_err_set(err, PC_E_PROTOCOL, "%llu messages are said to have come, of %llu sent",
+                          (unsigned long long)arrived, (unsigned long long)get(&lifeline->sent));
+    if (arrived > get(&lifeline->arrived)) /* not said before the connection broke */
+        set(&lifeline->arrived, arrived);
+    return 0;
+}
+
+static int take_count(struct pc_lifeline *lifeline, const struct pc_msg *msg, uint16_t arrived,
+                      struct pc_err *err)
+{
+    uint64_t before = get(&lifeline->arrived);
     /* Acknowledgements never go back, and come often enough. */
     uint64_t now = before + (uint16_t)(arrived - (uint16_t)before);
     if (now > get(&lifeline->sent))
         return pc_err_set(err, PC_E_PROTOCOL, "%s acknowledges a message that was not sent",
                           pc_msg_name(msg->head.type));
-    if (now != before)
-        set(&lifeline->arrived, now);
-    if (!lifeline->is_shared)
-        trim(lifeline);
+    set(&lifeline->arrived, now);
+    pc_lifeline_trim(lifeline);
+    return 0;
+}
+
+int pc_lifeline_take(struct pc_lifeline *lifeline, const struct pc_msg *msg, uint16_t arrived,
+                     struct pc_err *err)
+{
+    uint64_t told = get(&lifeline->told);
+    if (!lifeline->hears_apart && take_count(lifeline, msg, arrived, err))
+        return -1;
     if (told != lifeline->seen_told) {
         lifeline->seen_told = told;
         lifeline->bytes = 0;
@@ -123,7 +146,7 @@ int pc_lifeline_take(struct pc_lifeline *lifeline, const struct pc_msg *msg, uin
 
 bool pc_lifeline_is_ignored(const struct pc_lifeline *lifeline)
 {
-    return !lifeline->is_shared &&
+    return !lifeline->hears_apart &&
            (lifeline->count > UNTOLD_COUNT_MAX ||
             (lifeline->count > UNTOLD_FEW && lifeline->kept_bytes > UNTOLD_BYTES_MAX));
 }
@@ -143,7 +166,7 @@ int pc_lifeline_resume(struct pc_lifeline *lifeline, uint64_t arrived, struct pc
                           (unsigned long long)arrived, (unsigned long long)get(&lifeline->arrived),
                           (unsigned long long)get(&lifeline->sent));
     set(&lifeline->arrived, arrived);
-    trim(lifeline);
+    pc_lifeline_trim(lifeline);
     set(&lifeline->told, get(&lifeline->received)); /* the handshake said so */
     return 0;
 }

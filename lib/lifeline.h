@@ -11,6 +11,10 @@
  * A wire that has a lifeline does all of this by itself. Everything belongs to the thread or lock
  * that guards the wire's sending side, but what the receiving side writes is atomic: an engine's
  * work lane is read by one thread and written by others.
+ *
+ * That lane is not read while a task runs, which may send gigabytes. So what came on it is said
+ * apart, on the control lane: pc_lifeline_tell_apart at the scheduler, pc_lifeline_arrived at the
+ * engine.
  */
 #ifndef PC_LIB_LIFELINE_H
 #define PC_LIB_LIFELINE_H
@@ -23,7 +27,7 @@
 #include "lib/err.h"
 #include "lib/msg.h"
 
-/* All zero is a new one, but for is_shared. */
+/* All zero is a new one, but for the last two. */
 struct pc_lifeline {
     /* sending */
     struct pc_msg **kept; /* a ring; NULL in it: a message that could not be kept */
@@ -35,7 +39,8 @@ struct pc_lifeline {
     _Atomic uint64_t arrived; /* of those sent, as the other side says */
     _Atomic uint64_t received;
     uint64_t seen_told, bytes; /* received since `told` changed last */
-    bool is_shared;            /* the receiving side is another thread */
+    bool is_told_apart;        /* the other side learns apart what came here ... */
+    bool hears_apart;          /* ... as we do; and the receiving side is another thread */
 };
 
 void pc_lifeline_fini(struct pc_lifeline *lifeline);
@@ -43,15 +48,21 @@ void pc_lifeline_fini(struct pc_lifeline *lifeline);
 int pc_lifeline_keep(struct pc_lifeline *lifeline, struct pc_msg *msg);
 /* The memory of this message is about to go away: from now on it can't be sent again. */
 void pc_lifeline_give_up(struct pc_lifeline *lifeline, const struct pc_msg *msg);
-/* For the next frame: how many were received, modulo 2^16. */
+/* For the next frame: how many were received, modulo 2^16; 0 when that is told apart. */
 uint16_t pc_lifeline_tell(struct pc_lifeline *lifeline);
+/* For a message of another lane: how many were received. */
+uint64_t pc_lifeline_tell_apart(struct pc_lifeline *lifeline);
 
 /* A message came whose frame says `arrived`. -1: the other side is wrong. */
 int pc_lifeline_take(struct pc_lifeline *lifeline, const struct pc_msg *msg, uint16_t arrived,
                      struct pc_err *err);
+/* Another lane says so; what is kept is let go by pc_lifeline_trim, or when the next message is
+ * sent. -1: it is wrong. */
+int pc_lifeline_arrived(struct pc_lifeline *lifeline, uint64_t arrived, struct pc_err *err);
+void pc_lifeline_trim(struct pc_lifeline *lifeline);
 /* Everything was written, and the other side should have said that it came. */
 bool pc_lifeline_is_ignored(const struct pc_lifeline *lifeline);
-/* Much was received and nothing sent that said so: send RECEIVED. */
+/* Much was received and nothing sent that said so: send RECEIVED, or what tells it apart. */
 bool pc_lifeline_is_due(const struct pc_lifeline *lifeline);
 
 /* On a new connection: the other side has received that many. -1: it can't have. Afterwards what is

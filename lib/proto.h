@@ -65,7 +65,7 @@ enum pc_sender {
     X(18, RESULT, PC_FROM_WORK | PC_FROM_SCHED | PC_FROM_HUB, 64, PC_ANY_PARTS)                    \
     X(19, STREAM, PC_FROM_WORK | PC_FROM_SCHED | PC_FROM_HUB, 16, 1)                               \
     X(20, RESULT_ACK, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                              \
-    X(21, OUTPUT_CREDIT, PC_FROM_SCHED, 8, 0)                                                      \
+    X(21, OUTPUT_CREDIT, PC_FROM_SCHED, 16, 0)                                                     \
     X(22, RECORDS, PC_FROM_SCHED, 1 * PC_MIB, PC_ANY_PARTS)                                        \
     X(23, ABORT, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                                   \
     X(26, RECALL, PC_FROM_SCHED | PC_FROM_CONTROL, 8, 0)                                           \

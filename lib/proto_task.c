@@ -281,17 +281,19 @@ struct pc_msg *pc_stream_new(uint8_t stream, const void *data, size_t size)
     return msg;
 }
 
-int pc_credit_decode(const struct pc_msg *msg, uint64_t *bytes, struct pc_err *err)
+int pc_credit_decode(const struct pc_msg *msg, struct pc_credit_body *body, struct pc_err *err)
 {
-    if (msg->head.body_size != 8)
+    if (msg->head.body_size != PC_CREDIT_SIZE)
         return malformed(msg, err);
-    *bytes = pc_load_u64(msg->body);
+    body->bytes = pc_load_u64(msg->body);
+    body->came = pc_load_u64(msg->body + 8);
     return 0;
 }
 
-struct pc_msg *pc_credit_new(uint64_t bytes)
+struct pc_msg *pc_credit_new(const struct pc_credit_body *body)
 {
-    uint8_t body[8];
-    pc_store_u64(body, bytes);
-    return pc_msg_with_body(PC_MSG_OUTPUT_CREDIT, body, sizeof(body));
+    uint8_t bytes[PC_CREDIT_SIZE];
+    pc_store_u64(bytes, body->bytes);
+    pc_store_u64(bytes + 8, body->came);
+    return pc_msg_with_body(PC_MSG_OUTPUT_CREDIT, bytes, sizeof(bytes));
 }

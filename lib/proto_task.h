@@ -130,9 +130,16 @@ int pc_recall_decode(const struct pc_msg *msg, struct pc_recall_body *body, stru
 int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err);
 struct pc_msg *pc_stream_new(uint8_t stream, const void *data, size_t size);
 
-/* OUTPUT_CREDIT: bytes u64: the engine may send that many more bytes of output. */
-int pc_credit_decode(const struct pc_msg *msg, uint64_t *bytes, struct pc_err *err);
-struct pc_msg *pc_credit_new(uint64_t bytes);
+/* OUTPUT_CREDIT: bytes u64: the engine may send that many more bytes of output; came u64: how many
+ * messages of its work lane have come so far, see lifeline.h. */
+#define PC_CREDIT_SIZE 16
+
+struct pc_credit_body {
+    uint64_t bytes, came;
+};
+
+int pc_credit_decode(const struct pc_msg *msg, struct pc_credit_body *body, struct pc_err *err);
+struct pc_msg *pc_credit_new(const struct pc_credit_body *body);
 
 /* Bytes of output an engine may have under way; each OUTPUT_CREDIT gives some back. */
 #define PC_OUTPUT_WINDOW (256 * 1024)

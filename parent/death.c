@@ -92,6 +92,8 @@ void parent_role_gone(struct parent_role *role)
         parent_stop_step(parent);
         return;
     }
+    if (role->is_remote && parent_rejoin_begin(parent))
+        return;
     if (role->is_remote) {
         parent_fail(parent, "the connection to the controller at %s is lost", parent->address);
         return;

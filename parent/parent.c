@@ -199,6 +199,8 @@ static int parent_init(struct parent *parent, struct pc_err *err)
     parent_service_start(parent);
     parent_restarts_init(parent);
     parent_log_watch(parent);
+    uv_timer_init(&parent->loop, &parent->rejoin.timer);
+    parent->rejoin.timer.data = parent;
     parent_role_init(parent, &parent->scheduler, "scheduler", PC_FROM_SCHED);
     parent_role_init(parent, &parent->hub, "hub", PC_FROM_HUB);
     parent_role_init(parent, &parent->nursery, "nursery", PC_FROM_NURSERY);
@@ -234,6 +236,8 @@ static void parent_fini(struct parent *parent)
         if (more[i] >= 0)
             close(more[i]);
     parent_engines_fini(&parent->engines);
+    pc_lifeline_fini(&parent->scheduler.lifeline);
+    pc_wipe(&parent->rejoin.token, sizeof(parent->rejoin.token));
     free(parent->scheduler.failure);
     free(parent->hub.failure);
     free(parent->nursery.failure);

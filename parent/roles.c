@@ -47,6 +47,7 @@ static void on_message(struct pc_conn *conn, struct pc_msg *msg)
 static void on_lost(struct pc_conn *conn, const struct pc_err *why)
 {
     struct parent_role *role = conn->owner;
+    role->is_cut = why->code == PC_E_LOST;
     if (why->code != PC_E_LOST)
         pc_error("the %s broke the protocol: %s", role->name, why->text);
 }
@@ -83,10 +84,14 @@ static const struct pc_conn_events events = {
 void parent_role_send(struct parent_role *role, uint8_t type, pc_json *body)
 {
     struct pc_msg *msg = pc_json_msg(type, body);
-    if (role->has_conn)
+    if (role->has_conn) {
         pc_conn_send(&role->conn, msg);
-    else
-        pc_msg_unref(msg);
+        return;
+    }
+    bool is_kept = role->is_remote && role->is_cut;
+    if (!msg || (is_kept && pc_lifeline_keep(&role->lifeline, msg)))
+        pc_fatal(1, "out of memory");
+    pc_msg_unref(msg);
 }
 
 void parent_role_link(struct parent_role *role, const struct parent_role *other, int fd)
@@ -111,6 +116,7 @@ int parent_role_join(struct parent_role *role, struct pc_sock *sock, struct pc_e
     if (pc_conn_adopt(&role->conn, &role->parent->conns, sock, &events, role) < 0)
         return pc_err_set(err, PC_E_SYSTEM, "can't watch the connection to the %s", role->name);
     role->has_conn = true;
+    role->is_cut = false;
     role->is_remote = true;
     role->is_ready = true;
     pc_conn_start(&role->conn);

@@ -18,8 +18,6 @@
 #include "parent/listen.h"
 #include "parent/state.h"
 
-#define JOIN_LIMIT_MS 10000
-
 /* ---- what they are told ----------------------------------------------------------------- */
 
 static pc_json *common_config(const struct parent *parent)
@@ -285,45 +283,6 @@ int parent_start_nursery(struct parent *parent, struct pc_err *err)
 
 /* ---- a controller elsewhere ------------------------------------------------------------- */
 
-static char *host_hello(const struct parent *parent)
-{
-    char host[256] = "";
-    gethostname(host, sizeof(host) - 1);
-    pc_json *hello = pc_json_object();
-    pc_json_put_str(hello, "role", "host");
-    put_public_of(hello, "public_key", parent->files.engine.exec_key);
-    pc_json_put_i64(hello, "pid", getpid());
-    pc_json_put_str(hello, "host", host);
-    pc_json_put_str(hello, "python", PC_EMBED_PYTHON);
-    pc_json_put_str(hello, "uuid", parent->home);
-    char *text = pc_json_print(hello);
-    pc_json_free(hello);
-    return text;
-}
-
-static enum pc_transport transport_of(const char *name)
-{
-    if (name && strcmp(name, "unix") == 0)
-        return PC_TRANSPORT_UNIX;
-    return name && strcmp(name, "tcp") == 0 ? PC_TRANSPORT_TCP : PC_TRANSPORT_ANY;
-}
-
-static int join_controller(struct parent *parent, struct pc_err *err)
-{
-    const struct pc_connfile *file = &parent->files.engine;
-    struct pc_sock sock;
-    if (pc_sock_connect(&sock, file, transport_of(parent->options->transport), JOIN_LIMIT_MS,
-                        parent->address, sizeof(parent->address), err) < 0)
-        return -1;
-    char *hello = host_hello(parent);
-    struct pc_msg *welcome = pc_sock_hello(&sock, hello, JOIN_LIMIT_MS, err);
-    free(hello);
-    int status = welcome ? parent_role_join(&parent->scheduler, &sock, err) : -1;
-    pc_msg_unref(welcome);
-    pc_sock_close(&sock);
-    return status;
-}
-
 int parent_read_engine_file(struct parent *parent, struct pc_err *err)
 {
     const char *given = parent->options->engine_file;
@@ -353,5 +312,5 @@ int parent_start(struct parent *parent, struct pc_err *err)
     parent->engines.wanted_count = parent->options->engine_count;
     if (parent->options->engine_count > 0 && parent_start_nursery(parent, err) < 0)
         return -1;
-    return has_controller ? start_controller(parent, err) : join_controller(parent, err);
+    return has_controller ? start_controller(parent, err) : parent_join_controller(parent, err);
 }

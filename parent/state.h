@@ -57,6 +57,7 @@ struct parent_role {
     bool is_ready;
     bool is_told;  /* to stop */
     bool has_told; /* us to stop: a controller elsewhere */
+    bool is_cut;   /* the connection broke; to a controller elsewhere it may be opened again */
     char *failure; /* what it said in FAILED */
     struct pc_conn conn;
     uv_timer_t linger;
@@ -66,6 +67,15 @@ struct parent_role {
     uv_timer_t restart_timer;
     int death_count; /* in the minute that began at: */
     int64_t deaths_since_ms;
+    struct pc_lifeline lifeline; /* to a controller elsewhere */
+};
+
+/* The connection to a controller elsewhere, while it is opened again; see rejoin.c. */
+struct parent_rejoin {
+    char token[64];
+    int64_t grace_ms, until_ms; /* until_ms 0: it is well */
+    uint64_t pause_ms;
+    uv_timer_t timer;
 };
 
 struct parent {
@@ -97,6 +107,7 @@ struct parent {
     int end_with_fd;      /* pidfd of options->end_with; -1: none */
     uv_timer_t stop_timer, start_timer, end_timer;
     struct parent_role scheduler, hub, nursery;
+    struct parent_rejoin rejoin;
     int tcp_fd, unix_fd;
     int journal_fds[2]; /* memory in which the hub writes down what it must not forget; -1: none */
 
@@ -142,6 +153,13 @@ int parent_lifetime_find(struct parent *parent, struct pc_err *err);
 int parent_lifetime_watch(struct parent *parent, struct pc_err *err);
 /* The command is told the last that it will hear. */
 void parent_lifetime_tell(struct parent *parent);
+
+/* ---- rejoin.c --------------------------------------------------------------------------- */
+
+/* Connects to a controller elsewhere. */
+int parent_join_controller(struct parent *parent, struct pc_err *err);
+/* The connection to it broke: opens it again. False: it is over. */
+bool parent_rejoin_begin(struct parent *parent);
 
 /* ---- reload.c --------------------------------------------------------------------------- */
 

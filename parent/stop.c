@@ -105,6 +105,7 @@ void parent_stop(struct parent *parent, const char *reason)
     uv_timer_stop(&parent->nursery.restart_timer);
     parent_restarts_stop(parent);
     uv_timer_stop(&parent->start_timer);
+    uv_timer_stop(&parent->rejoin.timer);
     uv_timer_stop(&parent->end_timer);
     parent_starts_failed(parent, "the cluster is stopping");
     tell_role(&parent->scheduler, reason, grace_ms);

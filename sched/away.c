@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Clients and engines whose connection broke, and that may come back within the grace time. What is
- * for them meanwhile is kept in their lifelines, and goes over the next connection.
+ * Clients, engines and hosts whose connection broke, and that may come back within the grace time.
+ * What is for them meanwhile is kept in their lifelines, and goes over the next connection.
  */
 #include <assert.h>
 #include <string.h>
@@ -24,23 +24,37 @@ void token_key_make(struct sched *s)
     pc_wipe(from, sizeof(from));
 }
 
-void token_make(const struct sched *s, const void *name, size_t size,
-                uint8_t token[SCHED_TOKEN_SIZE])
+static void make_token(const struct sched *s, enum token_kind kind, const void *name, size_t size,
+                       uint8_t token[SCHED_TOKEN_SIZE])
 {
-    uint8_t from[sizeof(s->token_key) + SCHED_UUID_SIZE], hash[32];
+    uint8_t from[sizeof(s->token_key) + 1 + SCHED_UUID_SIZE], hash[32];
     assert(size <= SCHED_UUID_SIZE);
     memcpy(from, s->token_key, sizeof(s->token_key));
-    memcpy(from + sizeof(s->token_key), name, size);
-    pc_hash(from, sizeof(s->token_key) + size, hash);
+    from[sizeof(s->token_key)] = (uint8_t)kind;
+    memcpy(from + sizeof(s->token_key) + 1, name, size);
+    pc_hash(from, sizeof(s->token_key) + 1 + size, hash);
     memcpy(token, hash, SCHED_TOKEN_SIZE);
     pc_wipe(from, sizeof(from));
     pc_wipe(hash, sizeof(hash));
 }
 
-bool token_is_right(const struct sched *s, const void *name, size_t size, const pc_json *hello)
+void token_put(const struct sched *s, enum token_kind kind, const void *name, size_t size,
+               pc_json *welcome)
+{
+    uint8_t token[SCHED_TOKEN_SIZE];
+    char text[2 * SCHED_TOKEN_SIZE + 1];
+    make_token(s, kind, name, size, token);
+    pc_hex_encode(token, sizeof(token), text);
+    pc_json_put_str(welcome, "token", text);
+    pc_wipe(token, sizeof(token));
+    pc_wipe(text, sizeof(text));
+}
+
+bool token_is_right(const struct sched *s, enum token_kind kind, const void *name, size_t size,
+                    const pc_json *hello)
 {
     uint8_t token[SCHED_TOKEN_SIZE], said[SCHED_TOKEN_SIZE];
-    token_make(s, name, size, token);
+    make_token(s, kind, name, size, token);
     bool is_right = pc_hex_decode(pc_json_str_or(hello, "token", ""), said, sizeof(said)) == 0 &&
                     pc_equal(said, token, sizeof(token));
     pc_wipe(token, sizeof(token));
@@ -58,6 +72,16 @@ void session_send(struct peer *peer, struct pc_lifeline *lifeline, struct pc_msg
     if (!msg || pc_lifeline_keep(lifeline, msg))
         pc_fatal(1, "out of memory");
     pc_msg_unref(msg);
+}
+
+void engine_tell(struct engine *engine, struct pc_msg *msg)
+{
+    if (!msg)
+        pc_fatal(1, "out of memory");
+    if (engine->control || engine->away.is_away)
+        session_send(engine->control, &engine->control_line, msg);
+    else
+        pc_msg_unref(msg);
 }
 
 void client_send(struct client *client, struct pc_msg *msg)
@@ -104,8 +128,10 @@ static void on_timer(uv_timer_t *timer)
         away_end(s, away);
         if (away->client)
             client_lost(s, away->client);
-        else
+        else if (away->engine)
             engine_stayed_away(away->engine);
+        else
+            home_remove(s, away->home);
     }
     wake_for_first(s);
 }
@@ -123,5 +149,15 @@ void away_client(struct sched *s, struct client *client)
 void away_engine(struct engine *engine)
 {
     engine->away.engine = engine;
-    begin(engine->sched, &engine->away);
+    if (!engine->away.is_away) /* else it had come back half */
+        begin(engine->sched, &engine->away);
+}
+
+void away_home(struct sched *s, struct home *home)
+{
+    home->peer->home = NULL;
+    home->peer->conn.sock.wire.lifeline = NULL;
+    home->peer = NULL;
+    home->away.home = home;
+    begin(s, &home->away);
 }

@@ -65,7 +65,7 @@ struct client *client_resume(struct sched *s, struct peer *peer, const pc_json *
     if (pc_json_get_u64(hello, "session", &session, err) ||
         pc_json_get_u64(hello, "received", &received, err))
         return NULL;
-    if (!token_is_right(s, &session, sizeof(session), hello)) {
+    if (!token_is_right(s, TOKEN_CLIENT, &session, sizeof(session), hello)) {
         pc_err_set(err, PC_E_KEY, "HELLO for a session of somebody else");
         return NULL;
     }
@@ -345,15 +345,15 @@ int client_query(struct sched *s, struct client *client, struct pc_msg *msg, str
 void clients_tell_engines(struct sched *s, pc_json *engines)
 {
     struct client *client, *next_client;
-    struct peer *host;
+    struct home *home;
     struct pc_msg *msg = pc_json_msg(PC_MSG_ENGINES, engines);
     HASH_ITER (hh, s->clients, client, next_client) {
         if (client_is_there(client))
             client_send(client, pc_msg_ref(msg));
     }
-    DL_FOREACH (s->hosts, host) {
-        pc_conn_send(&host->conn, pc_msg_ref(msg));
-    }
+    DL_FOREACH (s->homes, home)
+        if (home != &s->home)
+            home_send(s, home, pc_msg_ref(msg));
     ledger_tell(s, pc_msg_ref(msg));
     pc_conn_send(&s->parent, msg);
 }

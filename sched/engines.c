@@ -2,9 +2,10 @@
 /*
  * Engines: how they register, live and go.
  *
- *   ASKING --hub gave an id--> HALF --work lane--> UP --a lane broke--> LOST --> freed
+ *   ASKING --hub gave an id--> HALF --work lane--> UP --it ended--> LOST --> freed
  *
- * An engine that is LOST waits a moment for the report of the process that started it: "killed by
+ * One whose lanes break while it is UP is away, and gets nothing: it may come back, see away.c. An
+ * engine that is LOST waits a moment for the report of the process that started it: "killed by
  * signal 9" says more than "the connection broke". Then everything that it had fails with it.
  */
 #include <signal.h>
@@ -38,8 +39,6 @@ static struct engine *find_uuid(struct sched *s, const pc_json *json)
     return engine;
 }
 
-/* ---- registering ------------------------------------------------------------------------ */
-
 static void set_sender(struct peer *peer, enum pc_sender sender, struct engine *engine)
 {
     peer->sender = sender;
@@ -58,9 +57,102 @@ static bool is_presentable(const pc_json *hello)
            pc_tags_are_valid(tags, strlen(tags));
 }
 
+/* ---- coming back ------------------------------------------------------------------------ */
+
+static void detach_lane(struct peer *peer)
+{
+    if (!peer)
+        return;
+    peer->engine = NULL;
+    peer->conn.sock.wire.lifeline = NULL;
+    pc_conn_end(&peer->conn);
+}
+
+/* One lane without the other is of no use: both come back. */
+bool engine_cut(struct engine *engine)
+{
+    if (engine->state != ENGINE_UP)
+        return false;
+    away_engine(engine);
+    if (engine->work) /* if it was its end, that had been sent before */
+        pc_conn_read_rest(&engine->work->conn);
+    detach_lane(engine->control);
+    detach_lane(engine->work);
+    engine->control = engine->work = NULL;
+    if (engine->state == ENGINE_UP) /* else what it had sent ended it */
+        queue_engine_away(engine);
+    return true;
+}
+
+/* The engine that a HELLO means that goes on with one of its lanes; NULL: it was refused. */
+static struct engine *returning(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    struct engine *engine = find_uuid(s, hello);
+    if (engine && engine->state == ENGINE_UP && s->grace_ms &&
+        token_is_right(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), hello))
+        return engine;
+    hello_refuse(peer, "session", "a lane of an engine that was given up, or never was there");
+    return NULL;
+}
+
+static void resume_lane(struct engine *engine, struct peer **lane, struct peer *peer,
+                        struct pc_lifeline *lifeline, const pc_json *hello, enum pc_sender sender)
+{
+    struct pc_err err;
+    uint64_t received;
+    if (pc_json_get_u64(hello, "received", &received, &err) ||
+        pc_lifeline_resume(lifeline, received, &err)) {
+        hello_refuse(peer, "session", err.text);
+        return;
+    }
+    *lane = peer;
+    set_sender(peer, sender, engine);
+    pc_json *welcome = pc_json_object();
+    pc_json_put_i64(welcome, "engine_id", engine->id);
+    pc_json_put_u64(welcome, "received", lifeline->received);
+    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
+    peer->conn.sock.wire.lifeline = lifeline;
+    if (pc_wire_resume(&peer->conn.sock.wire))
+        pc_fatal(1, "out of memory");
+}
+
+static void resume_control(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    struct engine *engine = returning(s, peer, hello);
+    if (!engine)
+        return;
+    engine_cut(engine); /* the engine knows better that what there is is of no use */
+    engine->heard_ms = world_now_ms(s);
+    resume_lane(engine, &engine->control, peer, &engine->control_line, hello, PC_FROM_CONTROL);
+}
+
+static void resume_work(struct sched *s, struct peer *peer, const pc_json *hello)
+{
+    struct engine *engine = returning(s, peer, hello);
+    if (engine && (!engine->away.is_away || !engine->control || engine->work)) {
+        /* The control lane that came before may just have broken: it tries both again. */
+        hello_refuse(peer, "busy", "a work lane without the control lane before it");
+        return;
+    }
+    if (engine)
+        resume_lane(engine, &engine->work, peer, &engine->work_line, hello, PC_FROM_WORK);
+    if (!engine || engine->work != peer)
+        return;
+    away_end(s, &engine->away);
+    engine->heard_ms = world_now_ms(s);
+    pc_debug("engine %u is back ('%s')", engine->id, peer->name);
+    queue_advance(engine);
+}
+
+/* ---- registering ------------------------------------------------------------------------ */
+
 void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hello)
 {
     uint8_t uuid[SCHED_UUID_SIZE];
+    if (pc_json_member(hello, "received")) {
+        resume_control(s, peer, hello);
+        return;
+    }
     if (!is_presentable(hello)) {
         hello_refuse(peer, "protocol",
                      "HELLO of an engine without a valid pid, host, python or tags");
@@ -80,11 +172,11 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
     engine->state = ENGINE_ASKING;
     engine->control = peer;
     engine->heard_ms = world_now_ms(s);
+    engine->work_line.is_told_apart = true;
     memcpy(engine->uuid, uuid, sizeof(uuid));
     snprintf(engine->tags, sizeof(engine->tags), "%s", pc_json_str_or(hello, "tags", ""));
     if (pc_hex_decode(pc_json_str_or(hello, "home", ""), engine->home, sizeof(engine->home)))
         memset(engine->home, 0, sizeof(engine->home));
-    pc_random(engine->token, sizeof(engine->token));
     pc_buf_init(&engine->acks, 0);
     uv_timer_init(&s->loop, &engine->exit_timer);
     engine->exit_timer.data = engine;
@@ -111,7 +203,6 @@ void engines_ask_again(struct sched *s)
 /* The hub's answer: the id. */
 void engine_got_id(struct sched *s, struct pc_msg *msg)
 {
-    char token[2 * SCHED_TOKEN_SIZE + 1];
     struct pc_err err;
     uint32_t id;
     pc_json *json = pc_json_of_msg(msg, &err);
@@ -131,23 +222,27 @@ void engine_got_id(struct sched *s, struct pc_msg *msg)
         engine->state = ENGINE_HALF;
         pc_json_put_i64(engine->about, "id", id);
         HASH_ADD(hh_id, s->engines_by_id, id, sizeof(engine->id), engine);
-        pc_hex_encode(engine->token, sizeof(engine->token), token);
         pc_json *welcome = pc_json_object();
         pc_json_put_i64(welcome, "engine_id", id);
-        pc_json_put_str(welcome, "token", token);
+        token_put(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), welcome);
         pc_json_put_i64(welcome, "heartbeat_ms", s->heartbeat_ms);
+        pc_json_put_i64(welcome, "grace_ms", s->grace_ms);
         pc_conn_send(&engine->control->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
+        if (s->grace_ms)
+            engine->control->conn.sock.wire.lifeline = &engine->control_line;
     }
     pc_json_free(json);
 }
 
 void engine_hello_work(struct sched *s, struct peer *peer, const pc_json *hello)
 {
-    uint8_t token[SCHED_TOKEN_SIZE];
     struct engine *engine = find_uuid(s, hello);
+    if (pc_json_member(hello, "received")) {
+        resume_work(s, peer, hello);
+        return;
+    }
     if (!engine || engine->state != ENGINE_HALF || engine->work ||
-        pc_hex_decode(pc_json_str_or(hello, "token", ""), token, sizeof(token)) ||
-        !pc_equal(token, engine->token, sizeof(token))) {
+        !token_is_right(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), hello)) {
         hello_refuse(peer, "protocol", "a work lane for an engine that is not registered");
         return;
     }
@@ -157,6 +252,8 @@ void engine_hello_work(struct sched *s, struct peer *peer, const pc_json *hello)
     pc_json *welcome = pc_json_object();
     pc_json_put_i64(welcome, "engine_id", engine->id);
     pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
+    if (s->grace_ms)
+        peer->conn.sock.wire.lifeline = &engine->work_line;
     pc_json *news = pc_json_object(), *up = pc_json_array();
     pc_json_append(up, pc_json_copy(engine->about));
     pc_json_put_bool(news, "full", false);
@@ -187,6 +284,8 @@ static void on_timer_closed(uv_handle_t *handle)
     pc_json_free(engine->about);
     pc_buf_fini(&engine->acks);
     pc_known_fini(&engine->functions);
+    pc_lifeline_fini(&engine->control_line);
+    pc_lifeline_fini(&engine->work_line);
     free(engine);
 }
 
@@ -216,14 +315,6 @@ static void log_loss(const struct engine *engine)
                  engine->why);
 }
 
-static void detach_lane(struct peer *peer)
-{
-    if (!peer)
-        return;
-    peer->engine = NULL;
-    pc_conn_end(&peer->conn);
-}
-
 /* First everybody learns that it is gone, then its tasks fail. */
 void engine_finish(struct engine *engine)
 {
@@ -237,6 +328,7 @@ void engine_finish(struct engine *engine)
     detach_lane(engine->control);
     detach_lane(engine->work);
     engine->control = engine->work = NULL;
+    away_end(s, &engine->away);
     engine->state = ENGINE_LOST;
     output_engine_gone(engine);
     if (engine->id != PC_NO_ENGINE) {
@@ -320,7 +412,7 @@ void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
             engine_set_why(engine, text);
         if (pc_json_bool_or(report, "replaced", false))
             coming_expect(engine);
-        if (!is_parent && engine->state != ENGINE_LOST)
+        if (!is_parent && engine->state != ENGINE_LOST && !engine->away.is_away)
             goto out; /* its connections break now, or the report is forgotten */
         /* What it had sent before is still in its lanes: they end by themselves, and soon. */
         if (!engine->control && !engine->work)
@@ -347,7 +439,7 @@ void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms)
     pc_json *json = pc_json_object();
     pc_json_put_str(json, "reason", why);
     pc_json_put_i64(json, "grace_ms", grace_ms);
-    pc_conn_send(&engine->control->conn, pc_json_msg(PC_MSG_SHUTDOWN, json));
+    engine_tell(engine, pc_json_msg(PC_MSG_SHUTDOWN, json));
 }
 
 /* ---- beats ------------------------------------------------------------------------------ */
@@ -412,5 +504,12 @@ void engines_drop(struct sched *s)
 
 void engine_stayed_away(struct engine *engine)
 {
+    char text[96];
+    snprintf(text, sizeof(text), "lost its connection, and did not come back within %.3g s",
+             engine->sched->grace_ms / 1e3);
+    if (!engine->is_killed) {
+        engine_set_why(engine, text);
+        order_replacement(engine);
+    }
     engine_finish(engine);
 }

@@ -30,7 +30,7 @@ static const char *role_of_key(struct sched *s, const pc_json *hello, const uint
     const struct known_key *known = keys_find(s, key);
     if (!known)
         return NULL;
-    bool was_here = known->is_client && pc_json_member(hello, "session");
+    bool was_here = pc_json_member(hello, known->is_client ? "session" : "received");
     if (key_is_over(s, known) && !was_here)
         return NULL;
     return known->is_client ? "client" : "engine";
@@ -38,7 +38,13 @@ static const char *role_of_key(struct sched *s, const pc_json *hello, const uint
 
 static void welcome_host(struct sched *s, struct peer *peer, const pc_json *hello)
 {
-    if (!home_add(s, peer, hello)) {
+    struct pc_err err;
+    bool is_back = pc_json_member(hello, "received");
+    if (is_back && !home_resume(s, peer, hello, &err)) {
+        hello_refuse(peer, "session", err.text);
+        return;
+    }
+    if (!is_back && !home_add(s, peer, hello)) {
         hello_refuse(peer, "protocol", "HELLO of a host without a uuid of its own");
         return;
     }
@@ -46,8 +52,18 @@ static void welcome_host(struct sched *s, struct peer *peer, const pc_json *hell
     peer->conn.sock.wire.senders = PC_FROM_HOST;
     DL_DELETE(s->strangers, peer);
     DL_APPEND(s->hosts, peer);
-    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, pc_json_object()));
-    pc_conn_send(&peer->conn, engines_list(s));
+    struct home *home = peer->home;
+    pc_json *json = pc_json_object();
+    token_put(s, TOKEN_HOST, home->uuid, sizeof(home->uuid), json);
+    pc_json_put_i64(json, "grace_ms", s->grace_ms);
+    pc_json_put_u64(json, "received", home->lifeline.received);
+    pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
+    if (s->grace_ms)
+        peer->conn.sock.wire.lifeline = &home->lifeline;
+    if (!is_back)
+        pc_conn_send(&peer->conn, engines_list(s));
+    else if (pc_wire_resume(&peer->conn.sock.wire))
+        pc_fatal(1, "out of memory");
 }
 
 /* From the next message on it goes on where it was. */
@@ -70,18 +86,15 @@ static void resume_client(struct sched *s, struct peer *peer, const pc_json *hel
 
 static void welcome_client(struct sched *s, struct peer *peer, const pc_json *hello)
 {
-    uint8_t secret[SCHED_TOKEN_SIZE];
-    char token[2 * SCHED_TOKEN_SIZE + 1], instance[2 * PC_INSTANCE_SIZE + 1];
+    char instance[2 * PC_INSTANCE_SIZE + 1];
     struct client *client = client_new(s, peer, hello);
-    token_make(s, &client->session, sizeof(client->session), secret);
-    pc_hex_encode(secret, SCHED_TOKEN_SIZE, token);
     pc_hex_encode(s->instance, PC_INSTANCE_SIZE, instance);
     pc_json *json = pc_json_object();
     pc_json_put_str(json, "cluster_id", s->cluster_id);
     pc_json_put_str(json, "profile", s->profile);
     pc_json_put_str(json, "instance", instance);
     pc_json_put_u64(json, "session", client->session);
-    pc_json_put_str(json, "token", token);
+    token_put(s, TOKEN_CLIENT, &client->session, sizeof(client->session), json);
     pc_json_put_i64(json, "controller_pid", s->controller_pid);
     pc_json_put_i64(json, "grace_ms", s->grace_ms);
     window_tell(s, client, json);

@@ -3,7 +3,7 @@
  * The keys that let somebody in: one for clients and one for engines, and those of before.
  *
  * A key that was replaced is good for a moment more, because somebody may just have read it, and
- * then only for clients that were here already: what they have is a session and its token.
+ * then only for those that were here already: what they have is a token.
  */
 #include <string.h>
 

@@ -43,7 +43,6 @@ void homes_init(struct sched *s, const pc_json *config)
         memset(s->home.uuid, 0, sizeof(s->home.uuid));
     gethostname(s->home.host, sizeof(s->home.host) - 1);
     s->home.pid = s->controller_pid;
-    s->home.conn = &s->parent;
     DL_APPEND(s->homes, &s->home);
 }
 
@@ -56,13 +55,48 @@ bool home_add(struct sched *s, struct peer *peer, const pc_json *hello)
     memcpy(home->uuid, uuid, sizeof(uuid));
     snprintf(home->host, sizeof(home->host), "%s", pc_json_str_or(hello, "host", ""));
     home->pid = pc_json_i64_or(hello, "pid", 0);
-    home->conn = &peer->conn;
+    home->peer = peer;
     DL_APPEND(s->homes, home);
     return true;
 }
 
+bool home_resume(struct sched *s, struct peer *peer, const pc_json *hello, struct pc_err *err)
+{
+    uint8_t uuid[SCHED_UUID_SIZE];
+    uint64_t received;
+    struct home *home = NULL;
+    if (pc_hex_decode(pc_json_str_or(hello, "uuid", ""), uuid, sizeof(uuid)) == 0)
+        home = find_home(s, uuid);
+    if (!home || home == &s->home || !s->grace_ms ||
+        !token_is_right(s, TOKEN_HOST, uuid, sizeof(uuid), hello)) {
+        pc_err_set(err, PC_E_LOST, "a host that was given up, or never was there");
+        return false;
+    }
+    if (pc_json_get_u64(hello, "received", &received, err) ||
+        pc_lifeline_resume(&home->lifeline, received, err))
+        return false;
+    if (home->peer) { /* the host knows better that the old connection is of no use */
+        pc_conn_close(&home->peer->conn);
+        away_home(s, home);
+    }
+    away_end(s, &home->away);
+    home->peer = peer;
+    peer->home = home;
+    return true;
+}
+
+void home_send(struct sched *s, struct home *home, struct pc_msg *msg)
+{
+    if (home == &s->home)
+        pc_conn_send(&s->parent, msg);
+    else
+        session_send(home->peer, &home->lifeline, msg);
+}
+
 void home_remove(struct sched *s, struct home *home)
 {
+    away_end(s, &home->away);
+    pc_lifeline_fini(&home->lifeline);
     DL_DELETE(s->homes, home);
     free(home);
 }
@@ -77,7 +111,7 @@ struct order {
     uint32_t number;     /* SIGNAL */
 };
 
-static void send_chosen(struct home *home, const struct order *order)
+static void send_chosen(struct sched *s, struct home *home, const struct order *order)
 {
     if (!home->chosen)
         return;
@@ -91,7 +125,7 @@ static void send_chosen(struct home *home, const struct order *order)
     } else {
         pc_json_put_i64(body, "signal", order->number);
     }
-    pc_conn_send(home->conn, pc_json_msg(order->type, body));
+    home_send(s, home, pc_json_msg(order->type, body));
 }
 
 /* False: its parent is not connected. */
@@ -108,7 +142,7 @@ static bool choose(struct engine *engine, const struct order *order)
     if (order->is_replacement)
         coming_expect(engine);
     if (++home->chosen_count == CHOSEN_MAX)
-        send_chosen(home, order);
+        send_chosen(engine->sched, home, order);
     return true;
 }
 
@@ -116,7 +150,7 @@ static void send_order(struct sched *s, const struct order *order)
 {
     struct home *home;
     DL_FOREACH (s->homes, home)
-        send_chosen(home, order);
+        send_chosen(s, home, order);
 }
 
 void order_replacement(struct engine *engine)
@@ -309,7 +343,7 @@ static pc_json *start_there(struct sched *s, const char *host, const pc_json *qu
     }
     pc_json *body = pc_json_object(), *reply = pc_json_object();
     pc_json_put_i64(body, "count", count);
-    pc_conn_send(home->conn, pc_json_msg(PC_MSG_SPAWN, body));
+    home_send(s, home, pc_json_msg(PC_MSG_SPAWN, body));
     pc_json_put_bool(reply, "ok", true);
     pc_json_put_i64(reply, "count", count);
     return reply;

@@ -11,14 +11,19 @@
 
 #define CREDIT_STEP (PC_OUTPUT_WINDOW / 4)
 
+/* Gives back what is owed, unless the client is slow, and says what came. */
 static void grant(struct engine *engine)
 {
-    struct pc_msg *msg = pc_credit_new(engine->owed);
-    engine->owed = 0;
-    if (engine->control)
-        pc_conn_send(&engine->control->conn, msg);
-    else
-        pc_msg_unref(msg);
+    struct pc_credit_body body = {.bytes = engine->stalled_on ? 0 : engine->owed,
+                                  .came = pc_lifeline_tell_apart(&engine->work_line)};
+    engine->owed -= body.bytes;
+    engine_tell(engine, pc_credit_new(&body));
+}
+
+void output_acknowledge(struct engine *engine)
+{
+    if (pc_lifeline_is_due(&engine->work_line))
+        grant(engine);
 }
 
 static void stall(struct engine *engine, struct client *client)
@@ -69,5 +74,6 @@ int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err
     }
     if (!engine->stalled_on && engine->owed >= CREDIT_STEP)
         grant(engine);
+    output_acknowledge(engine);
     return 0;
 }

@@ -43,6 +43,7 @@ static int on_query(void *role, void *from, struct pc_msg *msg, struct pc_err *e
 static int on_result(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
     struct peer *peer = from;
+    output_acknowledge(peer->engine);
     return task_result(peer->engine, msg, err);
 }
 
@@ -156,11 +157,19 @@ static void on_message(struct pc_conn *conn, struct pc_msg *msg)
     pc_msg_unref(msg);
 }
 
-/* Whose connection just broke. Who broke the rules may not. */
-static bool may_return(const struct peer *peer, const struct pc_err *why)
+/* Whose connection just broke. False: it may not come back; who broke the rules never does. */
+static bool await_return(struct peer *peer, const struct pc_err *why)
 {
-    const struct sched *s = peer->sched;
-    return why->code == PC_E_LOST && s->grace_ms && !s->is_stopping && peer->client;
+    struct sched *s = peer->sched;
+    if (why->code != PC_E_LOST || !s->grace_ms || s->is_stopping)
+        return false;
+    if (peer->client)
+        away_client(s, peer->client);
+    else if (peer->home)
+        away_home(s, peer->home);
+    else if (!peer->engine || !engine_cut(peer->engine))
+        return false;
+    return true;
 }
 
 static void on_lost(struct pc_conn *conn, const struct pc_err *why)
@@ -170,9 +179,7 @@ static void on_lost(struct pc_conn *conn, const struct pc_err *why)
         pc_warn("dropped '%s': %s", peer->name, why->text);
     else
         pc_debug("'%s' is gone: %s", peer->name, why->text);
-    if (may_return(peer, why))
-        away_client(peer->sched, peer->client);
-    else
+    if (!await_return(peer, why))
         detach_with(peer, "lost its connection", why);
 }
 

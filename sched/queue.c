@@ -15,8 +15,8 @@
 static bool can_take(const struct engine *engine)
 {
     unsigned limit = ahead_limit(engine);
-    return engine->state == ENGINE_UP && (limit == 0 || engine->load.tasks < limit) &&
-           !engine->queue && !engine->is_recalling;
+    return engine->state == ENGINE_UP && !engine->away.is_away &&
+           (limit == 0 || engine->load.tasks < limit) && !engine->queue && !engine->is_recalling;
 }
 
 /* After its load or its limit changed: puts it in its place in the pools. */
@@ -136,8 +136,8 @@ static void note_waiting(const struct engine *engine)
 void queue_advance(struct engine *engine)
 {
     unsigned before = engine->load.tasks;
-    while (engine->state == ENGINE_UP && engine->queue && !engine->is_recalling &&
-           engine->load.tasks < SCHED_DIRECT_AHEAD) {
+    while (engine->state == ENGINE_UP && !engine->away.is_away && engine->queue &&
+           !engine->is_recalling && engine->load.tasks < SCHED_DIRECT_AHEAD) {
         struct task *task = engine->queue;
         DL_DELETE(engine->queue, task);
         assign(engine, task);
@@ -271,6 +271,11 @@ void queue_check_stranded(struct sched *s)
         group_put(group);
     }
     queue_release(s);
+}
+
+void queue_engine_away(struct engine *engine)
+{
+    settle(engine, false);
 }
 
 void queue_engine_down(struct engine *engine)

@@ -70,13 +70,15 @@
 struct sched;
 struct client;
 struct engine;
+struct home;
 
-/* One whose connection broke, and that may come back: see away.c. Embedded in either of these. */
+/* One whose connection broke, and that may come back: see away.c. Embedded in one of these. */
 struct away {
     bool is_away;
     int64_t until_ms;
     struct client *client;
     struct engine *engine;
+    struct home *home;
     struct away *next, *prev; /* in sched.away */
 };
 
@@ -86,7 +88,9 @@ struct home {
     uint8_t uuid[SCHED_UUID_SIZE];
     char host[256];
     int64_t pid;
-    struct pc_conn *conn;
+    struct peer *peer; /* NULL: ours, or it is away */
+    struct away away;
+    struct pc_lifeline lifeline;
     pc_json *chosen; /* uuids for the order that is being put together */
     unsigned chosen_count;
     struct home *next, *prev; /* in sched.homes */
@@ -162,7 +166,6 @@ struct window {
 struct client {
     uint64_t session;
     UT_hash_handle hh; /* sched.clients */
-    uint8_t token[SCHED_TOKEN_SIZE];
     struct peer *peer; /* NULL: away, or it has left */
     struct away away;
     struct pc_lifeline lifeline;
@@ -191,10 +194,11 @@ struct engine {
     uint32_t id; /* PC_NO_ENGINE while ASKING */
     UT_hash_handle hh_id;
     struct sched *sched;
-    uint8_t token[SCHED_TOKEN_SIZE];
     enum engine_state state;
     struct peer *control, *work;
-    pc_json *about; /* {id, pid, host, python, uuid}, as told to clients */
+    struct pc_lifeline control_line, work_line;
+    struct away away; /* while it is: one of its lanes is missing, or both */
+    pc_json *about;   /* {id, pid, host, python, uuid}, as told to clients */
     int64_t heard_ms;
 
     char tags[PC_TAGS_MAX + 1];
@@ -207,15 +211,14 @@ struct engine {
     struct task *delivered; /* over: it keeps their results until they are acknowledged */
 
     struct pc_known functions; /* that it has */
-    struct away away;
-    uint32_t runs;       /* sent so far, modulo 2^32 */
-    uint32_t recalled;   /* the first of those that were called back */
-    bool is_recalling;   /* no answer has come yet: it gets nothing meanwhile */
-    uint8_t quick_count; /* results in a row that took no time, up to SCHED_AHEAD_AFTER */
-    uint8_t quick_limit; /* tasks outstanding when that is reached */
-    uint32_t quick_us;   /* the longest of late */
-    int64_t progress_ms; /* when its first task became that */
-    bool is_ahead;       /* in sched.ahead */
+    uint32_t runs;             /* sent so far, modulo 2^32 */
+    uint32_t recalled;         /* the first of those that were called back */
+    bool is_recalling;         /* no answer has come yet: it gets nothing meanwhile */
+    uint8_t quick_count;       /* results in a row that took no time, up to SCHED_AHEAD_AFTER */
+    uint8_t quick_limit;       /* tasks outstanding when that is reached */
+    uint32_t quick_us;         /* the longest of late */
+    int64_t progress_ms;       /* when its first task became that */
+    bool is_ahead;             /* in sched.ahead */
     struct engine *ahead_next, *ahead_prev;
 
     bool has_starts; /* in sched.starting */
@@ -353,17 +356,22 @@ extern const struct pc_conn_events peer_events;
 void peer_detach(struct peer *peer, const char *why);
 
 /* ---- away.c: who was cut off and may come back ---- */
+enum token_kind { TOKEN_CLIENT = 'c', TOKEN_ENGINE = 'e', TOKEN_HOST = 'h' };
 void token_key_make(struct sched *sched);
-/* The secret of the session or engine of this name: what its HELLO has to show. */
-void token_make(const struct sched *sched, const void *name, size_t size,
-                uint8_t token[SCHED_TOKEN_SIZE]);
-bool token_is_right(const struct sched *sched, const void *name, size_t size, const pc_json *hello);
+/* The secret of the client, engine or host of this name, as text: what its HELLO has to show. */
+void token_put(const struct sched *sched, enum token_kind kind, const void *name, size_t size,
+               pc_json *welcome);
+bool token_is_right(const struct sched *sched, enum token_kind kind, const void *name, size_t size,
+                    const pc_json *hello);
 /* To a peer that may be away (NULL). Takes msg. */
 void session_send(struct peer *peer, struct pc_lifeline *lifeline, struct pc_msg *msg);
 void client_send(struct client *client, struct pc_msg *msg);
+/* Over its control lane; dropped when it is on its way out. Takes msg. */
+void engine_tell(struct engine *engine, struct pc_msg *msg);
 /* Its connection broke. */
 void away_client(struct sched *sched, struct client *client);
 void away_engine(struct engine *engine);
+void away_home(struct sched *sched, struct home *home);
 /* It is back, or given up. */
 void away_end(struct sched *sched, struct away *away);
 
@@ -438,6 +446,8 @@ void engine_set_why(struct engine *engine, const char *what);
 void engine_lane_lost(struct engine *engine, const char *why);
 /* The end of an engine and of all that it had. */
 void engine_finish(struct engine *engine);
+/* A lane broke. False: it may not come back. */
+bool engine_cut(struct engine *engine);
 void engine_exited(struct sched *sched, struct pc_msg *msg, bool is_parent);
 /* Tells it to leave; it takes nothing more. `why` as for engine_set_why. */
 void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms);
@@ -450,6 +460,9 @@ struct engine *engine_find(struct sched *sched, uint32_t id);
 void homes_init(struct sched *sched, const pc_json *config);
 /* A host was welcomed. False: it has no uuid of its own. */
 bool home_add(struct sched *sched, struct peer *peer, const pc_json *hello);
+/* One comes back. False, with the reason: it can't. */
+bool home_resume(struct sched *sched, struct peer *peer, const pc_json *hello, struct pc_err *err);
+void home_send(struct sched *sched, struct home *home, struct pc_msg *msg); /* takes msg */
 void home_remove(struct sched *sched, struct home *home);
 /* Answers the query, or passes it on: false when it is none of ours. */
 bool order_take(struct sched *sched, struct client *client, const struct pc_msg *msg,
@@ -472,6 +485,8 @@ void queue_finished(struct task *task);
 void queue_advance(struct engine *engine);
 /* It takes nothing more. */
 void queue_engine_down(struct engine *engine);
+/* Nor does one that is away, but it stays among those that tasks wait for. */
+void queue_engine_away(struct engine *engine);
 void queue_engine_gone(struct engine *engine);
 /* The limit of tasks per engine has changed. */
 void queue_set_hwm(struct sched *sched, unsigned hwm);
@@ -638,6 +653,8 @@ int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
 void task_lost(struct engine *engine, struct task *task);
 
 /* ---- output.c ---- */
+/* Something came on its work lane: tells the engine when much has. */
+void output_acknowledge(struct engine *engine);
 int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
 void output_unstall(struct client *client);
 void output_engine_gone(struct engine *engine);

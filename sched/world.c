@@ -44,8 +44,7 @@ void world_recall(struct engine *engine, uint32_t first)
 {
     uint8_t body[PC_RECALL_SIZE];
     pc_recall_encode(body, &(struct pc_recall_body){.first = first, .last = engine->runs});
-    if (engine->control)
-        pc_conn_send_body(&engine->control->conn, PC_MSG_RECALL, body, sizeof(body));
+    engine_tell(engine, pc_msg_with_body(PC_MSG_RECALL, body, sizeof(body)));
 }
 
 static void on_ahead(uv_timer_t *timer)
@@ -111,14 +110,12 @@ void world_abort(struct engine *engine, const struct task *task, uint8_t flags)
 {
     uint8_t pair[PC_ACK_SIZE];
     struct pc_buf body;
-    if (!engine->control)
-        return; /* it is on its way out, and the task with it */
     pc_store_u64(pair, task->key.session);
     pc_store_u64(pair + 8, task->key.sequence);
     pc_buf_init(&body, 0);
     if (pc_abort_encode(&body, &(struct pc_abort_body){.flags = flags, .count = 1, .tasks = pair}))
         pc_fatal(1, "out of memory");
-    pc_conn_send_body(&engine->control->conn, PC_MSG_ABORT, body.data, body.size);
+    engine_tell(engine, pc_msg_with_body(PC_MSG_ABORT, body.data, body.size));
     pc_buf_fini(&body);
 }
 

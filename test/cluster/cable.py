@@ -16,11 +16,12 @@ class Cable:
             connection = json.load(opened)
         host, _, port = connection["url"].removeprefix("tcp://").rpartition(":")
         self._ends = {}  # each connected socket, and the one that it is passed on to
+        self._silent = []  # connections that get no answer
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._bell, self._rope = socket.socketpair()
         self._selector.register(self._bell, selectors.EVENT_READ, None)
-        self._is_over = False
+        self._is_over = self._is_dead = False
         self.count = 0  # connections so far
         tcp = socket.create_server(("127.0.0.1", 0))
         unix = socket.socket(socket.AF_UNIX)
@@ -54,13 +55,14 @@ class Cable:
         self._is_over = True
         self._rope.send(b"x")
         self._thread.join()
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._silent):
             listener.close()
         os.unlink(os.path.join(os.path.dirname(self.file), "cable"))
 
-    def cut(self):
-        """Ends every connection; new ones work."""
+    def cut(self, is_final=False):
+        """Ends every connection; new ones work, unless it is final: then nobody answers."""
         with self._lock:
+            self._is_dead |= is_final
             for end in list(self._ends):
                 try:
                     end.shutdown(socket.SHUT_RDWR)
@@ -78,6 +80,9 @@ class Cable:
 
     def _take_in(self, listener, connect):
         near = listener.accept()[0]
+        if self._is_dead:
+            self._silent.append(near)
+            return
         try:
             far = connect()
         except OSError:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from cable import Cable
-from conftest import DEADLINE_S, wait_until
+from conftest import DEADLINE_S, Cluster, wait_until
 from shared import ENGINES, by_value, shared  # noqa: F401 (fixtures)
 
 import pcluster
@@ -50,13 +50,14 @@ def client(cable, request):
 class Scissors:
     """Cuts the cable again and again while it is open."""
 
-    def __init__(self, cable):
+    def __init__(self, cable, every_s=0.01):
         self._cable = cable
+        self._every_s = every_s
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self):
-        while not self._is_over.wait(0.01):
+        while not self._is_over.wait(self._every_s):
             self._cable.cut()
 
     def __enter__(self):
@@ -128,6 +129,51 @@ def test_questions(client, cable):
     with Scissors(cable):
         for _ in range(20):
             assert client.status()["engines"]
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+def test_engines_of_another_host(home, tmp_path, transport):
+    """Their connections break as well, while their tasks go on."""
+    controller = Cluster(home, [], command="controller")
+    with Cable(controller.engine_file, tmp_path) as cable:
+        host = Cluster(home, ["-n", 2, "--file", cable.file, "--transport", transport],
+                       command="engine")
+        with pcluster.Client(controller.file) as c:
+            wait_until(lambda: len(c.ids) == 2, "the engines")
+            pids = c[:].apply_sync(os.getpid)
+            with Scissors(cable, 0.05):
+                long = [c[i].apply_async(time.sleep, 0.5) for i in (0, 1)]
+                assert [r.get(DEADLINE_S) for r in long] == [None, None]
+                results = [c[i % 2].apply_async(count, f"n{i}", i) for i in range(500)]
+                assert [r.get(DEADLINE_S) for r in results] == [2 * i for i in range(500)]
+                assert [r.stdout for r in results] == [f"n{i} {i}\n" for i in range(500)]
+                view = c.load_balanced_view()
+                assert view.map_sync(lambda x: x + 1, range(500)) == list(range(1, 501))
+                big = c[0].apply_sync(bytes, 5_000_000)
+                assert len(big) == 5_000_000
+            seen = c[:].apply_sync(calls)
+            assert {k: n for one in seen for k, n in one.items()} == {f"n{i}": 1 for i in range(500)}
+            assert c.ids == [0, 1] and c[:].apply_sync(os.getpid) == pids
+            # what its parent is for works, too
+            c.shutdown([1])
+            wait_until(lambda: c.ids == [0], "an engine to end")
+            assert cable.count > 6
+        controller.end()
+        host.wait()
+
+
+def test_engines_that_stay_away_are_given_up(home, tmp_path):
+    controller = Cluster(home, ["--grace", 300], command="controller")
+    with Cable(controller.engine_file, tmp_path) as cable:
+        host = Cluster(home, ["-n", 1, "--file", cable.file], command="engine")
+        with pcluster.Client(controller.file) as c:
+            wait_until(lambda: c.ids, "the engine")
+            result = c[0].apply_async(time.sleep, 3600)
+            cable.cut(is_final=True)
+            with pytest.raises(error.EngineError, match="did not come back|lost|exited|killed"):
+                result.get(DEADLINE_S)
+            host.wait()
+        controller.end()
 
 
 def test_a_killed_client_is_given_up(start, home):

@@ -80,10 +80,10 @@ static int decode_stream(const struct pc_msg *msg, struct pc_err *err)
 
 static int decode_credit(const struct pc_msg *msg, struct pc_err *err)
 {
-    uint64_t bytes;
-    if (pc_credit_decode(msg, &bytes, err) < 0)
+    struct pc_credit_body body;
+    if (pc_credit_decode(msg, &body, err) < 0)
         return -1;
-    struct pc_msg *again = pc_credit_new(bytes);
+    struct pc_msg *again = pc_credit_new(&body);
     FUZZ_CHECK(again);
     check_same(msg, again->body, again->head.body_size);
     pc_msg_unref(again);

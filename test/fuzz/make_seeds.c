@@ -293,7 +293,7 @@ static void write_binary_messages(struct pc_buf *all)
     pc_store_u64(numbers + 8, 2);
     write_task(all, PC_MSG_RESULT_ACK, "result_ack", numbers, PC_ACK_SIZE, NULL, 0);
     pc_store_u64(numbers, 65536);
-    write_task(all, PC_MSG_OUTPUT_CREDIT, "output_credit", numbers, 8, NULL, 0);
+    write_task(all, PC_MSG_OUTPUT_CREDIT, "output_credit", numbers, PC_CREDIT_SIZE, NULL, 0);
     static const char *const why[] = {"disk full"};
     pc_store_u64(numbers, 1);
     write_task(all, PC_MSG_ACCEPTED, "accepted", numbers, PC_ACK_SIZE, why, 1);

@@ -280,7 +280,7 @@ void cradle_run(struct cradle_engine *engine, uint8_t kind, uint8_t flags, const
 
 static void credit(struct cradle_engine *engine, uint64_t bytes)
 {
-    struct pc_msg *msg = pc_credit_new(bytes);
+    struct pc_msg *msg = pc_credit_new(&(struct pc_credit_body){.bytes = bytes});
     pc_sock_send(&engine->control, msg, NULL); /* unless it has left meanwhile */
     pc_msg_unref(msg);
 }

@@ -62,7 +62,8 @@ void play_expect_part(struct pc_call *call, const char *text)
     void *data;
     size_t size;
     assert_int_equal(pc_call_part(call, 0, &data, &size), 0);
-    assert_int_equal(size, strlen(text));
+    if (size != strlen(text))
+        fail_msg("'%.*s' instead of '%s'", (int)size, (char *)data, text);
     assert_memory_equal(data, text, size);
 }
 

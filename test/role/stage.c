@@ -294,6 +294,7 @@ void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_trans
     struct pc_msg *welcome = stage_await(&engine->control, PC_MSG_WELCOME);
     pc_json *json = pc_json_of_msg(welcome, NULL);
     assert_int_equal(pc_json_get_u32(json, "engine_id", &engine->id, NULL), 0);
+    snprintf(engine->token, sizeof(engine->token), "%s", pc_json_str_or(json, "token", ""));
     snprintf(fields, sizeof(fields),
              "\"role\":\"engine\",\"lane\":\"work\",\"engine_id\":%u,\"token\":\"%s\","
              "\"uuid\":\"%s\"",

@@ -54,7 +54,7 @@ char *stage_hello(const struct pc_connfile *file, const char *fields);
 struct fake_engine {
     struct pc_sock control, work;
     uint32_t id;
-    char uuid[33];
+    char uuid[33], token[33];
     /* What its answers say that tasks took. Who takes 0.1 ms or less gets some ahead, and has to
      * answer RECALL. */
     int64_t took_us;

@@ -344,7 +344,7 @@ static void test_output_window(void **state)
         uint64_t sum = take_output(&engine);
         assert_int_equal(sum, PC_OUTPUT_WINDOW);
         ping(&engine);
-        struct pc_msg *credit = pc_credit_new(1000);
+        struct pc_msg *credit = pc_credit_new(&(struct pc_credit_body){.bytes = 1000});
         assert_int_equal(pc_sock_send(&engine.control, credit, NULL), 0);
         assert_int_equal(take_output(&engine), 1000);
         credit->body[2] = 1; /* and 65536 more */

@@ -323,6 +323,48 @@ static void who_stays_away_is_given_up(void **state)
     close_scene(&scene);
 }
 
+static struct pc_credit_body next_credit(struct scene *scene)
+{
+    struct pc_credit_body body;
+    struct pc_msg *msg = stage_await(&scene->engine.control, PC_MSG_OUTPUT_CREDIT);
+    assert_int_equal(pc_credit_decode(msg, &body, NULL), 0);
+    pc_msg_unref(msg);
+    return body;
+}
+
+/* An engine reads its work lane when its task has ended. Until then it learns on the other one what
+ * came, also while it may send nothing because the client reads nothing. */
+static void an_engine_learns_what_came_while_it_works(void **state)
+{
+    struct scene scene;
+    struct pc_credit_body body;
+    uint64_t rounds = 0;
+    open_scene(&scene, LONG_MS);
+    struct pc_call *call = submit(&scene, "print");
+    struct pc_msg *run = next_run(&scene, "print");
+    cable_silence(&scene.cable, true);
+    cable_cut(&scene.cable);
+    do {
+        for (int i = 0; i < 64; i++)
+            send_output(&scene, run, "x");
+        body = next_credit(&scene);
+        assert_int_equal(body.came, ++rounds * 64);
+        assert_true(rounds * 64 < PC_OUTPUT_WINDOW);
+    } while (body.bytes);
+    cable_silence(&scene.cable, false);
+    cable_cut(&scene.cable);
+    fake_engine_answer(&scene.engine, run, "done");
+    pc_msg_unref(run);
+    expect(&scene, call, "done");
+    call = submit(&scene, "next");
+    run = next_run(&scene, "next");
+    assert_int_equal(run->head.received, 0);
+    fake_engine_answer(&scene.engine, run, "next");
+    pc_msg_unref(run);
+    expect(&scene, call, "next");
+    close_scene(&scene);
+}
+
 /* Says HELLO for a session; the answer's type. */
 static uint8_t try_resume(struct scene *scene, struct pc_sock *sock, const char *session,
                           const char *token, const char *received)
@@ -392,6 +434,199 @@ static void a_session_is_its_owners(void **state)
     close_scene(&scene);
 }
 
+/* ---- engines ---------------------------------------------------------------------------- */
+
+/* An engine that the test plays, which can lose its lanes and come back. */
+struct returning {
+    struct stage stage;
+    struct fake_engine engine;
+    struct pc_lifeline work; /* since it has returned */
+    struct pc_client *client;
+};
+
+static void open_returning(struct returning *r, int grace_ms)
+{
+    *r = (struct returning){0};
+    stage_open_patient(&r->stage, 3000, grace_ms);
+    stage_engine(&r->stage, &r->engine, PC_TRANSPORT_UNIX);
+    r->engine.took_us = 1000;
+    r->client = play_open(&r->stage, PC_TRANSPORT_UNIX);
+}
+
+static void close_returning(struct returning *r)
+{
+    pc_client_close(r->client);
+    fake_engine_close(&r->engine);
+    pc_lifeline_fini(&r->work);
+    stage_close(&r->stage);
+}
+
+/* The lane's HELLO; the type of the answer. */
+static uint8_t lane_returns(struct returning *r, struct pc_sock *sock, const char *lane,
+                            const char *token, unsigned received)
+{
+    char fields[320];
+    struct pc_err err;
+    snprintf(fields, sizeof(fields),
+             "\"role\":\"engine\",\"lane\":\"%s\",\"uuid\":\"%s\",\"token\":\"%s\","
+             "\"received\":\"%016x\"",
+             lane, r->engine.uuid, token, received);
+    char *hello = stage_hello(&r->stage.engine, fields);
+    if (pc_sock_connect(sock, &r->stage.engine, PC_TRANSPORT_UNIX, STAGE_LIMIT_MS, NULL, 0, &err))
+        fail_msg("%s", err.text);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_HELLO, hello, strlen(hello));
+    assert_int_equal(pc_sock_send(sock, msg, NULL), 0);
+    pc_msg_unref(msg);
+    free(hello);
+    msg = pc_sock_receive(sock, STAGE_LIMIT_MS, &err);
+    if (!msg)
+        fail_msg("%s", err.text);
+    uint8_t type = msg->head.type;
+    pc_msg_unref(msg);
+    return type;
+}
+
+static void engine_returns(struct returning *r, unsigned work_received)
+{
+    assert_int_equal(lane_returns(r, &r->engine.control, "control", r->engine.token, 0),
+                     PC_MSG_WELCOME);
+    assert_int_equal(lane_returns(r, &r->engine.work, "work", r->engine.token, work_received),
+                     PC_MSG_WELCOME);
+    r->work.received = work_received;
+    r->engine.work.wire.lifeline = &r->work;
+}
+
+static void an_engine_goes_on_with_its_task(void **state)
+{
+    struct returning r;
+    open_returning(&r, LONG_MS);
+    struct pc_call *call = play_submit(r.client, &r.engine.id, "value");
+    struct pc_msg *run = stage_await(&r.engine.work, PC_MSG_RUN);
+    fake_engine_close(&r.engine);
+    struct pc_call *next = play_submit(r.client, NULL, "next"); /* waits for it */
+    engine_returns(&r, 1);
+    fake_engine_answer(&r.engine, run, "value");
+    pc_msg_unref(run);
+    play_wait(r.client, call);
+    play_expect_part(call, "value");
+    run = stage_await(&r.engine.work, PC_MSG_RUN);
+    fake_engine_answer(&r.engine, run, "next");
+    pc_msg_unref(run);
+    play_wait(r.client, next);
+    play_expect_part(next, "next");
+    pc_call_unref(call);
+    pc_call_unref(next);
+    close_returning(&r);
+}
+
+static void an_engine_goes_on_after_new_keys(void **state)
+{
+    struct returning r;
+    open_returning(&r, LONG_MS);
+    struct pc_connfile before = r.stage.engine;
+    stage_new_keys(&r.stage, 0);
+    r.stage.engine = before; /* it has the key that it began with */
+    fake_engine_close(&r.engine);
+    engine_returns(&r, 0);
+    struct pc_call *call = play_submit(r.client, &r.engine.id, "value");
+    struct pc_msg *run = stage_await(&r.engine.work, PC_MSG_RUN);
+    fake_engine_answer(&r.engine, run, "value");
+    pc_msg_unref(run);
+    play_wait(r.client, call);
+    play_expect_part(call, "value");
+    pc_call_unref(call);
+    close_returning(&r);
+}
+
+static void a_task_that_did_not_arrive_is_sent_again(void **state)
+{
+    struct returning r;
+    open_returning(&r, LONG_MS);
+    struct pc_call *call = play_submit(r.client, &r.engine.id, "value");
+    pc_msg_unref(stage_await(&r.engine.work, PC_MSG_RUN)); /* it did, but the engine says no */
+    pc_sock_close(&r.engine.work);                         /* one lane is enough */
+    stage_await_end(&r.engine.control);
+    pc_sock_close(&r.engine.control);
+    engine_returns(&r, 0);
+    struct pc_msg *run = stage_await(&r.engine.work, PC_MSG_RUN);
+    fake_engine_answer(&r.engine, run, "value");
+    pc_msg_unref(run);
+    play_wait(r.client, call);
+    play_expect_part(call, "value");
+    pc_call_unref(call);
+    close_returning(&r);
+}
+
+/* Before the scheduler has noticed that the old lanes are dead. */
+static void an_engine_takes_its_own_place(void **state)
+{
+    struct returning r;
+    open_returning(&r, LONG_MS);
+    struct fake_engine before = r.engine;
+    engine_returns(&r, 0);
+    stage_await_end(&before.work);
+    fake_engine_close(&before);
+    play_check(&r.stage, &r.engine);
+    close_returning(&r);
+}
+
+static void an_engine_that_stays_away_is_given_up(void **state)
+{
+    struct returning r;
+    open_returning(&r, SHORT_MS);
+    struct pc_call *call = play_submit(r.client, &r.engine.id, "value");
+    pc_msg_unref(stage_await(&r.engine.work, PC_MSG_RUN));
+    fake_engine_close(&r.engine);
+    play_wait(r.client, call);
+    play_expect_error(call, "EngineError", "did not come back within 0.3 s");
+    pc_call_unref(call);
+    /* It comes too late. */
+    assert_int_equal(lane_returns(&r, &r.engine.control, "control", r.engine.token, 0),
+                     PC_MSG_REFUSED);
+    assert_int_equal(lane_returns(&r, &r.engine.work, "work", r.engine.token, 0), PC_MSG_REFUSED);
+    close_returning(&r);
+}
+
+/* Nobody waits for one that is known to be dead. */
+static void an_engine_that_died_is_not_waited_for(void **state)
+{
+    struct returning r;
+    open_returning(&r, LONG_MS);
+    struct pc_call *call = play_submit(r.client, &r.engine.id, "value");
+    struct pc_msg *run = stage_await(&r.engine.work, PC_MSG_RUN);
+    struct pc_call *second = play_submit(r.client, &r.engine.id, "second");
+    fake_engine_answer(&r.engine, run, "value"); /* the last that it did */
+    pc_msg_unref(run);
+    fake_engine_close(&r.engine);
+    stage_exited(&r.stage, &r.engine, 9, false, "");
+    play_wait(r.client, call);
+    play_expect_part(call, "value");
+    play_wait(r.client, second);
+    play_expect_error(second, "EngineError", "was killed by signal 9");
+    pc_call_unref(call);
+    pc_call_unref(second);
+    assert_int_equal(lane_returns(&r, &r.engine.control, "control", r.engine.token, 0),
+                     PC_MSG_REFUSED);
+    pc_sock_init(&r.engine.work, -1, 0);
+    close_returning(&r);
+}
+
+static void an_engine_is_who_has_its_token(void **state)
+{
+    struct returning r;
+    struct pc_sock thief;
+    open_returning(&r, LONG_MS);
+    assert_int_equal(lane_returns(&r, &thief, "control", "", 0), PC_MSG_REFUSED);
+    pc_sock_close(&thief);
+    assert_int_equal(lane_returns(&r, &thief, "control", "00000000000000000000000000000000", 0),
+                     PC_MSG_REFUSED);
+    pc_sock_close(&thief);
+    assert_int_equal(lane_returns(&r, &thief, "work", r.engine.token, 0), PC_MSG_REFUSED);
+    pc_sock_close(&thief);
+    play_check(&r.stage, &r.engine);
+    close_returning(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,8 +641,16 @@ int main(void)
         cmocka_unit_test(another_cluster_ends_it),
         cmocka_unit_test(a_controller_that_says_goodbye_ends_it),
         cmocka_unit_test(a_large_request_that_did_not_arrive_fails),
+        cmocka_unit_test(an_engine_learns_what_came_while_it_works),
         cmocka_unit_test(who_stays_away_is_given_up),
         cmocka_unit_test(a_session_is_its_owners),
+        cmocka_unit_test(an_engine_goes_on_with_its_task),
+        cmocka_unit_test(an_engine_goes_on_after_new_keys),
+        cmocka_unit_test(a_task_that_did_not_arrive_is_sent_again),
+        cmocka_unit_test(an_engine_takes_its_own_place),
+        cmocka_unit_test(an_engine_that_stays_away_is_given_up),
+        cmocka_unit_test(an_engine_that_died_is_not_waited_for),
+        cmocka_unit_test(an_engine_is_who_has_its_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

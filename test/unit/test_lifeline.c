@@ -149,6 +149,37 @@ static void what_has_come_is_let_go(void **state)
     close_session(&session);
 }
 
+/* A lane that is not read for long: another one says what came, however much it is. */
+static void what_came_is_told_apart(void **state)
+{
+    struct session session;
+    struct pc_err err;
+    struct end *ends = session.ends;
+    open_session(&session, 1);
+    ends[0].lifeline.hears_apart = ends[1].lifeline.is_told_apart = true;
+    for (int i = 1; i <= 200000; i++) {
+        send_one(&session, &ends[0]);
+        move(&ends[0], &ends[1], SIZE_MAX);
+        if (i % 1000 == 0) /* stays on its way: an old count, at best */
+            send_one(&session, &ends[1]);
+        if (!pc_lifeline_is_due(&ends[1].lifeline))
+            continue;
+        uint64_t came = pc_lifeline_tell_apart(&ends[1].lifeline);
+        assert_int_equal(came, i);
+        assert_int_equal(pc_lifeline_arrived(&ends[0].lifeline, came, &err), 0);
+        pc_lifeline_trim(&ends[0].lifeline);
+        assert_int_equal(ends[0].lifeline.count, 0);
+    }
+    move(&ends[1], &ends[0], SIZE_MAX);
+    assert_int_equal(ends[0].came, 200);
+    break_connection(&session);
+    assert_int_equal(pc_lifeline_arrived(&ends[0].lifeline, 5, &err), 0); /* from before */
+    assert_int_equal(ends[0].lifeline.arrived, 200000);
+    assert_int_equal(pc_lifeline_arrived(&ends[0].lifeline, 200001, &err), -1);
+    assert_int_equal(err.code, PC_E_PROTOCOL);
+    close_session(&session);
+}
+
 /* What comes behind it in one read is taken as well. */
 static void a_message_behind_received_is_taken(void **state)
 {
@@ -239,6 +270,7 @@ int main(void)
         cmocka_unit_test(each_message_comes_once),
         cmocka_unit_test(what_has_come_is_let_go),
         cmocka_unit_test(numbers_go_on),
+        cmocka_unit_test(what_came_is_told_apart),
         cmocka_unit_test(a_message_behind_received_is_taken),
         cmocka_unit_test(a_gap_is_filled),
         cmocka_unit_test(who_is_wrong_is_refused),

@@ -202,7 +202,6 @@ void yard_open(struct yard *yard, const char *scheme, unsigned hwm)
     s->window_bytes = SCHED_WINDOW_BYTES;
     s->heartbeat_ms = YARD_HEARTBEAT_MS;
     memset(s->home.uuid, HOME, sizeof(s->home.uuid));
-    s->home.conn = &s->parent;
     DL_APPEND(s->homes, &s->home);
     yard->took_us = 1000000;
     yard->now_ms = 1;
@@ -253,7 +252,7 @@ struct engine *yard_tagged_engine(struct yard *yard, const char *tags)
 {
     struct sched *s = &yard->sched;
     struct puppet *puppet = pc_xcalloc(1, sizeof(*puppet));
-    char token[2 * SCHED_TOKEN_SIZE + 1], home[2 * SCHED_UUID_SIZE + 1];
+    char home[2 * SCHED_UUID_SIZE + 1];
     pc_hex_encode(s->home.uuid, sizeof(s->home.uuid), home);
     puppet->id = yard->next_id++;
     puppet->control = new_lane(yard);
@@ -271,8 +270,7 @@ struct engine *yard_tagged_engine(struct yard *yard, const char *tags)
     engine_got_id(s, msg);
     pc_msg_unref(msg);
     struct engine *engine = engine_find(s, puppet->id);
-    pc_hex_encode(engine->token, sizeof(engine->token), token);
-    pc_json_put_str(hello, "token", token);
+    token_put(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), hello);
     engine_hello_work(s, puppet->work, hello);
     pc_json_free(hello);
     assert_int_equal(engine->state, ENGINE_UP);
