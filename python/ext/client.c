@@ -40,7 +40,6 @@ static PyObject *client_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     client->handle = handle;
     client->inside = 0;
     client->is_closing = false;
-    client->raises_when_full = false;
     sender_init(&client->sender, handle);
     client_enlist(client);
     client->announced = PyDict_New();
@@ -124,20 +123,6 @@ static PyObject *client_get_window(PyObject *self, void *unused)
                          (unsigned long long)window.max_bytes);
 }
 
-static PyObject *client_get_raises(PyObject *self, void *unused)
-{
-    return PyBool_FromLong(((struct client_object *)self)->raises_when_full);
-}
-
-static int client_set_raises(PyObject *self, PyObject *value, void *unused)
-{
-    int is_true = value ? PyObject_IsTrue(value) : 0;
-    if (is_true < 0)
-        return -1;
-    ((struct client_object *)self)->raises_when_full = is_true;
-    return 0;
-}
-
 static PyObject *client_get_info(PyObject *self, void *unused)
 {
     struct client_object *client = (struct client_object *)self;
@@ -156,8 +141,9 @@ static PyObject *client_get_closed(PyObject *self, void *unused)
 
 static PyMethodDef client_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))client_submit, METH_FASTCALL,
-     "submit(kind, targets, balanced, run_flags, label, parts, will_wait, options): a Call for an "
-     "id or a balanced request, else a tuple of Calls. The buffers in `parts` are not copied."},
+     "submit(kind, targets, balanced, run_flags, label, parts, will_wait, options, never_waits): a "
+     "Call for an id or a balanced request, else a tuple of Calls. The buffers in `parts` are not "
+     "copied. With never_waits it raises when as much is under way as may be."},
     {"wait", (PyCFunction)(void (*)(void))client_wait, METH_FASTCALL,
      "wait(calls, seconds=None, accepted=False): False when not all ended (are on disk) in time."},
     {"announce", client_announce, METH_O, "Have next_ended() hand this Call out once it ended."},
@@ -190,8 +176,6 @@ static PyGetSetDef client_getset[] = {
     {"info", client_get_info, NULL, "About the connection, as JSON text.", NULL},
     {"window", client_get_window, NULL,
      "Under way: (calls, bytes), and the most that may be: (..., calls, bytes).", NULL},
-    {"raises_when_full", client_get_raises, client_set_raises,
-     "Whether submit() raises when as much is under way as may be, instead of waiting.", NULL},
     {"closed", client_get_closed, NULL, "Whether close() was called.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

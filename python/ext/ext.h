@@ -45,7 +45,6 @@ struct client_object {
     struct client_object **link; /* what points to us in the list of open clients, or NULL ... */
     struct client_object *next;  /* ... and the one after us there */
     bool is_closing;
-    bool raises_when_full; /* submit() raises instead of waiting for the window */
     struct sender sender;
 };
 
@@ -90,7 +89,7 @@ struct ext_request {
 };
 
 /* From the arguments of Client.submit: kind, targets, balanced, run_flags, label, parts,
- * will_wait, options. */
+ * will_wait, options, never_waits. */
 int request_init(struct module_state *state, struct ext_request *request, PyObject *const *args,
                  Py_ssize_t count);
 void request_fini(struct ext_request *request);

@@ -140,22 +140,23 @@ int request_init(struct module_state *state, struct ext_request *request, PyObje
     request->targets = request->few_targets;
     request->label = NULL;
     request->needs = NULL;
-    if (count != 8) {
+    if (count != 9) {
         PyErr_SetString(PyExc_TypeError,
                         "submit() takes kind, targets, balanced, run_flags, label, parts, "
-                        "will_wait, options");
+                        "will_wait, options, never_waits");
         return -1;
     }
     long kind = PyLong_AsLong(args[0]);
     int is_balanced = PyObject_IsTrue(args[2]);
     long flags = PyLong_AsLong(args[3]);
-    int will_wait = PyObject_IsTrue(args[6]);
+    int will_wait = PyObject_IsTrue(args[6]), never_waits = PyObject_IsTrue(args[8]);
     if (PyErr_Occurred() || take_targets(request, args[1]) != 0)
         goto fail;
     request->request.kind = (enum pc_kind)kind;
     request->request.is_balanced = is_balanced;
     request->request.flags = (uint8_t)flags;
     request->request.will_wait = will_wait;
+    request->request.never_waits = never_waits;
     request->request.may_linger = true;
     request->is_single |= is_balanced;
     if (args[4] != Py_None) {

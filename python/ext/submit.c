@@ -49,7 +49,6 @@ PyObject *client_submit(PyObject *self, PyObject *const *args, Py_ssize_t arg_co
             goto out;
         }
     }
-    request.request.never_waits = client->raises_when_full;
     if (client_enter(client) != 0)
         goto out;
     if (submit(client, &request.request, handles, &err) != 0)

@@ -56,6 +56,37 @@ def test_raising_when_full(make):
             c.when_full = "explode"
 
 
+def test_a_view_raises_or_waits(make):
+    """Its flag goes first; without one it does what the client does."""
+    controller = make(window_count=2)
+    with pcluster.Client(controller.path) as c:
+        for view in c.load_balanced_view(), c[0], c.broadcast_view([0]):
+            assert view.when_full is None
+            controller.hold()
+            first = [view.apply_async(abs, -i) for i in range(2)]
+            with view.temp_flags(when_full="raise"):
+                with pytest.raises(error.QueueFull):
+                    view.apply_async(abs, -2)
+                with pytest.raises(error.QueueFull):
+                    view.map_async(abs, [-2])
+            assert view.when_full is None
+            c.when_full = "raise"
+            with pytest.raises(error.QueueFull):
+                view.apply_async(abs, -2)
+            waits = threading.Thread(target=view.set_flags(when_full="block").apply_async, args=(abs, -2), daemon=True)
+            waits.start()
+            waits.join(0.05)
+            assert waits.is_alive()
+            controller.release()
+            waits.join(60)
+            assert not waits.is_alive()
+            c.when_full = "block"
+            with pytest.raises(ValueError, match="'explode'"):
+                view.when_full = "explode"
+            c.wait()
+            assert [one.get() for one in first] in ([0, 1], [[0], [1]])
+
+
 def test_results_that_have_come_make_room(make):
     """Even when nobody has asked for them."""
     controller = make(window_count=3)

@@ -29,7 +29,7 @@ from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult, load_value
 from .metadata import msg_id
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
-from .tasks import as_list
+from .tasks import as_list, raises_for
 
 if TYPE_CHECKING:
     from .client import Client, Job, Targets
@@ -52,9 +52,11 @@ class View:
         block: whether apply(), map() ... wait for the result; starts as `client.block`
         track: accepted and ignored
         label: kept with each task
+        when_full: what a call does while the client has as much under way as it may: 'block' waits for
+            results to come, 'raise' raises QueueFull; None: as `client.when_full` says
     """
 
-    _flag_names: Tuple[str, ...] = ("targets", "block", "track", "label")
+    _flag_names: Tuple[str, ...] = ("targets", "block", "track", "label", "when_full")
     _balanced = False
 
     def __init__(self, client: "Client", targets: Any) -> None:
@@ -62,6 +64,7 @@ class View:
         self.block: bool = client.block
         self.track = False
         self.label: Optional[str] = None
+        self._raises_when_full: Optional[bool] = None  # as the client
         self._options: Optional[Tuple[Any, ...]] = None  # see Client.submit of the extension
         self._number = next(_view_numbers)
         self._executor: Optional["ViewExecutor"] = None
@@ -126,6 +129,17 @@ class View:
         elif isinstance(value, str) and value != "all":
             raise TypeError(f"targets may be 'all' but no other str: {value!r}")
 
+    @property
+    def when_full(self) -> Optional[str]:
+        """What a call does when there is no room: 'block', 'raise', or None: as `client.when_full` says."""
+        if self._raises_when_full is None:
+            return None
+        return "raise" if self._raises_when_full else "block"
+
+    @when_full.setter
+    def when_full(self, value: Optional[str]) -> None:
+        self._raises_when_full = None if value is None else raises_for(value)
+
     def _ids_now(self) -> Ids:
         """The engines of a call that is made now."""
         raise NotImplementedError
@@ -150,8 +164,11 @@ class View:
         client = self.client
         if label is None:
             label = self.label
+        raises = self._raises_when_full
+        if raises is None:
+            raises = client._raises_when_full
         calls = client._raw.submit(
-            kind, ids, self._balanced, flags, label, parts, will_wait, self._options
+            kind, ids, self._balanced, flags, label, parts, will_wait, self._options, raises
         )
         if type(calls) is tuple:
             client._note(calls[0].sequence, len(calls), self._number)
@@ -215,6 +232,7 @@ class View:
             CannotPickle: naming what can't be sent
             NoEnginesRegistered: there is no engine
             PythonVersionMismatch: code by value for an engine with another Python
+            QueueFull: there is no room, and `when_full` is 'raise'
         """
         ids, parts = self._prepare(f, args, kwargs)
         calls = self._send(_APPLY, ids, 0, parts, False)

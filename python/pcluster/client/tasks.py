@@ -29,6 +29,7 @@ class Tasks(Engines):
     def __init__(self, raw: _client.Client) -> None:
         super().__init__(raw)
         self._log: Deque[List[int]] = collections.deque(maxlen=_LOG_MAX)
+        self._raises_when_full = False
 
     # ---- history -------------------------------------------------------------------------------------
 
@@ -74,14 +75,12 @@ class Tasks(Engines):
     def when_full(self) -> str:
         """What a call does while this client has as much under way as it may: 'block', the default,
         waits for results to come; 'raise' raises QueueFull. A map() that is refused in the middle has
-        sent what came before."""
-        return "raise" if self._raw.raises_when_full else "block"
+        sent what came before. A view may have a flag of this name, which goes first."""
+        return "raise" if self._raises_when_full else "block"
 
     @when_full.setter
     def when_full(self, value: str) -> None:
-        if value not in ("block", "raise"):
-            raise ValueError(f"when_full is 'block' or 'raise', not {value!r}")
-        self._raw.raises_when_full = value == "raise"
+        self._raises_when_full = raises_for(value)
 
     # ---- waiting -------------------------------------------------------------------------------------
 
@@ -242,6 +241,23 @@ class Tasks(Engines):
         chosen = self._choose(targets)
         for number in (chosen,) if isinstance(chosen, int) else chosen:
             self._raw.interrupt(number)
+
+
+def raises_for(when_full: str) -> bool:
+    """Whether a call raises when there is no room for it.
+
+    Args:
+        when_full: 'block' or 'raise'
+
+    Returns:
+        False for 'block', True for 'raise'.
+
+    Raises:
+        ValueError: it is neither
+    """
+    if when_full not in ("block", "raise"):
+        raise ValueError(f"when_full is 'block' or 'raise', not {when_full!r}")
+    return when_full == "raise"
 
 
 def as_list(jobs: Any) -> List[Any]:
