@@ -103,6 +103,16 @@ void group_serve(struct task *task)
 
 /* ---- groups ----------------------------------------------------------------------------- */
 
+static struct group *group_of(const struct heap_node *turn)
+{
+    return (struct group *)((char *)(uintptr_t)turn - offsetof(struct group, turn));
+}
+
+static bool group_before(const struct heap_node *a, const struct heap_node *b)
+{
+    return lane_before(heap_first(&group_of(a)->waiting), heap_first(&group_of(b)->waiting));
+}
+
 static int by_number(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -239,6 +249,7 @@ void group_put(struct group *group)
 void groups_init(struct sched *s)
 {
     static const uint32_t key[] = {true, 0};
+    heap_init(&s->matching, group_before);
     s->everybody = group_new(s, key, sizeof(key));
     s->everybody->users = 1;
 }
@@ -248,6 +259,7 @@ void groups_fini(struct sched *s)
     if (s->everybody)
         group_put(s->everybody);
     assert(!s->groups);
+    heap_fini(&s->matching);
 }
 
 /* ---- engines in groups ------------------------------------------------------------------ */
@@ -295,9 +307,10 @@ struct task *group_first(const struct group *group)
     return lane_of(heap_first(&group->waiting))->tasks;
 }
 
-bool group_before(const struct group *a, const struct group *b)
+struct group *groups_first(const struct heap *heap)
 {
-    return lane_before(heap_first(&a->waiting), heap_first(&b->waiting));
+    struct heap_node *first = heap_first(heap);
+    return first ? group_of(first) : NULL;
 }
 
 struct engine *group_pick(struct group *group)

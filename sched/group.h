@@ -48,13 +48,14 @@ struct group {
     struct member *members;
     struct engine *last; /* that was picked, so often in a row; or NULL */
     unsigned last_count;
-    struct lane *lanes, *last_lane;                /* last_lane: that of the latest task, or NULL */
-    struct heap waiting;                           /* lanes with tasks */
-    struct group *unmatched_next, *unmatched_prev; /* in sched.unmatched */
+    struct lane *lanes, *last_lane; /* last_lane: that of the latest task, or NULL */
+    struct heap waiting;            /* lanes with tasks */
+    struct group *unmatched_next;   /* in sched.unmatched, ... */
     bool is_unmatched;
-    unsigned users;      /* tasks that name it; freed with the last */
-    const char *tags;    /* in the key; "": any engine */
-    const uint32_t *ids; /* in the key, rising: of its engines, or of those it excludes */
+    struct heap_node turn; /* ... then in sched.matching */
+    unsigned users;        /* tasks that name it; freed with the last */
+    const char *tags;      /* in the key; "": any engine */
+    const uint32_t *ids;   /* in the key, rising: of its engines, or of those it excludes */
     size_t id_count;
     size_t key_size;
     uint32_t key[]; /* is_open, words of tags, tags, ids */
@@ -86,8 +87,9 @@ void group_serve(struct task *task);
 struct task *group_first(const struct group *group);
 /* The engine that gets the next task; NULL: nobody can take one. */
 struct engine *group_pick(struct group *group);
-/* Whether the first task of one goes before that of the other; both have some. */
-bool group_before(const struct group *a, const struct group *b);
+/* Of groups in this heap, sched.matching, all of which have tasks: the one whose first task is the
+ * first of all; NULL when it is empty. */
+struct group *groups_first(const struct heap *heap);
 /* The task that this engine should take next; stays queued. NULL: none waits for it. */
 struct task *groups_next_for(const struct engine *engine);
 

@@ -86,27 +86,26 @@ static void note_unmatched(struct group *group)
         return;
     group->is_unmatched = true;
     group->users++;
-    DL_APPEND2(group->sched->unmatched, group, unmatched_prev, unmatched_next);
+    LL_PREPEND2(group->sched->unmatched, group, unmatched_next);
 }
 
-static void forget_unmatched(struct group *group)
+static bool can_match(const struct group *group)
 {
-    DL_DELETE2(group->sched->unmatched, group, unmatched_prev, unmatched_next);
-    group->is_unmatched = false;
-    group_put(group);
+    return heap_first(&group->waiting) && !pool_is_empty(&group->pool);
 }
 
-/* Of those in which a task waits and an engine is free: whose turn it is. */
-static struct group *next_unmatched(struct sched *s)
+/* Orders those in which a task waits and an engine is free, now that their order is final. */
+static void order_unmatched(struct sched *s)
 {
-    struct group *group, *next, *best = NULL;
-    DL_FOREACH_SAFE2 (s->unmatched, group, next, unmatched_next) {
-        if (!heap_first(&group->waiting) || pool_is_empty(&group->pool))
-            forget_unmatched(group);
-        else if (!best || group_before(group, best))
-            best = group;
+    struct group *group;
+    while ((group = s->unmatched) != NULL) {
+        LL_DELETE2(s->unmatched, group, unmatched_next);
+        group->is_unmatched = false;
+        if (can_match(group))
+            heap_insert(&s->matching, &group->turn);
+        else
+            group_put(group);
     }
-    return best;
 }
 
 void queue_release(struct sched *s)
@@ -114,12 +113,21 @@ void queue_release(struct sched *s)
     struct group *group;
     if (--s->held)
         return;
-    while ((group = next_unmatched(s)) != NULL) {
-        struct engine *engine = pool_pick(&group->pool);
-        struct task *task = group_first(group);
-        group_serve(task);
-        assign(engine, task);
-        settle(engine, true);
+    order_unmatched(s);
+    while ((group = groups_first(&s->matching)) != NULL) {
+        if (can_match(group)) { /* another one may have taken its last engine */
+            struct engine *engine = pool_pick(&group->pool);
+            struct task *task = group_first(group);
+            group_serve(task);
+            assign(engine, task);
+            settle(engine, true);
+        }
+        if (can_match(group)) {
+            heap_moved(&s->matching, &group->turn);
+        } else {
+            heap_remove(&s->matching, &group->turn);
+            group_put(group);
+        }
     }
 }
 

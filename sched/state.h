@@ -298,7 +298,8 @@ struct sched {
     /* balanced tasks */
     struct group *groups;
     struct group *everybody; /* without restriction */
-    struct group *unmatched; /* to be matched with engines when nothing is held any more */
+    struct group *unmatched; /* to be matched with engines when nothing is held any more ... */
+    struct heap matching;    /* ... in this order */
     unsigned held;
     struct tag_set *tag_sets;
     struct more *watched; /* of WAITING tasks that may run on some engines only */

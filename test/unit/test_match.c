@@ -120,6 +120,40 @@ static void a_larger_limit_is_shared_evenly(void **state)
     yard_close(&yard);
 }
 
+/* Each pair of tasks in a group of its own: all groups have this one engine in common. */
+static void many_groups_keep_their_order(void **state)
+{
+    enum { GROUPS = 100, PRIORITIES = 7 };
+    struct yard yard;
+    struct client *client = open_yard(&yard, 1, GROUPS + 1);
+    for (uint64_t i = 0; i <= GROUPS; i++)
+        yard_submit(&yard, client, 1000 + i, &plain);
+    for (uint32_t round = 0; round < 2; round++)
+        for (uint32_t i = 0; i < GROUPS; i++) {
+            uint8_t targets[8];
+            struct pc_submit_body body = {.kind = PC_KIND_EXECUTE,
+                                          .flags = PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS,
+                                          .priority = (int32_t)(i % PRIORITIES),
+                                          .target_count = 2,
+                                          .targets = targets};
+            pc_store_u32(targets, 0);
+            pc_store_u32(targets + 4, 1 + i);
+            yard_submit(&yard, client, 1 + round * GROUPS + i, &body);
+        }
+    for (uint32_t i = 1; i <= GROUPS; i++)
+        yard_lose(&yard, i, "gone");
+    queue_set_hwm(&yard.sched, 0);
+    assert_int_equal(yard_load(&yard, 0), 1 + 2 * GROUPS);
+    yard_answer(&yard, 0, PC_STATUS_OK);
+    for (int32_t priority = PRIORITIES - 1; priority >= 0; priority--)
+        for (uint32_t i = 0; i < 2 * GROUPS; i++)
+            if ((int32_t)(i % GROUPS % PRIORITIES) == priority) {
+                assert_int_equal(yard_running(&yard, 0), 1 + i);
+                yard_answer(&yard, 0, PC_STATUS_OK);
+            }
+    yard_close(&yard);
+}
+
 /* The first one's place goes to the second only when that is no longer to be aborted, too. */
 static void aborted_together_none_is_sent(void **state)
 {
@@ -152,6 +186,7 @@ int main(void)
         cmocka_unit_test(what_follows_goes_to_the_idle),
         cmocka_unit_test(a_larger_limit_is_shared_evenly),
         cmocka_unit_test(aborted_together_none_is_sent),
+        cmocka_unit_test(many_groups_keep_their_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
