@@ -140,15 +140,19 @@ def test_another_installation(home, start):
 
 
 def test_without_cloudpickle(home, start):
-    """Functions by value say what is missing; all the rest works."""
+    """Functions that need it say what is missing; all the rest works."""
+    def countdown(n):
+        return countdown(n - 1) if n else 0
+
     where = os.path.join(home.work, "venv")
     venv.create(where, symlinks=True)
     env = {"VIRTUAL_ENV": where, "PYTHONPATH": ""}
     start(1, env=env)
     with pcluster.Client() as client:
         with pytest.raises(pcluster.RemoteError, match="needs the package cloudpickle"):
-            client[0].apply_sync(lambda: 1)
+            client[0].apply_sync(countdown, 2)
         assert client[0].apply_sync(abs, -1) == 1
+        assert client[0].apply_sync(lambda: 1) == 1
         client[0].push({"a": 5}, block=True)
         assert client[0].pull("a + 1", block=True) == 6
 
