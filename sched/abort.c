@@ -2,7 +2,7 @@
 /*
  * Ending tasks early. What no engine has seen ends here and now. What an engine has is its
  * business: the order goes to its control lane, which is read while user code runs, and the answer
- * is the task's RESULT like any other.
+ * is the task's RESULT like any other. What it has not begun is also called back.
  *
  * ABORT names tasks by number and costs what it names. The query `abort` is for people: it finds
  * tasks by their text ids or by label, and looks at every task for that.
@@ -48,6 +48,17 @@ static void interrupt_engine(struct engine *engine, struct tally *tally)
     tally->passed_on++;
 }
 
+/* What an engine has not begun ends without waiting for what it runs. */
+static void call_back(struct sched *s, const uint8_t *pairs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *pair = pairs + i * PC_ACK_SIZE;
+        struct task *task = task_find(s, pc_load_u64(pair), pc_load_u64(pair + 8));
+        if (task && task->state == TASK_ASSIGNED)
+            ahead_aborted(task->engine);
+    }
+}
+
 /* Pairs of session and sequence. What depends on those that end hears of it afterwards: it may be
  * among them. */
 static void abort_tasks(struct sched *s, const uint8_t *pairs, size_t count, uint8_t flags,
@@ -64,6 +75,7 @@ static void abort_tasks(struct sched *s, const uint8_t *pairs, size_t count, uin
         else
             tally->unknown++;
     }
+    call_back(s, pairs, count);
     s->is_settling = was_settling;
     deps_run(s);
     queue_release(s);

@@ -90,6 +90,32 @@ void ahead_measure(struct engine *engine, const struct pc_result_body *body)
     ahead_watch(engine); /* the next one may be slow */
 }
 
+static void recall(struct engine *engine, uint32_t first)
+{
+    engine->recalled = first;
+    engine->is_recalling = true;
+    world_recall(engine, first);
+}
+
+/* Of what it has not begun, as far as we know; NULL: none. */
+static const struct task *first_aborted(const struct engine *engine)
+{
+    const struct task *task = engine->running ? engine->running->next : NULL;
+    while (task && !task->is_aborted)
+        task = task->next;
+    return task;
+}
+
+/* Those behind it are called back with it, and sent again. */
+void ahead_aborted(struct engine *engine)
+{
+    const struct task *task = first_aborted(engine);
+    if (!task || engine->state != ENGINE_UP || engine->is_recalling)
+        return;
+    recall(engine, task->run);
+    queue_advance(engine); /* until it has answered it gets nothing */
+}
+
 /* Its tasks beyond the limit: from the first of them to the last number, whatever of these was
  * called back before. */
 static void call_back(struct engine *engine)
@@ -103,11 +129,8 @@ static void call_back(struct engine *engine)
         first = task->run;
     }
     engine->quick_count = 0;
-    if (helps) {
-        engine->recalled = first;
-        engine->is_recalling = true;
-        world_recall(engine, first);
-    }
+    if (helps)
+        recall(engine, first);
     queue_advance(engine);
 }
 
@@ -147,6 +170,9 @@ int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err
         queue_take_back(last);
     engine->is_recalling = false;
     ahead_watch(engine); /* when some had begun, or it could not say yet */
+    const struct task *aborted = first_aborted(engine); /* meanwhile, and before those */
+    if (aborted && (int32_t)(aborted->run - engine->recalled) < 0)
+        recall(engine, aborted->run);
     queue_advance(engine);
     queue_release(engine->sched);
     return 0;

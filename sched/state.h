@@ -517,6 +517,8 @@ void ahead_assigned(struct engine *engine);
 void ahead_measure(struct engine *engine, const struct pc_result_body *body);
 /* Looks whom to call back from. */
 void ahead_check(struct sched *sched);
+/* Calls back what it has not begun from the first aborted task on. */
+void ahead_aborted(struct engine *engine);
 /* RECALL: what the engine will not begin. */
 int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
 void ahead_engine_gone(struct engine *engine);

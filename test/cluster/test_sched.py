@@ -296,6 +296,19 @@ def test_a_lost_engine_is_no_end(start, tmp_path):
             view.apply_sync(die_once, str(tmp_path / "y"))
 
 
+def test_an_aborted_call_does_not_wait(client):
+    """It was sent already, and is behind one that runs: what comes after that is not lost."""
+    running = client[0].apply_async(nap, 1000)
+    aborted, after = client[0].apply_async(nap, 2000), client[0].apply_async(abs, -4)
+    wait_begun(running)
+    aborted.abort()
+    with pytest.raises(pcluster.TaskAborted):
+        aborted.get(30)
+    assert not running.ready()
+    running.cancel(interrupt=True)
+    assert after.get(30) == 4
+
+
 def test_limits_of_time(client):
     view = client.load_balanced_view()
     with view.temp_flags(run_timeout=0.2):

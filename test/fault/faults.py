@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is done to a cluster: one process, or its wires, and when it is over."""
 
-import collections
 import os
 import signal
 import time
@@ -44,17 +43,16 @@ class Faults:
     Args:
         parent: pid of the cluster's parent
         rng: decides what, to whom and for how long
-        proxies: by name: "wire" leads to some clients, "host" to engines elsewhere
+        proxy: the wire of some clients
         log: takes a line on each
     """
 
-    def __init__(self, parent, rng, proxies, log):
+    def __init__(self, parent, rng, proxy, log):
         self.parent = parent
         self.rng = rng
-        self.proxies = proxies
+        self.proxy = proxy
         self.log = log
         self.count = 0
-        self.long_holds = collections.Counter()  # of which wires, so long that engines were given up
         self.killed = {}  # role: when it was last
 
     def do(self, kind):
@@ -83,21 +81,20 @@ class Faults:
         time.sleep(pause_s)  # this is the fault, not a wait
         send(pid, signal.SIGCONT)
 
-    def cut(self, who):
-        self.log(f"cut the {who}")
-        self.proxies[who].cut()
+    def cut(self, _):
+        self.log("cut the wires")
+        self.proxy.cut()
 
-    def half_close(self, who):
-        self.log(f"close the {who} halfway")
-        self.proxies[who].half_close()
+    def half_close(self, _):
+        self.log("close the wires halfway")
+        self.proxy.half_close()
 
-    def hold(self, who):
+    def hold(self, _):
         pause_s = self.rng.choice(PAUSES_S)
-        self.log(f"hold the {who} for {pause_s} s")
-        self.long_holds[who] += pause_s == max(PAUSES_S)
-        self.proxies[who].hold()
+        self.log(f"hold the wires for {pause_s} s")
+        self.proxy.hold()
         time.sleep(pause_s)  # as above
-        self.proxies[who].flow()
+        self.proxy.flow()
 
     def pick(self, who):
         pids = find(self.parent, who)

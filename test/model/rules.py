@@ -670,10 +670,14 @@ class Model:
         return is_slow and not is_asked and len(engine.queue) > self.hwm > 0
 
     def called_back(self, number, count):
-        """A RECALL of so many RUNs: not too early, and of all that are beyond the limit."""
+        """A RECALL of so many RUNs: of what was aborted, or of all that are beyond the limit and not too early."""
         engine = self.engines[number]
-        beyond = engine.queue[self.hwm:]
         first = engine.runs + 1 - count
+        aborted = [task.run for task in engine.queue[1:] if task.is_aborted]
+        if aborted[:1] == [first] and engine.state == "up" and engine.recalled is None:
+            engine.recalled = first
+            return
+        beyond = engine.queue[self.hwm:]
         if not self.is_stuck(engine) or beyond[0].run != first or all(task.is_direct for task in beyond):
             raise Wrong(f"engine {number} is called back for {count} of {len(engine.queue)}")
         engine.recalled = first

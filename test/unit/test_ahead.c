@@ -339,6 +339,46 @@ static void an_abort_on_the_way_counts(void **state)
     yard_close(&scene.yard);
 }
 
+static void what_is_aborted_does_not_wait_for_what_runs(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    uint64_t first = scene.submitted + 1;
+    for (int i = 0; i < 4; i++)
+        submit_direct(&scene, 0);
+    yard_abort(&scene.yard, scene.client, first + 1, 0);
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_string_equal(yard_outcome(scene.client, first + 1), "TaskAborted");
+    assert_null(yard_outcome(scene.client, first));
+    for (uint64_t i = 0; i < 4; i++)
+        if (i != 1) { /* in their old order */
+            assert_int_equal(yard_running(&scene.yard, 0), first + i);
+            yard_answer(&scene.yard, 0, PC_STATUS_OK);
+        }
+    yard_close(&scene.yard);
+}
+
+static void one_more_abort_meanwhile_counts(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    uint64_t first = scene.submitted + 1;
+    for (int i = 0; i < 4; i++)
+        submit_direct(&scene, 0);
+    yard_abort(&scene.yard, scene.client, first + 2, 0);
+    yard_abort(&scene.yard, scene.client, first + 1, 0);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_string_equal(yard_outcome(scene.client, first + 2), "TaskAborted");
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_string_equal(yard_outcome(scene.client, first + 1), "TaskAborted");
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    assert_int_equal(yard_running(&scene.yard, 0), first + 3);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    yard_close(&scene.yard);
+}
+
 static void the_time_to_start_goes_on(void **state)
 {
     struct scene scene;
@@ -440,6 +480,8 @@ int main(void)
         cmocka_unit_test(direct_calls_come_back_to_their_engine),
         cmocka_unit_test(calls_of_one_engine_are_left_there),
         cmocka_unit_test(an_abort_on_the_way_counts),
+        cmocka_unit_test(what_is_aborted_does_not_wait_for_what_runs),
+        cmocka_unit_test(one_more_abort_meanwhile_counts),
         cmocka_unit_test(the_time_to_start_goes_on),
         cmocka_unit_test(a_death_costs_one_task),
         cmocka_unit_test(false_answers_are_refused),
