@@ -4,12 +4,17 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define CROWD_THREADS 3
+#define CROWD_CALLS   200
 
 /* What a listener has heard, as words: "+0" an engine came, "-0" it left, "out:text", "end:42". */
 struct heard {
@@ -247,6 +252,55 @@ static void callbacks_may_call_back(void **state)
     pc_client_listen(home->client, NULL, NULL);
 }
 
+/* Threads that each have the loop, and what they see in their callbacks. */
+struct crowd {
+    struct pc_client *client;
+    atomic_int inside, most_inside, ended;
+};
+
+static void count_inside(struct pc_call *call, void *arg)
+{
+    struct crowd *crowd = arg;
+    int inside = atomic_fetch_add(&crowd->inside, 1) + 1;
+    if (inside > atomic_load(&crowd->most_inside))
+        atomic_store(&crowd->most_inside, inside);
+    sched_yield();
+    atomic_fetch_sub(&crowd->inside, 1);
+    atomic_fetch_add(&crowd->ended, 1);
+}
+
+static void *turn_with_others(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct pc_err err;
+    while (atomic_load(&crowd->ended) < CROWD_CALLS)
+        if (pc_dispatch(crowd->client, 10, &err) < 0 && err.code != PC_E_INTERRUPTED)
+            return arg;
+    return NULL;
+}
+
+/* No matter which thread has the loop: there is one callback at a time, and each is told once. */
+static void threads_may_share_the_loop(void **state)
+{
+    struct crowd crowd = {.client = home_connect(*state)};
+    struct pc_listener listener = {.ended = count_inside, .arg = &crowd};
+    pthread_t threads[CROWD_THREADS];
+    assert_int_equal(pc_client_listen(crowd.client, &listener, NULL), 0);
+    for (int i = 0; i < CROWD_THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, turn_with_others, &crowd), 0);
+    for (int i = 0; i < CROWD_CALLS; i++)
+        send_off(crowd.client, "1");
+    for (int i = 0; i < CROWD_THREADS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    assert_int_equal(pc_dispatch(crowd.client, 0, NULL), 0);
+    assert_int_equal(crowd.ended, CROWD_CALLS);
+    assert_int_equal(crowd.most_inside, 1);
+    pc_client_close(crowd.client);
+}
+
 static void close_client(struct heard *heard, struct pc_call *call)
 {
     pc_client_close(heard->client);
@@ -372,6 +426,7 @@ int main(void)
         cmocka_unit_test(the_descriptor_says_when),
         cmocka_unit_test(other_threads_ring),
         cmocka_unit_test(callbacks_may_call_back),
+        cmocka_unit_test(threads_may_share_the_loop),
         cmocka_unit_test(callbacks_may_close_the_client),
         cmocka_unit_test(callbacks_may_fork),
         cmocka_unit_test(a_cut_is_lived_through),
