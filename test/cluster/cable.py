@@ -16,6 +16,7 @@ class Cable:
             connection = json.load(opened)
         host, _, port = connection["url"].removeprefix("tcp://").rpartition(":")
         self._ends = {}  # each connected socket, and the one that it is passed on to
+        self._far = set()  # of these, those to the cluster
         self._silent = []  # connections that get no answer
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
@@ -69,6 +70,15 @@ class Cable:
                 except OSError:
                     pass
 
+    def half_close(self):
+        """The cluster sees the end of every connection; what it still says arrives."""
+        with self._lock:
+            for end in self._far:
+                try:
+                    end.shutdown(socket.SHUT_WR)
+                except OSError:
+                    pass
+
     def _drop(self, end):
         other = self._ends.pop(end, None)
         if other is None:
@@ -76,6 +86,7 @@ class Cable:
         self._ends.pop(other, None)
         for one in (end, other):
             self._selector.unregister(one)
+            self._far.discard(one)
             one.close()
 
     def _take_in(self, listener, connect):
@@ -89,6 +100,7 @@ class Cable:
             near.close()
             return
         self.count += 1
+        self._far.add(far)
         for one, other in ((near, far), (far, near)):
             self._ends[one] = other
             self._selector.register(one, selectors.EVENT_READ, None)

@@ -9,11 +9,13 @@ import time
 import pytest
 from cable import Cable
 from conftest import DEADLINE_S, Cluster, wait_until
+from home import Home, is_alive
 from shared import ENGINES, by_value, shared  # noqa: F401 (fixtures)
 
 import pcluster
 from pcluster import error
 
+IS_SANITIZED = bool({"ASAN_OPTIONS", "TSAN_OPTIONS"} & os.environ.keys())
 
 @by_value
 def count(name, value):
@@ -160,6 +162,120 @@ def test_engines_of_another_host(home, tmp_path, transport):
             assert cable.count > 6
         controller.end()
         host.wait()
+
+
+@pytest.fixture
+def split(home, tmp_path):
+    """An engine here and one at the end of a cable: client, cable, its host, its id."""
+    cluster = Cluster(home, ["-n", 1, "--grace", 1500])
+    with Cable(cluster.engine_file, tmp_path) as cable:
+        host = Cluster(home, ["-n", 1, "--file", cable.file], command="engine")
+        with pcluster.Client(cluster.file) as c:
+            wait_until(lambda: len(c.ids) == 2, "the engines")
+            there = c[:].apply_sync(os.getppid)
+            far = next(i for i in c.ids if there[c.ids.index(i)] != cluster.nursery())
+            yield c, cable, host, far
+        cluster.end()
+        host.wait()
+
+
+@by_value
+def print_lines(count):
+    """Prints so many lines, some of them at once."""
+    import sys
+
+    for number in range(count):
+        print(f"line {number}", flush=number % 7 == 0)
+        print(f"error {number}", file=sys.stderr)
+
+
+@pytest.mark.parametrize("how", ["cut", "half_close"])
+def test_output_of_an_engine_is_whole(split, how):
+    client, cable, _, far = split
+    result = client[far].apply_async(print_lines, 30_000)
+    while not result.done():
+        getattr(cable, how)()
+        result.wait(0.02)
+    result.get()
+    assert result.stdout == "".join(f"line {i}\n" for i in range(30_000))
+    assert result.stderr == "".join(f"error {i}\n" for i in range(30_000))
+    assert cable.count > 3
+
+
+@pytest.mark.parametrize("how", ["cut", "half_close"])
+def test_a_large_result_of_an_engine(split, how):
+    client, cable, _, far = split
+    for _ in range(5):
+        result = client[far].apply_async(bytearray, 20_000_000)
+        for _ in range(4):
+            getattr(cable, how)()
+            result.wait(0.02)
+        assert len(result.get(DEADLINE_S)) == 20_000_000
+
+
+def test_an_idle_engine(split):
+    client, cable, _, far = split
+    pid = client[far].apply_sync(os.getpid)
+    for how in (cable.cut, cable.half_close) * 3:
+        count = cable.count + 3
+        how()
+        wait_until(lambda n=count: cable.count >= n, "both lanes and the host to be back")
+        assert client[far].apply_sync(os.getpid) == pid
+
+
+def test_output_is_not_kept_for_long(split):
+    """What is sent is kept until it came, and no longer."""
+    client, cable, _, far = split
+    client[far].execute("""
+def peak():
+    import re
+    return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])
+before = peak()""", block=True)
+    result = client[far].execute(
+        "line = 'x' * 1023 + '\\n'\nfor _ in range(1 << 18): print(line, end='')", block=False)
+    while not result.done():
+        cable.cut()
+        result.wait(0.3)
+    result.get()
+    if not IS_SANITIZED:
+        assert client[far].pull("peak() - before", block=True) < 32 * 1024
+
+
+@by_value
+def wait_for(path, begun):
+    """Says in a file that it has begun; waits for another one to be there."""
+    import os
+    import time
+
+    with open(begun, "a", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def test_a_late_engine_is_refused(split, tmp_path):
+    """Its task was given to another one when its time was over: that one's result counts."""
+    client, cable, host, far = split
+    begun, first, second = (tmp_path / name for name in ("begun", "first", "second"))
+    near = next(i for i in client.ids if i != far)
+    blocked = client[near].apply_async(wait_for, first, tmp_path / "ignored")
+    view = client.load_balanced_view().set_flags(retries=1)
+    task = view.apply_async(wait_for, second, begun)
+    pid = int(wait_until(lambda: begun.exists() and begun.read_text()))
+    stopped = [host.pid, pid]
+    Home.signal(stopped, signal.SIGSTOP)
+    cable.cut()
+    wait_until(lambda: client.ids == [near], "the engine to be given up")
+    first.touch()
+    wait_until(lambda: begun.read_text().count("\n") == 2, "the task to begin again")
+    Home.signal(stopped, signal.SIGCONT)
+    wait_until(lambda: not is_alive(pid), "the late engine to end")
+    code, _, err = host.wait()
+    assert code != 0 and "given up" in err
+    second.touch()
+    assert task.get(DEADLINE_S) == blocked.get(DEADLINE_S)
+    assert begun.read_text().split() == [str(pid), str(task.get())]
 
 
 def test_engines_that_stay_away_are_given_up(home, tmp_path):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is done to a cluster: one process, or its wires, and when it is over."""
 
+import collections
 import os
 import signal
 import time
@@ -43,16 +44,17 @@ class Faults:
     Args:
         parent: pid of the cluster's parent
         rng: decides what, to whom and for how long
-        proxy: the wire of some clients
+        proxies: by name: "wire" leads to some clients, "host" to engines elsewhere
         log: takes a line on each
     """
 
-    def __init__(self, parent, rng, proxy, log):
+    def __init__(self, parent, rng, proxies, log):
         self.parent = parent
         self.rng = rng
-        self.proxy = proxy
+        self.proxies = proxies
         self.log = log
         self.count = 0
+        self.long_holds = collections.Counter()  # of which wires, so long that engines were given up
         self.killed = {}  # role: when it was last
 
     def do(self, kind):
@@ -81,20 +83,21 @@ class Faults:
         time.sleep(pause_s)  # this is the fault, not a wait
         send(pid, signal.SIGCONT)
 
-    def cut(self, _):
-        self.log("cut the wires")
-        self.proxy.cut()
+    def cut(self, who):
+        self.log(f"cut the {who}")
+        self.proxies[who].cut()
 
-    def half_close(self, _):
-        self.log("close the wires halfway")
-        self.proxy.half_close()
+    def half_close(self, who):
+        self.log(f"close the {who} halfway")
+        self.proxies[who].half_close()
 
-    def hold(self, _):
+    def hold(self, who):
         pause_s = self.rng.choice(PAUSES_S)
-        self.log(f"hold the wires for {pause_s} s")
-        self.proxy.hold()
+        self.log(f"hold the {who} for {pause_s} s")
+        self.long_holds[who] += pause_s == max(PAUSES_S)
+        self.proxies[who].hold()
         time.sleep(pause_s)  # as above
-        self.proxy.flow()
+        self.proxies[who].flow()
 
     def pick(self, who):
         pids = find(self.parent, who)

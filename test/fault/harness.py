@@ -24,9 +24,11 @@ from home import Cluster, temporary_home, wait_until
 from proxy import Proxy
 
 KINDS = ("kill-engine", "pause-engine", "kill-nursery", "kill-hub", "pause-hub", "pause-scheduler", "hold-wire",
-         "cut-wire", "half_close-wire")
+         "cut-wire", "half_close-wire", "hold-host", "cut-host", "half_close-host")
 WORKS = (workload.Balanced, workload.Direct, workload.Broadcast, workload.Output,
          workload.Collaborator)
+AHEAD_MAX = 32  # SCHED_AHEAD_MOST: tasks that an engine may have been sent
+HOST_ENGINES = 2  # besides the others, on a host that only a wire leads to
 GAPS_S = (0, 0.02, 0.1, 0.4)
 HEARTBEAT_MS = 400  # an engine that is silent for four of them is given up
 STORE_TASKS = 30_000  # more than end while somebody fetches results
@@ -72,11 +74,13 @@ class Run:
         return report
 
     def damage(self, cluster, seconds):
-        proxy = Proxy(self.address(cluster))
+        proxies = {who: Proxy(self.address(cluster)) for who in ("wire", "host")}
+        host = Cluster(self.home, ["-n", HOST_ENGINES, "--file", self.over(proxies["host"], cluster.engine_file)],
+                       command="engine")
         ledger = workload.Ledger(self.home.work)
-        works = [kind(self.file(cluster, proxy, nth), ledger, self.seed, workload.LOST)
+        works = [kind(self.file(cluster, proxies["wire"], nth), ledger, self.seed, workload.LOST)
                  for nth, kind in enumerate(WORKS)]
-        faults = Faults(cluster.pid, self.rng, proxy, self.log)
+        faults = Faults(cluster.pid, self.rng, proxies, self.log)
         for work in works:
             work.start()
         try:
@@ -93,13 +97,17 @@ class Run:
                 work.stop()
             for work in works:
                 work.join()
-            proxy.close()
+            code, _, err = host.end()
+            for proxy in proxies.values():
+                proxy.close()
         counts = ledger.counts()
         for work in works:
             if work.wrong:
                 raise work.wrong
             work.check(counts)
-        self.check_repeats(works, counts, cluster)
+        if code != 0:
+            raise workload.Wrong(f"the host ended with code {code}:\n{err[-2000:]}")
+        self.check_repeats(works, counts, cluster, faults.long_holds["host"] * HOST_ENGINES * AHEAD_MAX)
         self.check_memory(cluster, before)
         errors = sum((work.errors for work in works), collections.Counter())
         return (f"seed {self.seed}: {faults.count} faults; {sum(len(work.right) for work in works)} right answers, "
@@ -117,10 +125,12 @@ class Run:
 
     def file(self, cluster, proxy, nth):
         """A connection file: every second one leads over the proxy, the rest to the Unix socket."""
-        if nth % 2:
-            return cluster.file
-        path = os.path.join(self.home.work, "over-the-wire.json")
-        with open(cluster.file, encoding="utf-8") as file:
+        return cluster.file if nth % 2 else self.over(proxy, cluster.file)
+
+    def over(self, proxy, name):
+        """A copy of a connection file that leads over the proxy."""
+        path = os.path.join(self.home.work, f"over-{proxy.port}.json")
+        with open(name, encoding="utf-8") as file:
             fields = json.load(file)
         fields.update(url=f"tcp://127.0.0.1:{proxy.port}", unix=None)
         with open(path, "w", encoding="utf-8") as file:
@@ -148,13 +158,18 @@ class Run:
             if size > before[role] + MEMORY_SLACK_BYTES:
                 raise workload.Wrong(f"the {role} had {before[role]} bytes and has {size} when all is done")
 
-    def check_repeats(self, works, counts, cluster):
-        """Only an engine that is lost loses a task that had begun, and at most one."""
+    def check_repeats(self, works, counts, cluster, late):
+        """Only an engine that is lost loses a task that had begun, and at most one.
+
+        Args:
+            late: how many more may have been begun by engines that were given up and did not know it yet
+        """
         rows = cluster.status()["engines"]  # ids begin with 0 and are never given twice
         lost = 1 + max(row["id"] for row in rows) - len([row for row in rows if row["state"] != "down"])
         repeats = sum(max(0, counts[key] - 1) for work in works if work.retries for key in work.right + work.failed)
-        if repeats > lost:
-            raise workload.Wrong(f"{repeats} tasks were begun again after {lost} engines were lost")
+        if repeats > lost + late:
+            raise workload.Wrong(f"{repeats} tasks were begun again after {lost} engines were lost, and {late} "
+                                 "could be begun by those that did not know it yet")
 
 
 def main():
