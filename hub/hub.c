@@ -459,7 +459,10 @@ static int take_again(void *arg, struct pc_msg *msg, struct pc_err *err)
         return pc_dispatch_msg(journal_handlers, PC_FROM_HUB, hub, NULL, msg, err);
     if (pc_dispatch_msg(handlers, PC_FROM_SCHED, hub, NULL, msg, err) < 0)
         return -1;
-    hub->recorded += is_to_remember(type);
+    if (type == PC_MSG_FUNCTION && hub->functions_left)
+        hub->functions_left--; /* of the snapshot, which counts in "recorded" already */
+    else
+        hub->recorded += is_to_remember(type);
     return 0;
 }
 

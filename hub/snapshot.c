@@ -199,6 +199,7 @@ static void write_end(struct writer *writer)
     const struct hub_history *history = &writer->hub->history;
     pc_json *json = pc_json_object();
     pc_json_put_bool(json, "end", true);
+    pc_json_put_i64(json, "functions", (int64_t)history->functions.count);
     struct pc_msg *last = history->last_request, *msg = pc_json_msg(PC_MSG_SNAPSHOT, json);
     if (last) {
         size_t size;
@@ -290,7 +291,7 @@ static int take_registries(struct hub *hub, const pc_json *json, struct pc_err *
     return 0;
 }
 
-static int take_end(struct hub *hub, struct pc_msg *msg, struct pc_err *err)
+static int take_end(struct hub *hub, const pc_json *json, struct pc_msg *msg, struct pc_err *err)
 {
     struct hub_history *history = &hub->history;
     if (!hub->is_restoring)
@@ -298,6 +299,7 @@ static int take_end(struct hub *hub, struct pc_msg *msg, struct pc_err *err)
     if (msg->head.part_count)
         history->last_request = hub_parts_unpack(msg->parts[0].data, msg->parts[0].size);
     hub_snapshot_settle(hub);
+    hub->functions_left = (uint64_t)pc_json_i64_or(json, "functions", 0);
     return 0;
 }
 
@@ -317,7 +319,7 @@ int hub_snapshot_take(struct hub *hub, struct pc_msg *msg, struct pc_err *err)
         return -1;
     int status;
     if (pc_json_bool_or(json, "end", false)) {
-        status = take_end(hub, msg, err);
+        status = take_end(hub, json, msg, err);
     } else {
         hub->is_restoring = true;
         status = take_registries(hub, json, err);

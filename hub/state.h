@@ -31,6 +31,7 @@ struct hub {
     bool has_news;     /* some of them were not acknowledged */
     bool is_restoring; /* a snapshot; with what the next task in it may need: */
     struct pc_msg *restored_function, *restored_request;
+    uint64_t functions_left; /* of that snapshot's table, which follows its end */
     uv_check_t turn_end;
     uv_timer_t tick_timer;
 

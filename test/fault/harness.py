@@ -61,6 +61,7 @@ class Run:
             code, _, err = cluster.end()
         except workload.Wrong:
             self.describe(cluster)
+            self.log(f"pcluster start:\n{cluster.end()[2]}")
             raise
         finally:
             if cluster.process.poll() is None:

@@ -535,13 +535,24 @@ static void what_was_acknowledged_is_there_again(void **state)
     end(stage);
 }
 
-/* The journal is written anew when it has grown, and is as good then. */
+static void send_function(struct stage *stage, const char *pickle)
+{
+    struct pc_msg *msg = pc_function_msg(pickle, strlen(pickle));
+    assert_non_null(msg);
+    assert_int_equal(pc_sock_send(&stage->scheduler, msg, NULL), 0);
+    pc_msg_unref(msg);
+}
+
+/* The journal is written anew when it has grown, and is as good then. One that believes that it has
+ * more messages than it got would never be sent the rest. */
 static void a_long_history_is_there_again(void **state)
 {
     struct stage *stage = *state;
     enum { BATCH = 200, BATCHES = 200 };
     struct pc_record records[3 * BATCH];
     uint8_t text[400] = "";
+    send_function(stage, "one");
+    send_function(stage, "another");
     for (uint64_t batch = 0; batch < BATCHES; batch++) {
         for (uint64_t i = 0; i < 3 * BATCH; i++)
             records[i] = (struct pc_record){.event = (uint8_t)(1 + i % 3),
@@ -555,10 +566,11 @@ static void a_long_history_is_there_again(void **state)
                                             .body_size = sizeof(text)};
         send_records(stage, records, 3 * BATCH);
     }
-    await_recorded(stage, BATCHES);
+    await_recorded(stage, 2 + BATCHES);
     off_t size = lseek(stage->journal[0], 0, SEEK_END) + lseek(stage->journal[1], 0, SEEK_END);
     assert_in_range(size, 1, (off_t)BATCHES * BATCH * 3 * 400 / 2); /* not all of it */
-    assert_int_equal(start_again(stage), BATCHES);
+    for (int round = 0; round < 2; round++)
+        assert_int_equal(start_again(stage), 2 + BATCHES);
     expect_totals(stage, BATCHES * BATCH, BATCHES * BATCH, 0, 0);
     pc_json *status = ask(stage, "{\"query\":\"status\",\"memory\":false}");
     const pc_json *store = pc_json_member(status, "store");
