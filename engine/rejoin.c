@@ -79,10 +79,13 @@ static char *next_hello(const struct eng_membership *membership, bool is_control
 
 /* One attempt: the answer to HELLO, or NULL. */
 static struct pc_msg *try_lane(struct pc_sock *sock, const struct eng_config *config,
-                               const char *hello, int limit_ms, struct pc_err *err)
+                               const char *hello, int limit_ms, bool *has_connected,
+                               struct pc_err *err)
 {
+    *has_connected = false;
     if (pc_sock_connect(sock, &config->file, config->transport, limit_ms, NULL, 0, err))
         return NULL;
+    *has_connected = true;
     struct pc_msg *welcome = pc_sock_hello(sock, hello, limit_ms, err);
     if (!welcome)
         pc_sock_close(sock);
@@ -114,8 +117,11 @@ static pc_json *join_lane(struct pc_sock *sock, const struct eng_setup *setup, u
     unsigned pause = RETRY_FIRST_MS;
     struct pc_err err;
     struct pc_msg *welcome;
-    while (!(welcome = try_lane(sock, setup->config, hello, CONNECT_LIMIT_MS, &err))) {
-        if (!is_worth_retrying(err.code) || pc_clock_ms() > deadline_ms)
+    bool has_connected;
+    while (
+        !(welcome = try_lane(sock, setup->config, hello, CONNECT_LIMIT_MS, &has_connected, &err))) {
+        bool may_retry = has_connected ? err.code == PC_E_LOST : is_worth_retrying(err.code);
+        if (!may_retry || pc_clock_ms() > deadline_ms) /* the answer to HELLO is final */
             pc_fatal(ENG_EXIT_FAILED, "can't join the cluster: %s", err.text);
         pause_ms(&pause);
     }
@@ -162,7 +168,9 @@ static int rejoin_lane(const struct eng_membership *membership, bool is_control,
                        struct pc_sock *sock, uint64_t *arrived, struct pc_err *err)
 {
     char *hello = next_hello(membership, is_control);
-    struct pc_msg *welcome = try_lane(sock, membership->setup->config, hello, limit_ms, err);
+    bool has_connected;
+    struct pc_msg *welcome =
+        try_lane(sock, membership->setup->config, hello, limit_ms, &has_connected, err);
     pc_json *json = welcome ? pc_json_of_msg(welcome, err) : NULL;
     int failed = json ? pc_json_get_u64(json, "received", arrived, err) : -1;
     pc_wipe(hello, strlen(hello));
