@@ -97,10 +97,13 @@ static void recall(struct engine *engine, uint32_t first)
     world_recall(engine, first);
 }
 
-/* Of what it has not begun, as far as we know; NULL: none. */
+/* Of what it has not begun, as far as we know; NULL: none. Of an engine that was given thousands
+ * too: looking through them, and sending them again, costs more than waiting for its turn. */
 static const struct task *first_aborted(const struct engine *engine)
 {
-    const struct task *task = engine->running ? engine->running->next : NULL;
+    if (!engine->running || engine->load.tasks > SCHED_AHEAD_MOST + SCHED_DIRECT_AHEAD)
+        return NULL;
+    const struct task *task = engine->running->next;
     while (task && !task->is_aborted)
         task = task->next;
     return task;
@@ -109,8 +112,10 @@ static const struct task *first_aborted(const struct engine *engine)
 /* Those behind it are called back with it, and sent again. */
 void ahead_aborted(struct engine *engine)
 {
+    if (engine->state != ENGINE_UP || engine->is_recalling)
+        return;
     const struct task *task = first_aborted(engine);
-    if (!task || engine->state != ENGINE_UP || engine->is_recalling)
+    if (!task)
         return;
     recall(engine, task->run);
     queue_advance(engine); /* until it has answered it gets nothing */
