@@ -74,7 +74,8 @@ static void sort_out(struct hub_history *history, struct pc_conn *scheduler, str
             settle(history, task);
             say_task(scheduler, pairs, task);
         } else {
-            refuse(history, task, scheduler, "the hub was killed before it was on disk");
+            refuse(history, task, scheduler,
+                   "the hub was killed before it was on disk; submit it again");
         }
     }
 }

@@ -220,8 +220,8 @@ int pc_wait_accepted(struct pc_client *client, struct pc_call *const *calls, siz
     for (size_t i = 0; i < count; i++)
         if (calls[i] && !calls[i]->is_durable)
             return pc_err_set(err, PC_E_INVALID,
-                              "the task is not durable: there is nothing that "
-                              "is written to disk before it begins");
+                              "the task is not durable, so it is not written to disk before it "
+                              "begins: submit it with the option durable");
     return wait_for(client, calls, count, timeout_ms, pc_call_accepted, err);
 }
 

@@ -50,7 +50,7 @@ void durable_hold(struct sched *s, struct task *task)
     if (!s->takes_durable)
         refuse(s, task, "this cluster keeps no tasks on disk (pcluster start --store sqlite)");
     else if (s->is_hub_missed)
-        refuse(s, task, "the hub is away");
+        refuse(s, task, "the hub is away; submit it again when it is back");
 }
 
 /* Tells a client of the tasks that were accepted; all in `pairs` are its. */
