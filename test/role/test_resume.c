@@ -496,6 +496,17 @@ static void engine_returns(struct returning *r, unsigned work_received)
     r->engine.work.wire.lifeline = &r->work;
 }
 
+/* The engine answers; and the client has it. */
+static void answer_for(struct returning *r, struct pc_call *call, struct pc_msg *run,
+                       const char *text)
+{
+    fake_engine_answer(&r->engine, run, text);
+    pc_msg_unref(run);
+    play_wait(r->client, call);
+    play_expect_part(call, text);
+    pc_call_unref(call);
+}
+
 static void an_engine_goes_on_with_its_task(void **state)
 {
     struct returning r;
@@ -505,17 +516,9 @@ static void an_engine_goes_on_with_its_task(void **state)
     fake_engine_close(&r.engine);
     struct pc_call *next = play_submit(r.client, NULL, "next"); /* waits for it */
     engine_returns(&r, 1);
-    fake_engine_answer(&r.engine, run, "value");
-    pc_msg_unref(run);
-    play_wait(r.client, call);
-    play_expect_part(call, "value");
+    answer_for(&r, call, run, "value");
     run = stage_await(&r.engine.work, PC_MSG_RUN);
-    fake_engine_answer(&r.engine, run, "next");
-    pc_msg_unref(run);
-    play_wait(r.client, next);
-    play_expect_part(next, "next");
-    pc_call_unref(call);
-    pc_call_unref(next);
+    answer_for(&r, next, run, "next");
     close_returning(&r);
 }
 
@@ -530,11 +533,7 @@ static void an_engine_goes_on_after_new_keys(void **state)
     engine_returns(&r, 0);
     struct pc_call *call = play_submit(r.client, &r.engine.id, "value");
     struct pc_msg *run = stage_await(&r.engine.work, PC_MSG_RUN);
-    fake_engine_answer(&r.engine, run, "value");
-    pc_msg_unref(run);
-    play_wait(r.client, call);
-    play_expect_part(call, "value");
-    pc_call_unref(call);
+    answer_for(&r, call, run, "value");
     close_returning(&r);
 }
 
@@ -549,11 +548,7 @@ static void a_task_that_did_not_arrive_is_sent_again(void **state)
     pc_sock_close(&r.engine.control);
     engine_returns(&r, 0);
     struct pc_msg *run = stage_await(&r.engine.work, PC_MSG_RUN);
-    fake_engine_answer(&r.engine, run, "value");
-    pc_msg_unref(run);
-    play_wait(r.client, call);
-    play_expect_part(call, "value");
-    pc_call_unref(call);
+    answer_for(&r, call, run, "value");
     close_returning(&r);
 }
 
