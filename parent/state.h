@@ -115,6 +115,7 @@ struct parent {
     struct parent_restarts restarts;
 
     int stop_rounds;
+    bool is_leaving;         /* the scheduler was told that everybody else has left */
     bool is_hurried;         /* told to stop twice: nobody is waited for */
     bool has_other_children; /* of the program that became this one by exec */
     int exit_code;

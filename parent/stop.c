@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The end, in order: the scheduler tells clients and engines, and the nursery sees its engines off;
- * when it is done the scheduler's connection ends and with it the scheduler; then the hub, which
+ * when it is done the scheduler is told again, and ends when the hub has all; then the hub, which
  * nobody has anything to tell any more. Whoever takes too long is killed.
  */
 #include <stdio.h>
@@ -118,6 +118,21 @@ void parent_stop(struct parent *parent, const char *reason)
     parent_stop_step(parent);
 }
 
+/* It may have much to tell the hub, and needs us as long as that may have to be started again. */
+static void leave_scheduler(struct parent *parent)
+{
+    struct parent_role *scheduler = &parent->scheduler;
+    if (!scheduler->has_conn || scheduler->conn.is_ending)
+        return;
+    if (!parent_role_exists(&parent->hub)) {
+        pc_conn_end(&scheduler->conn);
+    } else if (!parent->is_leaving) {
+        parent->is_leaving = true;
+        parent_role_send(scheduler, PC_MSG_SHUTDOWN, pc_json_object());
+        wait_for_hub(parent);
+    }
+}
+
 void parent_stop_step(struct parent *parent)
 {
     if (parent_role_exists(&parent->nursery))
@@ -128,11 +143,7 @@ void parent_stop_step(struct parent *parent)
         return;
     }
     if (parent_role_exists(&parent->scheduler)) {
-        if (parent->scheduler.has_conn && !parent->scheduler.conn.is_ending) {
-            pc_conn_end(&parent->scheduler.conn);
-            if (parent_role_exists(&parent->hub)) /* which it may have much to tell */
-                wait_for_hub(parent);
-        }
+        leave_scheduler(parent);
     } else if (parent_role_exists(&parent->hub)) {
         if (!parent->hub.is_told)
             wait_for_hub(parent);

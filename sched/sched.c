@@ -27,18 +27,13 @@
 
 static void on_stop_timer(uv_timer_t *timer);
 
-/* Clients learn why, engines are told to end; the parent's end of file ends us. */
+/* Clients learn why, engines are told to end; a second SHUTDOWN ends us, or the parent's end. */
 static void stop(struct sched *s, const struct pc_msg *shutdown)
 {
     struct client *client, *next;
     struct peer *host;
     pc_json *json = pc_json_of_msg(shutdown, NULL);
     pc_json *goodbye = pc_json_object();
-    if (s->is_stopping) {
-        pc_json_free(json);
-        pc_json_free(goodbye);
-        return;
-    }
     s->is_stopping = true;
     pc_json_put_str(goodbye, "reason", pc_json_str_or(json, "reason", "the cluster was stopped"));
     struct pc_msg *msg = pc_json_msg(PC_MSG_GOODBYE, goodbye);
@@ -59,26 +54,35 @@ static void stop(struct sched *s, const struct pc_msg *shutdown)
     pc_json_free(json);
 }
 
-/* Everybody else has left, and the parent waits for our end: when the hub has all it was told. */
+static void leave_now(struct sched *s)
+{
+    uint64_t missed = s->ledger.told - s->ledger.recorded;
+    if (s->is_stopping && missed)
+        pc_warn("the hub was not there to take the last %llu messages: it knows nothing of the "
+                "tasks in them",
+                (unsigned long long)missed);
+    uv_stop(&s->loop);
+}
+
+/* Everybody else has left, and the parent waits for our end: when the hub has all it was told. One
+ * that dies meanwhile is replaced, as long as there is a parent. */
 static void leave(struct sched *s)
 {
-    if (s->is_leaving)
-        return;
-    records_flush(s);
-    bool has_hub = s->hub.is_open || s->hub.next_fd >= 0;
-    if (!s->is_stopping || !s->ledger.first || !has_hub) {
-        uv_stop(&s->loop);
-        return;
-    }
+    if (!s->is_leaving)
+        records_flush(s);
+    bool has_hub = s->hub.is_open || s->hub.next_fd >= 0 || !s->parent_is_gone;
+    if (!s->is_stopping || !s->ledger.first || !has_hub)
+        leave_now(s);
+    else if (!s->is_leaving)
+        uv_timer_start(&s->stop_timer, on_stop_timer, LEAVE_LIMIT_MS, 0);
     s->is_leaving = true;
-    uv_timer_start(&s->stop_timer, on_stop_timer, LEAVE_LIMIT_MS, 0);
 }
 
 static void on_stop_timer(uv_timer_t *timer)
 {
     struct sched *s = timer->data;
     if (s->is_leaving)
-        uv_stop(&s->loop);
+        leave_now(s);
     else
         leave(s); /* whether or not the others have */
 }
@@ -180,7 +184,11 @@ static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *
 
 static int on_shutdown(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
-    stop(role, msg);
+    struct sched *s = role;
+    if (s->is_stopping)
+        leave(s);
+    else
+        stop(s, msg);
     return 0;
 }
 
@@ -198,7 +206,7 @@ static void hub_is_gone(struct sched *s)
     if (!s->is_stopping)
         questions_wait(s);
     else if (s->is_leaving)
-        uv_stop(&s->loop);
+        leave(s);
 }
 
 static int on_link(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
@@ -234,8 +242,8 @@ static int on_recorded(void *role, void *from, struct pc_msg *msg, struct pc_err
         questions_repeat(s);
         durable_ask(s);
     }
-    if (s->is_leaving && !s->ledger.first)
-        uv_stop(&s->loop);
+    if (s->is_leaving)
+        leave(s);
     return 0;
 }
 
@@ -306,6 +314,7 @@ static void on_lost(struct pc_conn *conn, const struct pc_err *why)
 {
     struct sched *s = conn->owner;
     if (conn == &s->parent) {
+        s->parent_is_gone = true;
         leave(s);
         return;
     }

@@ -262,6 +262,7 @@ struct sched {
     bool is_hub_missed;         /* it has been away for longer than they wait */
     bool is_configured, is_listening, is_stopping;
     bool is_leaving; /* ... and only the hub is not done */
+    bool parent_is_gone;
     uv_timer_t beat_timer, record_timer, knock_timer, stop_timer, hub_timer;
 
     /* identity */

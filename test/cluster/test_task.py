@@ -10,7 +10,7 @@ import signal
 import threading
 
 import pytest
-from conftest import wait_until
+from home import is_alive, wait_until
 from shared import by_value, client, run_script, shared  # noqa: F401
 
 import pcluster
@@ -512,6 +512,23 @@ def test_a_hub_that_is_killed_leaves_a_good_file(start):
     with pcluster.Client(again.file) as c:
         found = c.db_query({}, ["state"])
         assert len(found) == 6000 and {row["state"] for row in found} == {"done"}
+
+
+def test_a_hub_that_dies_at_the_end_is_replaced(start):
+    """The engines have left, and the scheduler has only to tell the hub what it does not know yet."""
+    cluster = start(1, "--store", "sqlite")
+    hub, nursery = cluster.pids()["hub"], cluster.nursery()
+    with pcluster.Client(cluster.file) as c:
+        os.kill(hub, signal.SIGSTOP)
+        c.load_balanced_view().map_sync(double, range(3000), chunksize=1)
+    cluster.process.send_signal(signal.SIGINT)
+    wait_until(lambda: not is_alive(nursery), "end of the nursery")
+    os.kill(hub, signal.SIGKILL)
+    code, _, err = cluster.wait()
+    assert code == 0 and "does not end" not in err and "was not there" not in err
+    again = start(1, "--store", "sqlite")
+    with pcluster.Client(again.file) as c:
+        assert len(c.db_query({"state": "done"}, ["state"])) == 3000
 
 
 @pytest.mark.parametrize("spoil, text", [

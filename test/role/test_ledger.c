@@ -107,6 +107,37 @@ static void what_was_not_recorded_is_said_again(void **state)
     stage_close(&stage);
 }
 
+static void shut_down(struct stage *stage)
+{
+    static const char body[] = "{\"reason\":\"the test ends\",\"grace_ms\":60000}";
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_SHUTDOWN, body, sizeof(body) - 1);
+    assert_int_equal(pc_sock_send(&stage->parent, msg, NULL), 0);
+    pc_msg_unref(msg);
+}
+
+/* When it is to leave the hub dies: the next one is waited for, and hears the rest. */
+static void a_scheduler_that_leaves_waits_for_the_next_hub(void **state)
+{
+    struct stage stage;
+    struct asker asker;
+    stage_open_quiet(&stage, 0);
+    open_asker(&stage, &asker);
+    stage_hub_recorded(&stage, 0);
+    pass(&stage, PC_MSG_CLIENT_UP);
+    shut_down(&stage);
+    stage_await_end(&asker.sock);
+    pass(&stage, PC_MSG_CLIENT_DOWN);
+    shut_down(&stage); /* everybody else has left */
+    lose_hub(&stage);
+    stage_hub_recorded(&stage, 0);
+    pass(&stage, PC_MSG_CLIENT_UP);
+    pass(&stage, PC_MSG_CLIENT_DOWN);
+    stage_hub_recorded(&stage, 2);
+    stage_await_end(&stage.parent);
+    pc_sock_close(&asker.sock);
+    stage_close(&stage);
+}
+
 /* A hub may know another scheduler's messages: this one counts from there. */
 static void a_new_scheduler_counts_from_what_the_hub_has(void **state)
 {
@@ -402,6 +433,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_not_recorded_is_said_again),
+        cmocka_unit_test(a_scheduler_that_leaves_waits_for_the_next_hub),
         cmocka_unit_test(a_new_scheduler_counts_from_what_the_hub_has),
         cmocka_unit_test(the_connection_is_replaced),
         cmocka_unit_test(questions_are_asked_again),
