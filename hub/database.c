@@ -36,6 +36,7 @@ static const char *const steps[HUB_SCHEMA_VERSION] = {
     " sequence INTEGER NOT NULL, submitted INTEGER, kind INTEGER, bytes INTEGER, body BLOB,"
     " function BLOB, request BLOB);"
     "CREATE UNIQUE INDEX submissions_by_id ON submissions(session, sequence);",
+    "ALTER TABLE tasks ADD COLUMN display BLOB;",
 };
 
 enum { FLAG_BALANCED = 1, FLAG_GAP = 2, FLAG_WAS_KEPT = 4, FLAG_IN_FILE = 8 };
@@ -74,14 +75,15 @@ enum statement {
 
 static const char *const texts[STATEMENTS] = {
     [INSERT] = "INSERT OR REPLACE INTO tasks VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-               " ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+               " ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
     [INSERT_FUNCTION] = "INSERT OR IGNORE INTO functions VALUES(?1, ?2)",
     [NUMBER] = "SELECT number FROM tasks WHERE session = ?1 AND sequence = ?2",
     [FIND] = ROW "WHERE session = ?1 AND sequence = ?2",
     [AFTER] = ROW "WHERE number > ?1 ORDER BY number LIMIT 1",
     [AFTER_LABELLED] = ROW "WHERE label = ?2 AND number > ?1 ORDER BY number LIMIT 1",
     [BEFORE] = ROW "WHERE number < ?1 ORDER BY number DESC LIMIT 1",
-    [LOAD] = "SELECT request, result, stdout, stderr, function, flags FROM tasks WHERE number = ?1",
+    [LOAD] = "SELECT request, result, function, flags, stdout, stderr, display FROM tasks"
+             " WHERE number = ?1",
     [FUNCTION] = "SELECT pickle FROM functions WHERE name = ?1",
     [ADD_RESULT] = "UPDATE tasks SET result = ?2, flags = ?3, size = size + ?4 WHERE number = ?1",
     [ADD_SUBMITTED] =
@@ -104,7 +106,7 @@ static const char *const texts[STATEMENTS] = {
     [FULLEST] = "SELECT number, size, flags, session, sequence, result IS NOT NULL FROM tasks"
                 " WHERE size > 0 ORDER BY received LIMIT 1",
     [STRIP] = "UPDATE tasks SET request = NULL, result = NULL, stdout = NULL, stderr = NULL,"
-              " function = NULL, size = 0, flags = ?2 WHERE number = ?1",
+              " display = NULL, function = NULL, size = 0, flags = ?2 WHERE number = ?1",
 };
 
 struct hub_database {
@@ -394,6 +396,7 @@ int hub_database_write(struct hub_database *database, const struct hub_task *tas
     bind_output(statement, 22, task, PC_STREAM_STDERR);
     bind_parts(statement, 23, task->request);
     bind_parts(statement, 24, is_large ? NULL : task->result);
+    bind_output(statement, 25, task, PC_STREAM_DISPLAY);
     if (finish(database, statement, err) || (task->is_durable && adopt(database, task, err)))
         return -1;
     database->count++;
@@ -557,11 +560,11 @@ static struct pc_msg *parts_of(sqlite3_stmt *row, int column)
     return blob ? hub_parts_unpack(blob, (size_t)sqlite3_column_bytes(row, column)) : NULL;
 }
 
-static void print_column(struct hub_task *task, uint8_t stream, sqlite3_stmt *row, int column)
+static void load_column(struct hub_task *task, uint8_t stream, sqlite3_stmt *row, int column)
 {
     const void *text = sqlite3_column_blob(row, column);
     if (text)
-        hub_task_print(task, stream, text, (size_t)sqlite3_column_bytes(row, column));
+        hub_task_load_output(task, stream, text, (size_t)sqlite3_column_bytes(row, column));
 }
 
 static struct pc_msg *function_of(struct hub_database *database, const void *name)
@@ -584,11 +587,11 @@ struct pc_msg *hub_database_load(struct hub_database *database, struct hub_task 
     if (sqlite3_step(row) == SQLITE_ROW) {
         task->request = parts_of(row, 0);
         task->result = parts_of(row, 1);
-        print_column(task, PC_STREAM_STDOUT, row, 2);
-        print_column(task, PC_STREAM_STDERR, row, 3);
-        if (sqlite3_column_bytes(row, 4) == PC_FUNCTION_NAME_SIZE)
-            function = function_of(database, sqlite3_column_blob(row, 4));
-        if (sqlite3_column_int(row, 5) & FLAG_IN_FILE) {
+        for (uint8_t stream = 0; stream < PC_STREAM_TEXTS; stream++)
+            load_column(task, stream, row, 4 + stream);
+        if (sqlite3_column_bytes(row, 2) == PC_FUNCTION_NAME_SIZE)
+            function = function_of(database, sqlite3_column_blob(row, 2));
+        if (sqlite3_column_int(row, 3) & FLAG_IN_FILE) {
             char *path = result_path(database, &task->key);
             task->result = hub_parts_load(path);
             free(path);

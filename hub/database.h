@@ -10,7 +10,7 @@
 
 #include "hub/task.h"
 
-#define HUB_SCHEMA_VERSION 3
+#define HUB_SCHEMA_VERSION 4
 #define HUB_FILE_BYTES     (1024 * 1024)
 
 struct hub_database;

@@ -22,7 +22,7 @@
 struct asker {
     struct pc_conn *conn; /* NULL: nobody */
     uint64_t session, sequence;
-    uint64_t seen[2]; /* bytes; where output has a gap they are not exact */
+    uint64_t seen[PC_STREAM_TEXTS]; /* bytes; where output has a gap they are not exact */
 };
 
 /* Takes msg. */
@@ -46,7 +46,7 @@ static void send_failure(const struct asker *to, const char *ename, const char *
 
 static void send_output(const struct asker *to, const struct hub_task *task)
 {
-    for (uint8_t stream = 0; stream < 2; stream++) {
+    for (uint8_t stream = 0; stream < PC_STREAM_TEXTS; stream++) {
         size_t size;
         char *text = hub_task_output(task, stream, &size);
         for (size_t done = to->seen[stream]; done < size;) {
@@ -235,7 +235,7 @@ static void send_unknown(const struct asker *to, const struct hub_history *histo
 
 static void take_seen(struct asker *to, const pc_json *seen)
 {
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < PC_STREAM_TEXTS; i++) {
         const char *text = seen ? pc_json_text(pc_json_item(seen, i)) : NULL;
         to->seen[i] = text ? strtoull(text, NULL, 10) : 0;
     }

@@ -354,7 +354,7 @@ static int on_stream(void *role, void *peer, struct pc_msg *msg, struct pc_err *
     uint8_t stream;
     if (pc_stream_decode(msg, &stream, err))
         return -1;
-    if (stream > PC_STREAM_STDERR)
+    if (stream >= PC_STREAM_TEXTS)
         return 0; /* only for the client that waits */
     struct hub_task *task = hub_history_output(&hub->history, msg, stream);
     if (task)

@@ -11,23 +11,24 @@
 #include "lib/mem.h"
 #include "lib/proto.h"
 
-/* Of KEPT: its four parts, and more. */
+/* Of KEPT: its parts, and more. */
 enum {
     HAS_REQUEST = 0x01,
     HAS_RESULT = 0x02,
     HAS_STDOUT = 0x04,
     HAS_STDERR = 0x08,
-    HAS_PARTS = HAS_REQUEST | HAS_RESULT | HAS_STDOUT | HAS_STDERR,
-    HAS_FUNCTION = 0x10, /* its name follows */
-    SAME_REQUEST = 0x20, /* as the KEPT before */
-    HAS_GAP = 0x40,
-    WAS_KEPT = 0x80,
-    HAS_UUID = 0x100, /* of its engine */
-    IS_DURABLE = 0x200,
-    IS_ORPHAN = 0x400,
+    HAS_DISPLAY = 0x10,
+    HAS_PARTS = HAS_REQUEST | HAS_RESULT | HAS_STDOUT | HAS_STDERR | HAS_DISPLAY,
+    HAS_FUNCTION = 0x20, /* its name follows */
+    SAME_REQUEST = 0x40, /* as the KEPT before */
+    HAS_GAP = 0x80,
+    WAS_KEPT = 0x100,
+    HAS_UUID = 0x200, /* of its engine */
+    IS_DURABLE = 0x400,
+    IS_ORPHAN = 0x800,
 };
 
-#define PARTS 4
+#define PARTS (2 + PC_STREAM_TEXTS)
 
 /* ---- writing: the registries ------------------------------------------------------------ */
 
@@ -79,7 +80,7 @@ static pc_json *registries(struct hub *hub)
 
 /* ---- writing: tasks --------------------------------------------------------------------- */
 
-/* What the four parts are; to be freed. */
+/* What the parts are; to be freed. */
 struct payload {
     void *data[PARTS];
     uint64_t size[PARTS];
@@ -98,7 +99,7 @@ static unsigned collect(struct payload *payload, const struct hub_task *task, bo
     *payload = (struct payload){0};
     pack(payload, 0, is_same ? NULL : task->request);
     pack(payload, 1, task->result);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < PC_STREAM_TEXTS; i++) {
         size_t size = 0;
         payload->data[2 + i] = hub_task_output(task, (uint8_t)i, &size);
         payload->size[2 + i] = size;
@@ -384,9 +385,9 @@ static int take_payload(struct hub *hub, struct hub_task *task, struct pc_msg *m
         return -1;
     if (flags & HAS_RESULT && !(task->result = hub_parts_unpack(parts[1].data, parts[1].size)))
         return -1;
-    for (uint8_t i = 0; i < 2; i++)
+    for (uint8_t i = 0; i < PC_STREAM_TEXTS; i++)
         if (flags & (HAS_STDOUT << i))
-            hub_task_print(task, i, parts[2 + i].data, parts[2 + i].size);
+            hub_task_load_output(task, i, parts[2 + i].data, parts[2 + i].size);
     if (flags & SAME_REQUEST && hub->restored_request)
         task->request = pc_msg_ref(hub->restored_request);
     pc_msg_unref(hub->restored_request);

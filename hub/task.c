@@ -15,7 +15,7 @@ static void output_free(struct hub_output *output)
 {
     if (!output)
         return;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < PC_STREAM_TEXTS; i++) {
         if (output->live[i])
             pc_capture_fini(output->live[i]);
         free(output->live[i]);
@@ -131,22 +131,32 @@ struct pc_msg *hub_task_request(const struct hub_task *task)
 
 /* ---- output ----------------------------------------------------------------------------- */
 
-void hub_task_print(struct hub_task *task, uint8_t stream, const void *data, size_t size)
+static struct pc_capture *live_output(struct hub_task *task, uint8_t stream)
 {
     if (!task->output)
         task->output = pc_xcalloc(1, sizeof(*task->output));
     struct pc_capture **live = &task->output->live[stream];
     if (!*live) {
         *live = pc_xcalloc(1, sizeof(**live));
-        pc_capture_init(*live, PC_CAPTURE_HALF);
+        pc_capture_init(*live, PC_CAPTURE_KEPT_HALF);
     }
-    pc_capture_add(*live, data, size);
+    return *live;
+}
+
+void hub_task_print(struct hub_task *task, uint8_t stream, const void *data, size_t size)
+{
+    pc_capture_add(live_output(task, stream), data, size);
+}
+
+void hub_task_load_output(struct hub_task *task, uint8_t stream, const void *text, size_t size)
+{
+    pc_capture_load(live_output(task, stream), text, size);
 }
 
 void hub_task_close_output(struct hub_task *task)
 {
     struct hub_output *output = task->output;
-    for (int i = 0; output && i < 2; i++) {
+    for (int i = 0; output && i < PC_STREAM_TEXTS; i++) {
         if (!output->live[i])
             continue;
         output->text[i] = pc_capture_text(output->live[i], &output->size[i]);
@@ -183,8 +193,11 @@ static uint64_t message_bytes(const struct pc_msg *msg)
 uint64_t hub_task_payload(const struct hub_task *task)
 {
     uint64_t bytes = message_bytes(task->request) + message_bytes(task->result);
-    if (task->output)
-        bytes += sizeof(*task->output) + task->output->size[0] + task->output->size[1];
+    if (!task->output)
+        return bytes;
+    bytes += sizeof(*task->output);
+    for (int i = 0; i < PC_STREAM_TEXTS; i++)
+        bytes += task->output->size[i];
     return bytes;
 }
 

@@ -42,11 +42,11 @@ struct hub_function {
     unsigned users;
 };
 
-/* What a task prints: collected while it runs, then as text. Owned by its task. */
+/* What a task prints and displays: collected while it runs, then as text. Owned by its task. */
 struct hub_output {
-    struct pc_capture *live[2]; /* NULL: nothing yet, or it has ended */
-    char *text[2];
-    size_t size[2];
+    struct pc_capture *live[PC_STREAM_TEXTS]; /* NULL: nothing yet, or it has ended */
+    char *text[PC_STREAM_TEXTS];
+    size_t size[PC_STREAM_TEXTS];
 };
 
 /* A client that asked for a result that is not there yet; owned by the task's list, and in
@@ -111,6 +111,8 @@ int hub_task_body(const struct hub_task *task, struct pc_submit_body *body);
 struct pc_msg *hub_task_request(const struct hub_task *task);
 
 void hub_task_print(struct hub_task *task, uint8_t stream, const void *data, size_t size);
+/* What hub_task_output gave, before anything is printed. */
+void hub_task_load_output(struct hub_task *task, uint8_t stream, const void *text, size_t size);
 /* No more output comes: gives back the room that it does not need. */
 void hub_task_close_output(struct hub_task *task);
 /* A copy for the caller to free(); NULL: nothing. */

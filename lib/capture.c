@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lib/capture.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MARK_START "\n[... "
+#define MARK_SIZE  96
 
 void pc_capture_init(struct pc_capture *capture, size_t half)
 {
@@ -59,6 +63,23 @@ void pc_capture_add(struct pc_capture *capture, const void *data, size_t size)
     }
 }
 
+void pc_capture_load(struct pc_capture *capture, const void *text, size_t size)
+{
+    const char *from = text;
+    size_t half = capture->half;
+    char mark[MARK_SIZE] = "";
+    if (size <= 2 * half) {
+        pc_capture_add(capture, text, size);
+        return;
+    }
+    size_t middle = size - 2 * half;
+    memcpy(mark, from + half, middle < sizeof(mark) ? middle : sizeof(mark) - 1);
+    pc_capture_add(capture, from, half);
+    pc_capture_add(capture, from + half + middle, half);
+    if (sscanf(mark, MARK_START "%" SCNu64, &capture->dropped) != 1)
+        capture->dropped = middle;
+}
+
 /* Bytes of a piece of `size` bytes that begins at `begin` which come after `from`. */
 static size_t left_of(uint64_t begin, uint64_t size, uint64_t from)
 {
@@ -69,7 +90,7 @@ static size_t left_of(uint64_t begin, uint64_t size, uint64_t from)
 
 char *pc_capture_since(const struct pc_capture *capture, uint64_t *since, size_t *size)
 {
-    char mark[96];
+    char mark[MARK_SIZE];
     int mark_size = 0;
     uint64_t tail_begin = capture->head.size + capture->dropped;
     uint64_t end = tail_begin + capture->tail.size;
@@ -83,7 +104,7 @@ char *pc_capture_since(const struct pc_capture *capture, uint64_t *since, size_t
         return NULL;
     if (dropped)
         mark_size =
-            snprintf(mark, sizeof(mark), "\n[... %zu bytes of output left out ...]\n", dropped);
+            snprintf(mark, sizeof(mark), MARK_START "%zu bytes of output left out ...]\n", dropped);
     char *text = malloc(head + (size_t)mark_size + tail + 1);
     if (!text)
         return NULL;

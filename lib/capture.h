@@ -13,6 +13,9 @@
 
 #define PC_CAPTURE_HALF      (1024u * 1024u)     /* of what is printed */
 #define PC_CAPTURE_SHOW_HALF (8 * 1024u * 1024u) /* of what is displayed */
+#define PC_CAPTURE_KEPT_HALF                                                                       \
+    (PC_CAPTURE_HALF - 64) /* of either, by the hub: with the line between
+                                                     * it fits into a client's */
 
 struct pc_capture {
     size_t half;        /* how many bytes of each end stay */
@@ -26,6 +29,8 @@ void pc_capture_init(struct pc_capture *capture, size_t half);
 void pc_capture_fini(struct pc_capture *capture);
 /* Out of memory counts as dropped. */
 void pc_capture_add(struct pc_capture *capture, const void *data, size_t size);
+/* Into an empty one what pc_capture_text gave: with the line between it counts as it did. */
+void pc_capture_load(struct pc_capture *capture, const void *text, size_t size);
 /* A copy for the caller to free(); NULL when empty (*size is 0) or out of memory. */
 /* The same for what came after the first *since bytes; *since becomes the number of all so far. */
 char *pc_capture_since(const struct pc_capture *capture, uint64_t *since, size_t *size);

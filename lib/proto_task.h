@@ -125,6 +125,7 @@ int pc_recall_decode(const struct pc_msg *msg, struct pc_recall_body *body, stru
 
 /* STREAM: stream u8 (enum pc_stream), zero u8[7]. Part 0: the bytes. */
 #define PC_STREAM_DATA      3 /* what the task has published: a pickle, replaces the last one */
+#define PC_STREAM_TEXTS     3 /* those below are text, which the hub keeps */
 #define PC_DATA_MAX         (64 * 1024) /* bytes of that */
 #define PC_STREAM_BODY_SIZE 8
 int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err);

@@ -64,7 +64,7 @@ int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err
     if (engine->owed > 2 * PC_OUTPUT_WINDOW)
         return pc_err_set(err, PC_E_PROTOCOL, "it sends more output than its window allows");
     msg->head.engine_id = engine->id;
-    if (stream <= PC_STREAM_STDERR) /* the rest is only for the client */
+    if (stream < PC_STREAM_TEXTS) /* the rest is only for the client */
         records_output(s, msg);
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
     if (client && client_is_there(client)) {

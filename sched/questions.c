@@ -33,11 +33,11 @@ struct question {
     UT_hash_handle hh;   /* sched.questions */
     struct client *client;
     struct question *next, *prev;
-    struct pc_msg *msg; /* QUERY; one for all tasks of a fetch */
-    uint64_t seen[2];   /* bytes of output that have passed */
-    const char *what;   /* of a fetch; else NULL */
-    bool is_asked;      /* it counts in client.fetching */
-    char id[];          /* of its task */
+    struct pc_msg *msg;             /* QUERY; one for all tasks of a fetch */
+    uint64_t seen[PC_STREAM_TEXTS]; /* bytes of output that have passed */
+    const char *what;               /* of a fetch; else NULL */
+    bool is_asked;                  /* it counts in client.fetching */
+    char id[];                      /* of its task */
 };
 
 static const char away[] = "the hub is away, and was not started again in time: ask once more";
@@ -107,12 +107,20 @@ static const pc_json *fetched(const pc_json *query, const char **what)
     return NULL; /* the hub will say what is wrong */
 }
 
+static bool has_seen(const struct question *question)
+{
+    for (int i = 0; i < PC_STREAM_TEXTS; i++)
+        if (question->seen[i])
+            return true;
+    return false;
+}
+
 /* Whether `next` can be asked for in one message with those before it. */
 static bool continues(const struct question *question, const struct question *next)
 {
     return next && next->what == question->what && next->msg == question->msg &&
-           next->key.sequence == question->key.sequence + 1 && !next->seen[0] && !next->seen[1] &&
-           !question->seen[0] && !question->seen[1];
+           next->key.sequence == question->key.sequence + 1 && !has_seen(next) &&
+           !has_seen(question);
 }
 
 /* Asks for some tasks from client->unasked on, which is one of a fetch. */
@@ -120,7 +128,7 @@ static struct pc_msg *next_fetch(struct client *client)
 {
     struct question *question = client->unasked, *last;
     pc_json *fetch = pc_json_object(), *tasks = pc_json_array(), *seen = pc_json_array();
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < PC_STREAM_TEXTS; i++) {
         char number[24];
         snprintf(number, sizeof(number), "%" PRIu64, question->seen[i]);
         pc_json_append_str(seen, number);
@@ -220,7 +228,7 @@ bool question_answered(struct sched *s, const struct pc_msg *answer)
         leave_hub(question);
     else if (answer->head.type != PC_MSG_STREAM)
         forget(s, question);
-    else if (answer->body[0] < 2)
+    else if (answer->body[0] < PC_STREAM_TEXTS)
         question->seen[answer->body[0]] += answer->parts_bytes;
     questions_advance(s, client);
     return !is_note(answer);

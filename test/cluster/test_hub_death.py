@@ -138,6 +138,56 @@ def test_results_that_are_waited_for(home, start):
         assert result.stdout == "begins\nends\n"
 
 
+SHOW = "display({'text/plain': %r}, raw=True)"
+
+
+def shown(result):
+    return [output["data"]["text/plain"] for output in result.outputs]
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_what_was_displayed(home, start, store):
+    """Other clients get it too: live, afterwards, and from the hub that comes after this one."""
+    cluster = start(1, "--store", store)
+    marker = os.path.join(home.work, "go")
+    code = (f"import os, time\n{SHOW % 'first'}\n"
+            f"while not os.path.exists({marker!r}): time.sleep(0.01)\n{SHOW % 'second'}")
+    with pcluster.Client(cluster.file) as client, pcluster.Client(cluster.file) as other:
+        result = client[0].execute(code)
+        wait_until(lambda: not result.ready() and shown(result) == ["first"], "a display")
+        fetched = other.get_result(names_of([result])[0])
+        wait_until(lambda: not fetched.ready() and shown(fetched) == ["first"], "it at the other client")
+        kill_hub(cluster)
+        with open(marker, "w", encoding="ascii"):
+            pass
+        fetched.get(timeout=60)
+        assert shown(fetched) == ["first", "second"]
+        result.get()
+    kill_hub(cluster)
+    with pcluster.Client(cluster.file) as client:
+        again = client.get_result(names_of([result])[0])
+        again.get(timeout=60)
+        assert again.outputs == result.outputs == again.metadata.outputs and shown(again) == ["first", "second"]
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_too_much_output(start, store):
+    """The first and the last MiB stay, and it is said how much is missing: also later and elsewhere."""
+    cluster = start(1, "--store", store)
+    with pcluster.Client(cluster.file) as client:
+        result = client[0].execute(
+            f"print('a' * 3_000_000 + 'z')\nfor n in range(9): {SHOW % ('x' * 400_000)}", block=True)
+        kill_hub(cluster)
+    with pcluster.Client(cluster.file) as client:
+        fetched = client.get_result(names_of([result])[0])
+        fetched.get(timeout=60)
+    missing = 3_000_002 - 2 * (1024 * 1024 - 64)
+    head, line, tail = fetched.stdout.split("\n", 2)
+    assert line == f"[... {missing} bytes of output left out ...]"
+    assert len(head) == len(tail) == 1024 * 1024 - 64 and tail.endswith("az\n")
+    assert [text[:5] for text in shown(fetched)] == ["xxxxx", "xxxxx", "[... ", "xxxxx", "xxxxx"]
+
+
 def test_a_client_that_left(start):
     """Its task goes on while there is no hub, and the result is there afterwards."""
     cluster = start(1)

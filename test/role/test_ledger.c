@@ -238,12 +238,13 @@ static void fetches_are_asked_again_one_by_one(void **state)
     say_result(&stage, &asker, 10);
     say(&stage, &asker, 11, pc_stream_new(PC_STREAM_STDOUT, "12345", 5));
     say(&stage, &asker, 11, pc_stream_new(PC_STREAM_STDERR, "67", 2));
+    say(&stage, &asker, 11, pc_stream_new(PC_STREAM_DISPLAY, "{}\n", 3));
     pc_msg_unref(stage_await(&asker.sock, PC_MSG_RESULT));
-    pc_msg_unref(stage_await(&asker.sock, PC_MSG_STREAM));
-    pc_msg_unref(stage_await(&asker.sock, PC_MSG_STREAM));
+    for (int i = 0; i < PC_STREAM_TEXTS; i++)
+        pc_msg_unref(stage_await(&asker.sock, PC_MSG_STREAM));
     lose_hub(&stage);
     stage_hub_recorded(&stage, 1);
-    const char *tasks[] = {"b", "c"}, *seen[] = {"5", "0"};
+    const char *tasks[] = {"b", "c"}, *seen[][PC_STREAM_TEXTS] = {{"5", "2", "3"}, {"0", "0", "0"}};
     for (int i = 0; i < 2; i++) {
         struct pc_msg *again = next(&stage, PC_MSG_QUERY);
         assert_int_equal(again->head.sequence, 11 + i);
@@ -253,7 +254,10 @@ static void fetches_are_asked_again_one_by_one(void **state)
         const pc_json *list = pc_json_member(json, "tasks");
         assert_int_equal(pc_json_count(list), 1);
         assert_string_equal(pc_json_text(pc_json_first(list)), tasks[i]);
-        assert_string_equal(pc_json_text(pc_json_first(pc_json_member(json, "seen"))), seen[i]);
+        for (int stream = 0; stream < PC_STREAM_TEXTS; stream++)
+            assert_string_equal(
+                pc_json_text(pc_json_item(pc_json_member(json, "seen"), (size_t)stream)),
+                seen[i][stream]);
         pc_json_free(json);
         pc_msg_unref(again);
         say_result(&stage, &asker, 11 + (uint64_t)i);

@@ -418,6 +418,15 @@ static void engines_that_break_the_rules_are_dropped(void **state)
     free(lots);
 }
 
+/* Takes `output`. */
+static void say_output(struct fake_engine *engine, const struct pc_msg *run, struct pc_msg *output)
+{
+    output->head.session = run->head.session;
+    output->head.sequence = run->head.sequence;
+    pc_sock_send(&engine->work, output, NULL);
+    pc_msg_unref(output);
+}
+
 /* Output comes before the result, in order, and its window is given back. */
 static void output_precedes_its_result(void **state)
 {
@@ -431,13 +440,10 @@ static void output_precedes_its_result(void **state)
     struct pc_msg *run = stage_await(&engine.work, PC_MSG_RUN);
     memset(line, 'o', sizeof(line));
     struct pc_msg *out = pc_stream_new(PC_STREAM_STDOUT, line, sizeof(line));
-    struct pc_msg *err = pc_stream_new(PC_STREAM_STDERR, "oops\n", 5);
-    out->head.session = err->head.session = run->head.session;
-    out->head.sequence = err->head.sequence = run->head.sequence;
-    pc_sock_send(&engine.work, out, NULL);
-    pc_sock_send(&engine.work, err, NULL);
-    pc_msg_unref(out);
-    pc_msg_unref(err);
+    say_output(&engine, run, out);
+    say_output(&engine, run, pc_stream_new(PC_STREAM_DATA, "data", 4));
+    say_output(&engine, run, pc_stream_new(PC_STREAM_STDERR, "oops\n", 5));
+    say_output(&engine, run, pc_stream_new(PC_STREAM_DISPLAY, "{}\n", 3));
     fake_engine_answer(&engine, run, "done");
     pc_msg_unref(run);
     play_wait(client, call);
@@ -454,6 +460,11 @@ static void output_precedes_its_result(void **state)
     struct pc_msg *credit = stage_await(&engine.control, PC_MSG_OUTPUT_CREDIT);
     assert_true(pc_load_u64(credit->body) >= sizeof(line));
     pc_msg_unref(credit);
+    for (uint8_t stream = 0; stream < PC_STREAM_TEXTS; stream++) { /* not what is published */
+        struct pc_msg *kept = stage_await(&stage.hub, PC_MSG_STREAM);
+        assert_int_equal(kept->body[0], stream);
+        pc_msg_unref(kept);
+    }
     pc_call_unref(call);
     pc_client_close(client);
     fake_engine_close(&engine);

@@ -132,6 +132,32 @@ static void following_behind_a_gap(void **state)
     pc_capture_fini(&capture);
 }
 
+/* What was kept of a text goes on as if it had never been put away. */
+static void a_text_that_was_kept(void **state)
+{
+    for (size_t total = PC_CAPTURE_HALF; total < 4 * PC_CAPTURE_HALF; total += PC_CAPTURE_HALF) {
+        struct pc_capture capture, copy;
+        size_t size, size_again;
+        pc_capture_init(&capture, PC_CAPTURE_KEPT_HALF);
+        pc_capture_init(&copy, PC_CAPTURE_KEPT_HALF);
+        add_stream(&capture, total, 1000);
+        char *text = pc_capture_text(&capture, &size);
+        assert_true(size <= 2 * PC_CAPTURE_HALF);
+        pc_capture_load(&copy, text, size);
+        free(text);
+        pc_capture_add(&capture, "more", 4);
+        pc_capture_add(&copy, "more", 4);
+        text = pc_capture_text(&capture, &size);
+        char *again = pc_capture_text(&copy, &size_again);
+        assert_int_equal(size, size_again);
+        assert_memory_equal(text, again, size);
+        free(text);
+        free(again);
+        pc_capture_fini(&capture);
+        pc_capture_fini(&copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +165,7 @@ int main(void)
         cmocka_unit_test(long_output_keeps_its_ends),
         cmocka_unit_test(following_gives_the_same_text),
         cmocka_unit_test(following_behind_a_gap),
+        cmocka_unit_test(a_text_that_was_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -246,12 +246,12 @@ static void feed(struct hub *hub, enum pc_record_event event, uint64_t sequence,
     pc_buf_fini(&body);
 }
 
-static void print(struct hub *hub, uint64_t sequence, const char *text)
+static void print(struct hub *hub, uint64_t sequence, uint8_t stream, const char *text)
 {
-    struct pc_msg *msg = pc_stream_new(PC_STREAM_STDERR, text, strlen(text));
+    struct pc_msg *msg = pc_stream_new(stream, text, strlen(text));
     msg->head.session = 9;
     msg->head.sequence = sequence;
-    hub_history_output(&hub->history, msg, PC_STREAM_STDERR);
+    hub_history_output(&hub->history, msg, stream);
     pc_msg_unref(msg);
 }
 
@@ -272,8 +272,10 @@ static void fill(struct hub *hub)
              i % 2 ? functions[i % 4 / 2] : NULL, i % 5 == 0 ? PC_RECORD_SAME : PC_RECORD_OUTSIDE);
     for (uint64_t i = 1; i <= 500; i++)
         feed(hub, PC_RECORD_STARTED, i, NULL, NULL, 0);
-    print(hub, 7, "says seven");
-    print(hub, 450, "says the last");
+    print(hub, 7, PC_STREAM_STDERR, "says seven");
+    print(hub, 7, PC_STREAM_DISPLAY, "shows seven");
+    print(hub, 450, PC_STREAM_STDERR, "says the last");
+    print(hub, 450, PC_STREAM_DISPLAY, "shows the last");
     for (uint64_t i = 400; i >= 1; i--)
         feed(hub, PC_RECORD_ENDED, i, NULL, NULL, i % 7 ? PC_RECORD_OUTSIDE : PC_RECORD_GAP);
     for (int i = 0; i < 2; i++)

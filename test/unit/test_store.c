@@ -65,12 +65,12 @@ static void feed(struct scene *scene, struct pc_record *record, size_t part_size
         hub_history_keep(&scene->history, task);
 }
 
-static void print(struct scene *scene, uint64_t sequence, const char *text)
+static void print(struct scene *scene, uint64_t sequence, uint8_t stream, const char *text)
 {
-    struct pc_msg *msg = pc_stream_new(PC_STREAM_STDOUT, text, strlen(text));
+    struct pc_msg *msg = pc_stream_new(stream, text, strlen(text));
     msg->head.session = 5;
     msg->head.sequence = sequence;
-    hub_history_output(&scene->history, msg, PC_STREAM_STDOUT);
+    hub_history_output(&scene->history, msg, stream);
     pc_msg_unref(msg);
 }
 
@@ -94,7 +94,8 @@ static void run_task(struct scene *scene, uint64_t sequence, const char *label, 
                                .body_size = (uint32_t)body.size};
     feed(scene, &record, 10);
     pc_buf_fini(&body);
-    print(scene, sequence, "printed\n");
+    print(scene, sequence, PC_STREAM_STDOUT, "printed\n");
+    print(scene, sequence, PC_STREAM_DISPLAY, "{}\n");
     record = (struct pc_record){.event = PC_RECORD_ENDED,
                                 .kind = PC_KIND_EXECUTE,
                                 .status = PC_STATUS_OK,
@@ -131,6 +132,10 @@ static void expect_task(struct scene *scene, uint64_t sequence, const char *labe
     char *text = hub_task_output(task, PC_STREAM_STDOUT, &output_size);
     assert_string_equal(text, "printed\n");
     free(text);
+    text = hub_task_output(task, PC_STREAM_DISPLAY, &output_size);
+    assert_string_equal(text, "{}\n");
+    free(text);
+    assert_null(hub_task_output(task, PC_STREAM_STDERR, &output_size));
 }
 
 /* Numbers of all tasks, there and back. */
@@ -312,15 +317,24 @@ static void execute(const char *path, const char *text)
 static void an_older_file_is_brought_up_to_date(void **state)
 {
     struct scene *scene = *state;
+    size_t size;
     open_history(scene, 1000, 1 << 30);
     run_task(scene, 1, "old", 10);
     close_history(scene);
     execute(scene->path, "DROP INDEX by_label; DROP INDEX by_end; DROP INDEX by_full_end;"
                          "DROP INDEX by_function; DROP TABLE submissions;"
+                         "ALTER TABLE tasks DROP COLUMN display;"
                          "PRAGMA user_version = 1");
     open_history(scene, 1000, 1 << 30);
-    expect_task(scene, 1, "old", 10);
+    struct hub_task *task = get(scene, 1);
+    assert_non_null(task);
+    assert_int_equal(task->result->parts_bytes, 10);
+    assert_null(hub_task_output(task, PC_STREAM_DISPLAY, &size));
     assert_int_equal(walk(scene, "old"), 1);
+    run_task(scene, 2, "new", 10);
+    close_history(scene);
+    open_history(scene, 1000, 1 << 30);
+    expect_task(scene, 2, "new", 10);
     close_history(scene);
 }
 

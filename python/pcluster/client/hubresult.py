@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class AsyncHubResult(AsyncResult):
     """The result of tasks of any client. Made by Client.get_result() and Client.resubmit().
 
-    Nothing is polled: the hub sends output as it comes, and the result once it is there. What the task has
-    displayed is not kept, so `outputs` is empty.
+    Nothing is polled: the hub sends output as it comes, and the result once it is there. Of what the task
+    has written to stdout, to stderr, and displayed, the hub keeps the first and the last MiB each.
     """
 
     _rows: Optional[Dict[str, Mapping[str, Any]]] = None
