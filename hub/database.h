@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The SQLite file of tasks; the only header through which the project uses SQLite. Results over
- * HUB_FILE_BYTES are files of their own in the folder next to it, PATH-results/, written once.
+ * The SQLite file of tasks, and the only way to it. Results over HUB_FILE_BYTES are files of their
+ * own in the folder next to it, PATH-results/, written once.
  *
  * Functions return -1 with what SQLite says; reading from a file that can't be read finds nothing.
  */
