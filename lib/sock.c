@@ -17,6 +17,7 @@
 
 #include "lib/clock.h"
 #include "lib/json.h"
+#include "lib/preamble.h"
 #include "lib/proto.h"
 
 #define VECTORS_MAX 32

@@ -3,15 +3,10 @@
  * Bytes in, messages out, and back. No descriptor: `sock` moves the bytes. This is what the
  * fuzzers drive.
  *
- * A connection begins with a preamble of 32 bytes in both directions; on TCP the Noise messages
- * follow it directly, and from then on every byte is in records: a length of 2 bytes
+ * A connection begins with a preamble (lib/preamble.h) in both directions; on TCP the Noise
+ * messages follow it directly, and from then on every byte is in records: a length of 2 bytes
  * (little-endian), then up to 65,535 bytes of ciphertext holding a piece of the stream of frames.
  * On the Unix socket the frames follow the preamble as they are.
- *
- *   preamble   "PCLUSTER", version (2), suite or, from the acceptor, enum pc_answer (1), 0 (5),
- *              instance id of the cluster (16)
- *
- * The initiator's preamble is the prologue of the handshake, so nobody can change it unnoticed.
  */
 #ifndef PC_LIB_WIRE_H
 #define PC_LIB_WIRE_H
@@ -27,29 +22,7 @@
 #include "lib/msg.h"
 #include "lib/noise.h"
 
-#define PC_INSTANCE_SIZE    16
-#define PC_PREAMBLE_SIZE    32
 #define PC_RECORD_PLAIN_MAX 65519
-
-/* What an acceptor answers in its preamble. Anything but OK is followed by a close. */
-enum pc_answer {
-    PC_ANSWER_OK = 0,
-    PC_ANSWER_VERSION = 1, /* another protocol version */
-    PC_ANSWER_CLUSTER = 2, /* another cluster instance */
-    PC_ANSWER_SUITE = 3,   /* this suite can't be used here */
-    PC_ANSWER_KEY = 4,     /* wrong or unknown key */
-    PC_ANSWER_BUSY = 5,    /* no descriptor or no place left */
-};
-
-struct pc_preamble {
-    uint16_t version;
-    uint8_t suite_or_answer;
-    uint8_t instance[PC_INSTANCE_SIZE];
-};
-
-void pc_preamble_encode(const struct pc_preamble *preamble, uint8_t out[PC_PREAMBLE_SIZE]);
-/* -1: not a preamble of this program (other magic, reserved bytes not zero). */
-int pc_preamble_decode(const uint8_t in[PC_PREAMBLE_SIZE], struct pc_preamble *preamble);
 
 /* Something queued for sending: flat bytes, or a part by reference. */
 struct pc_wire_segment;
@@ -58,15 +31,14 @@ struct pc_wire {
     bool is_encrypted;
     uint32_t senders; /* enum pc_sender bits that the other side may be */
     struct pc_cipher *send_cipher, *receive_cipher; /* owned; NULL when plain */
-    struct pc_lifeline
-        *lifeline; /* of the session whose connection it is, when it can be resumed */
+    struct pc_lifeline *lifeline; /* of the session whose connection it is, if it can be resumed */
 
     /* receiving */
     uint8_t *in; /* bytes read and not yet consumed: in[in_start .. in_end) */
     size_t in_start, in_end, in_capacity;
     bool wants_larger; /* the last read filled it */
-    size_t plain_start,
-        plain_end; /* what is left of one record, opened in place, before in_start */
+    /* What is left of one record, opened in place, before in_start. */
+    size_t plain_start, plain_end;
     uint8_t head[PC_FRAME_SIZE];
     size_t head_have;
     uint8_t *sizes; /* part sizes of the frame being read, allocated when there are any */
@@ -117,6 +89,8 @@ void pc_wire_sent(struct pc_wire *wire, size_t size);
 /* Copies what is queued by reference, so that borrowed memory is no longer needed. -1: out of
  * memory, nothing changed. */
 int pc_wire_settle(struct pc_wire *wire);
+/* Forgets what is queued and not sealed. */
+void pc_wire_drop_queue(struct pc_wire *wire);
 /* Gives back the memory of buffers that are empty now. For connections that have been idle. */
 void pc_wire_trim(struct pc_wire *wire);
 /* Bytes queued and not written. */

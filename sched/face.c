@@ -23,6 +23,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/preamble.h"
 #include "sched/state.h"
 
 #define KNOCK_LIMIT_MS   5000

@@ -7,6 +7,7 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/preamble.h"
 #include "sched/state.h"
 
 void hello_refuse(struct peer *peer, const char *code, const char *text)

@@ -23,6 +23,7 @@
 #include "lib/key.h"
 #include "lib/link.h"
 #include "lib/log.h"
+#include "lib/preamble.h"
 #include "lib/proto.h"
 #include "lib/proto_record.h"
 #include "lib/proto_task.h"

@@ -10,6 +10,7 @@
 
 #include "keys.h"
 #include "lib/key.h"
+#include "lib/preamble.h"
 #include "lib/wire.h"
 
 static void respond(enum pc_suite suite, const uint8_t *prologue, const uint8_t *message,

@@ -12,6 +12,7 @@
 #include "keys.h"
 #include "lib/connfile.h"
 #include "lib/key.h"
+#include "lib/preamble.h"
 #include "lib/proto.h"
 #include "lib/proto_record.h"
 #include "lib/proto_task.h"

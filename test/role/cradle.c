@@ -15,6 +15,7 @@
 
 #include "engine/engine.h"
 #include "lib/key.h"
+#include "lib/preamble.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 #include "lib/spawn.h"

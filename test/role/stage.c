@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/link.h"
+#include "lib/preamble.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 #include "lib/spawn.h"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/preamble.h"
 #include "lib/proto.h"
 #include "play.h"
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/key.h"
+#include "lib/preamble.h"
 #include "lib/proto.h"
 #include "lib/proto_task.h"
 #include "lib/wire.h"
