@@ -9,7 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +16,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/connfile.h"
 #include "lib/json.h"
-
-#define NOBODY 65534
+#include "nobody.h"
 
 static char folder[64]; /* a fresh one for each test */
 
@@ -457,34 +454,6 @@ static void test_size_is_limited(void **state)
 
 /* ---- as a user who is not root ------------------------------------------------------------ */
 
-/* Runs `body` in a child without any privilege that owns the folder; it ends with 0 when every
- * expectation held, else with the number of the line. */
-static void as_nobody(int (*body)(void))
-{
-    if (geteuid() == 0)
-        assert_int_equal(chown(folder, NOBODY, NOBODY), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-                               setresuid(NOBODY, NOBODY, NOBODY) < 0))
-            _exit(255);
-        _exit(body() % 256);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("the child ended with status 0x%x: line (modulo 256) %d", status,
-                 WEXITSTATUS(status));
-}
-
-#define EXPECT(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            return __LINE__ % 256 ? __LINE__ : 1;                                                  \
-        }                                                                                          \
-    } while (0)
-
 static int modes_as_nobody(void)
 {
     struct pc_err err = {0};
@@ -508,7 +477,7 @@ static int modes_as_nobody(void)
 
 static void test_modes(void **state)
 {
-    as_nobody(modes_as_nobody);
+    as_nobody(folder, modes_as_nobody);
 }
 
 static int closed_folder_as_nobody(void)
@@ -529,7 +498,7 @@ static int closed_folder_as_nobody(void)
 
 static void test_folder_without_permission(void **state)
 {
-    as_nobody(closed_folder_as_nobody);
+    as_nobody(folder, closed_folder_as_nobody);
     assert_int_equal(count_entries(), 1);
 }
 
@@ -560,7 +529,7 @@ static int full_disk_as_nobody(void)
 
 static void test_full_disk_leaves_nothing(void **state)
 {
-    as_nobody(full_disk_as_nobody);
+    as_nobody(folder, full_disk_as_nobody);
 }
 
 static int no_descriptor_as_nobody(void)
@@ -585,7 +554,7 @@ static int no_descriptor_as_nobody(void)
 
 static void test_no_free_descriptor(void **state)
 {
-    as_nobody(no_descriptor_as_nobody);
+    as_nobody(folder, no_descriptor_as_nobody);
     assert_int_equal(count_entries(), 1);
 }
 

@@ -7,16 +7,13 @@
 
 #include <fcntl.h>
 #include <ftw.h>
-#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/profile.h"
-
-#define NOBODY 65534
+#include "nobody.h"
 
 static char folder[64]; /* a fresh one for each test, and PCLUSTER_DIR */
 
@@ -272,34 +269,6 @@ static void test_too_long_a_socket_path_is_refused(void **state)
 
 /* ---- folders, as a user who is not root ---------------------------------------------------- */
 
-/* Runs `body` in a child without any privilege that owns the folder; it ends with 0 when every
- * expectation held, else with the number of the line. */
-static void as_nobody(int (*body)(void))
-{
-    if (geteuid() == 0)
-        assert_int_equal(chown(folder, NOBODY, NOBODY), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-                               setresuid(NOBODY, NOBODY, NOBODY) < 0))
-            _exit(255);
-        _exit(body() % 256);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("the child ended with status 0x%x: line (modulo 256) %d", status,
-                 WEXITSTATUS(status));
-}
-
-#define EXPECT(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            return __LINE__ % 256 ? __LINE__ : 1;                                                  \
-        }                                                                                          \
-    } while (0)
-
 static const char *const parts[] = {"", "/security", "/log", "/run"};
 
 static int create_as_nobody(void)
@@ -326,7 +295,7 @@ static int create_as_nobody(void)
 
 static void test_create(void **state)
 {
-    as_nobody(create_as_nobody);
+    as_nobody(folder, create_as_nobody);
 }
 
 static int open_folders_as_nobody(void)
@@ -353,7 +322,7 @@ static int open_folders_as_nobody(void)
 
 static void test_open_folders_are_refused(void **state)
 {
-    as_nobody(open_folders_as_nobody);
+    as_nobody(folder, open_folders_as_nobody);
 }
 
 static int in_the_way_as_nobody(void)
@@ -377,7 +346,7 @@ static int in_the_way_as_nobody(void)
 
 static void test_something_in_the_way(void **state)
 {
-    as_nobody(in_the_way_as_nobody);
+    as_nobody(folder, in_the_way_as_nobody);
 }
 
 static int foreign_as_nobody(void)
@@ -404,7 +373,7 @@ static void test_folders_of_another_user_are_refused(void **state)
     snprintf(path, sizeof(path), "%s/profile_p", folder);
     assert_int_equal(mkdir(path, 0700), 0);
     make_runtime_dir(0700);
-    as_nobody(foreign_as_nobody);
+    as_nobody(folder, foreign_as_nobody);
 }
 
 /* ---- all of them ------------------------------------------------------------------------- */
