@@ -27,10 +27,10 @@ def setting() -> str:
 class Cluster:
     """A cluster of n engines in private folders; `ready_s` is the time until it said ready."""
 
-    def __init__(self, n: int, *options: str):
+    def __init__(self, n: int, *options: str, **environment: str):
         self.folder = tempfile.TemporaryDirectory(prefix="pcluster-bench-")
         self.environment = dict(os.environ, PCLUSTER_DIR=self.folder.name + "/profiles",
-                                XDG_RUNTIME_DIR=self.folder.name + "/run")
+                                XDG_RUNTIME_DIR=self.folder.name + "/run", **environment)
         os.mkdir(self.environment["XDG_RUNTIME_DIR"], 0o700)
         begin = time.perf_counter()
         self.process = subprocess.Popen(

@@ -2,6 +2,9 @@
 """What it costs that the hub remembers tasks, and how fast it finds them again."""
 
 import contextlib
+import itertools
+import os
+import signal
 import statistics
 import sys
 import time
@@ -12,7 +15,7 @@ from measure import Cluster
 from pcluster import Client
 
 TURNS = 11
-TASKS = 20_000
+TASKS = 20_000  # of one piece of work; a turn has six of each side, so that each sees what comes now and then
 STORED = 100_000
 LONG_TURNS = 5
 QUERIES = 200
@@ -52,20 +55,75 @@ def wait_for(done: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+class Side:
+    """A cluster at work in turn with others, and what its tasks have cost."""
+
+    def __init__(self, stack: contextlib.ExitStack, **environment: str):
+        cluster = stack.enter_context(Cluster(2, **environment))
+        self.pids = cluster.pids().values()
+        self.client = stack.enter_context(Client(cluster.file))
+        self.view = self.client.load_balanced_view()
+        self.wall_s = self.cpu_ms = 0.0
+
+    def cpu_now_ms(self) -> float:
+        """CPU time of all processes of this cluster, and of this one, the client."""
+        return sum(map(measure.cpu_ms, (*self.pids, os.getpid())))
+
+    def work(self) -> None:
+        """Some tasks, until their results are here and the hub has taken in what it is told of them."""
+        cpu_ms, begin = self.cpu_now_ms(), time.perf_counter()
+        run(self.view, TASKS)
+        self.client.queue_status()
+        self.wall_s += time.perf_counter() - begin
+        self.cpu_ms += self.cpu_now_ms() - cpu_ms
+
+
 def cost() -> None:
-    """The same tasks with the default recording and with none, in turns."""
-    ratios = []
+    """The same tasks with the default recording, again with it, and without, in turns."""
+    rows: dict[str, list[float]] = {"wall": [], "control": [], "cpu": []}
     with contextlib.ExitStack() as stack:
-        views = []
-        for options in ((), ("--store", "none", "--keep-bytes", "0")):
-            cluster = stack.enter_context(Cluster(2, *options))
-            views.append(stack.enter_context(Client(cluster.file)).load_balanced_view())
-            run(views[-1], TASKS)
+        first, second = Side(stack), Side(stack)
+        bare = Side(stack, PCLUSTER_BENCH_UNRECORDED="1")
+        sides = (first, second, bare)
+        for side in sides:
+            run(side.view, STORED)  # from now on the store is full
         for turn in range(TURNS):
-            recorded, bare = (run(view, TASKS) for view in views)
-            ratios.append(recorded / bare)
-            measure.progress(f"recording {turn + 1}/{TURNS}: {ratios[-1]:.2f} x")
-    measure.publish([measure.row("balanced tasks, recorded / not recorded", ratios, "x", 1.1)])
+            for side in sides:
+                side.wall_s = side.cpu_ms = 0.0
+            for order in itertools.permutations(sides):
+                for side in order:
+                    side.work()
+            rows["wall"].append((first.wall_s + second.wall_s) / 2 / bare.wall_s)
+            rows["control"].append(first.wall_s / second.wall_s)
+            rows["cpu"].append((first.cpu_ms + second.cpu_ms) / 2 / bare.cpu_ms)
+            wall, control, cpu = (values[-1] for values in rows.values())
+            measure.progress(f"recording {turn + 1}/{TURNS}: {wall:.2f} x the time, {cpu:.2f} x the CPU time; "
+                             f"without any difference {control:.2f} x")
+    measure.publish([
+        measure.row("balanced tasks, recorded / not recorded", rows["wall"], "x", 1.1),
+        measure.row("balanced tasks, recorded / recorded in a second cluster", rows["control"], "x", None, "the noise"),
+        measure.row("CPU time of balanced tasks, recorded / not recorded", rows["cpu"], "x", None, "all processes"),
+    ])
+
+
+def restart() -> None:
+    """From SIGKILL of a hub that has 100,000 tasks until the next one answers with one of them."""
+    times = []
+    for _ in range(LONG_TURNS):  # each a cluster's first death: the parent waits before the next ones
+        with Cluster(2, "--store-tasks", str(2 * STORED)) as cluster, Client(cluster.file) as client:
+            view = client.load_balanced_view()
+            first = view.apply_async(nothing)
+            first.get()
+            run(view, STORED)
+            client.queue_status()  # the hub has been told of all
+            hub = cluster.pids()["hub"]
+            begin = time.perf_counter()
+            os.kill(hub, signal.SIGKILL)
+            assert len(client.db_query({"msg_id": first.msg_ids[0]})) == 1
+            times.append(time.perf_counter() - begin)
+            assert kept(cluster) > STORED
+            measure.progress(f"hub restart: {times[-1]:.2f} s")
+    measure.publish([measure.row(f"hub with {STORED:,} tasks, SIGKILL until the next one answers", times, "s", 1)])
 
 
 def memory() -> None:
@@ -130,6 +188,7 @@ def queries() -> None:
 
 if __name__ == "__main__":
     cost()
+    restart()
     memory()
     sqlite()
     queries()

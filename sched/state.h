@@ -321,6 +321,7 @@ struct sched {
     bool is_settling;
     struct past_chunk *past, *past_last;
 
+    bool is_unrecorded; /* only what must not be lost is recorded */
     struct pc_buf records, record_body;
     struct pc_buf record_kept; /* session and sequence of results in `records` that must be kept */
     struct engine *starting;   /* engines with tasks whose start the hub does not know */
