@@ -179,6 +179,46 @@ def test_flags(client, lb):
     assert (lb.follow, lb.after, lb.timeout, lb.retries) == (None, None, 0, 0)
 
 
+def test_targets_in_every_form(client, lb):
+    for view in (client[:], lb):
+        for value, ids in [
+            (slice(1, 3), [1, 2]), (slice(None, None, -2), [3, 1]), ([-1, 0], [3, 0]), ({2, 1}, [1, 2]),
+            (range(2), [0, 1]), ((3, 0), [3, 0]), ([], []),
+        ]:
+            view.targets = value
+            assert list(view.targets) == ids and len(view) == len(ids)
+        view.targets = -1
+        assert view.targets == 3 and view.apply_sync(int) == 0
+        for value in ("all", None):
+            view.targets = value
+            assert view.targets == value and len(view) == 4
+        for value, kind in [(-5, IndexError), ([0, -5], IndexError), (1.5, TypeError), (True, TypeError)]:
+            with pytest.raises(kind):
+                view.targets = value
+            assert view.targets is None
+    with client[0].temp_flags(targets=slice(2)) as view:
+        assert view.apply_sync(int) == [0, 0]
+    assert view.targets == 0
+
+
+def test_views_without_engines_have_a_length(controller, client, lb):
+    for number in range(4):
+        controller.depart(number)
+    client._wait_until(lambda: len(client) == 0, 30)
+    for view in (lb, client.direct_view(), client.load_balanced_view([])):
+        assert len(view) == 0
+    assert lb.executor._max_workers == 0
+
+
+def test_targets_that_are_gone_can_be_set_again(controller, client):
+    view = client[[0, 3]]
+    controller.depart(3)
+    client._wait_until(lambda: len(client) == 3, 30)
+    with view.temp_flags(targets=0):
+        pass
+    assert view.targets == [0, 3]
+
+
 @pytest.mark.parametrize(
     "flag, value, kind",
     [

@@ -116,18 +116,17 @@ class View:
 
     @property
     def targets(self) -> Any:
-        """Engine id, list of ids, 'all' or None."""
+        """Engine id, list of ids, 'all' or None. Set to a slice or to negative numbers, they are those of
+        the engines that there are now."""
         return self._targets
 
     @targets.setter
     def targets(self, value: Any) -> None:
-        self._targets = value
+        self._targets = value = self.client._meant(value)
         # What the library takes; None stands for "decide at the call".
-        self._ids: Ids = value if isinstance(value, int) else None
-        if isinstance(value, (list, tuple, range)):
-            self._ids = tuple(value)
-        elif isinstance(value, str) and value != "all":
-            raise TypeError(f"targets may be 'all' but no other str: {value!r}")
+        self._ids: Ids = None
+        if value is not None and not isinstance(value, str):
+            self._ids = value if isinstance(value, int) else tuple(value)
 
     @property
     def when_full(self) -> Optional[str]:
@@ -145,10 +144,9 @@ class View:
         raise NotImplementedError
 
     def __len__(self) -> int:
-        ids = self._ids_now()
-        if ids is None:
-            return len(self.client)
-        return 1 if isinstance(ids, int) else len(ids)
+        if isinstance(self._ids, int):
+            return 1
+        return len(self.client) if self._ids is None else len(self._ids)
 
     # ---- sending -----------------------------------------------------------------------------------
 

@@ -51,11 +51,6 @@ class DirectView(View):
             raise error.NoEnginesRegistered("the view has no engines")
         return self._ids
 
-    def __len__(self) -> int:
-        if isinstance(self._ids, int):
-            return 1
-        return len(self.client) if self._ids is None else len(self._ids)
-
     def _choose(self, targets: Any) -> Union[int, Tuple[int, ...]]:
         ids = self._ids_now() if targets is None else self.client._choose(targets)
         assert ids is not None

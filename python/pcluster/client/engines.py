@@ -122,9 +122,22 @@ class Engines(Connection):
             return self._ids[targets]
         if isinstance(targets, int):
             return self._one_id(targets)
-        if isinstance(targets, (list, tuple, range, set, frozenset)):
+        if isinstance(targets, (set, frozenset)):
+            return tuple(sorted(map(self._one_id, targets)))
+        if isinstance(targets, (list, tuple, range)):
             return tuple(map(self._one_id, targets))
         raise TypeError(f"targets must be an int, a slice, a sequence or 'all', not {type(targets).__name__}")
+
+    def _meant(self, targets: Any) -> Any:
+        """Targets as a view keeps them: 'all', None, an id, or a sequence of ids, whose engines may be
+        gone."""
+        if targets is None or (isinstance(targets, str) and targets == "all"):
+            return targets
+        several = targets if isinstance(targets, (list, tuple, range)) else (targets,)
+        if all(type(number) is int and number >= 0 for number in several):
+            return targets
+        chosen = self._choose(targets)
+        return list(chosen) if isinstance(chosen, tuple) else chosen
 
     def _build_targets(self, targets: Targets) -> Tuple[List[Optional[str]], List[int]]:
         """(uuids, ids) of targets."""
