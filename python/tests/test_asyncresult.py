@@ -6,6 +6,7 @@ import concurrent.futures
 import datetime
 import gc
 import logging
+import pickle
 import threading
 import weakref
 
@@ -83,6 +84,36 @@ def test_errors(client):
     many = client[:].apply_async(lambda: 1 / 0)
     assert all(isinstance(e, error.RemoteError) for e in many.get(return_exceptions=True))
     assert isinstance(many.exception(), error.CompositeError)
+
+
+class Unloadable:
+    """Its pickle raises where it is loaded."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def __reduce__(self):
+        return (exec, (self.what, {}))
+
+
+def test_results_that_can_not_be_unpickled(client):
+    results = [
+        client[1].apply_async(lambda what: Unloadable(what), f"raise {what}") for what in ("KeyError(7)", "SystemExit")
+    ]
+    calls = [
+        results[0].get,
+        lambda: client[1].apply_sync(lambda: Unloadable("raise KeyError(7)")),
+        lambda: client[:].apply_sync(lambda: Unloadable("raise KeyError(7)")),
+    ]
+    for call in calls:
+        with pytest.raises(KeyError, match="7") as caught:
+            call()
+        assert "of engine" in "".join(caught.value.__notes__)
+    with pytest.raises(pickle.UnpicklingError, match="engine 1"):
+        results[1].get()
+    assert isinstance(results[0].exception(), KeyError)
+    assert isinstance(results[1].exception(), pickle.UnpicklingError)
+    assert client[1].apply_sync(int) == 0
 
 
 def test_split_and_join(client):

@@ -8,7 +8,7 @@ for it, and then in the thread that asks.
 from __future__ import annotations
 
 import datetime
-import json
+import pickle
 import time
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from typing import (
@@ -62,10 +62,20 @@ def load_value(call: _client.Call) -> Any:
 
     Raises:
         RemoteError: the call failed
+        UnpicklingError: unpickling the value raised SystemExit; what else it raises comes as it is
     """
     if call.status == _OK:
         return call.load()
-    raise load_error(call)
+    except SystemExit as failure:  # not the end of this program
+        raise pickle.UnpicklingError(_what_failed(call)) from failure
+    except Exception as failure:
+        failure.add_note("\n" + _what_failed(call))
+        raise
+
+
+def _what_failed(call: _client.Call) -> str:
+    where = "" if call.engine is None else f" of engine {call.engine}"
+    return f"the result{where} has arrived, but can't be unpickled here"
 
 
 def result_value(client: "Client", call: _client.Call) -> Any:
