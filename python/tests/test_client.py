@@ -99,6 +99,15 @@ def test_missing_file_is_waited_for(controller, folder, capsys):
     assert said.count("\n") == 1 and "waiting up to 30 s" in said and late in said
 
 
+@pytest.mark.parametrize("limit", [None, -1])
+def test_missing_file_is_waited_for_without_limit(controller, folder, capsys, limit):
+    late = os.path.join(folder, "late.json")
+    threading.Timer(0.3, os.rename, (controller.path, late)).start()
+    with pcluster.Client(late, timeout=limit) as c:
+        assert len(c) == 4
+    assert "waiting for a cluster" in capsys.readouterr().err
+
+
 def test_missing_file_is_an_error_in_the_end(folder, capsys):
     path = os.path.join(folder, "none.json")
     with pytest.raises(OSError, match="none.json") as info:

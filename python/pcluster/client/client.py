@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Union
 
@@ -36,7 +37,8 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
         profile: name of the profile to look in; default 'default'
         profile_dir: folder of the profile; wins over `profile`
         cluster_id: which of the profile's clusters
-        timeout: seconds to wait for a connection file that is not there yet, and for the answer
+        timeout: seconds to wait for a connection file that is not there yet, and for the answer; None or
+            negative: no limit
         cluster: the object that started the cluster, kept as an attribute; leaving a `with` block of the
             client that Cluster.start_and_connect() gave stops that cluster
         transport: 'any', 'unix' (the socket on this machine) or 'tcp'
@@ -74,7 +76,7 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
         sshkey: Optional[str] = None,
         password: Optional[str] = None,
         paramiko: Optional[bool] = None,
-        timeout: float = 10,
+        timeout: Optional[float] = 10,
         cluster_id: Optional[str] = None,
         cluster: Any = None,
         transport: str = "any",
@@ -92,9 +94,10 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
             transport=TRANSPORTS[transport],
             python=PYTHON,
         )
-        tunnel = _lead_through(sshserver, sshkey, how, timeout) if sshserver else None
+        limit = math.inf if timeout is None or timeout < 0 else timeout
+        tunnel = _lead_through(sshserver, sshkey, how, limit) if sshserver else None
         try:
-            super().__init__(open_connection(how, timeout))
+            super().__init__(open_connection(how, limit))
         except BaseException:
             if tunnel:
                 tunnel.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import collections
 import json
+import math
 import os
 import socket
 import sys
@@ -25,6 +26,7 @@ TRANSPORTS = {
 }
 #: How often a connection file that is not there yet is looked for, in seconds.
 _FILE_INTERVAL = 0.2
+_MS_MAX = (1 << 31) - 1
 
 C = TypeVar("C", bound="Connection")
 
@@ -198,7 +200,7 @@ def open_connection(where: Dict[str, Any], timeout: float) -> _client.Client:
 
     Args:
         where: from place_of(), and profile, cluster_id, transport
-        timeout: seconds to wait for a connection file and for the answer
+        timeout: seconds to wait for a connection file and for the answer; may be infinite
 
     Returns:
         The connection. Raises what Client raises.
@@ -208,13 +210,14 @@ def open_connection(where: Dict[str, Any], timeout: float) -> _client.Client:
     while True:
         left = end - time.monotonic()
         try:
-            return _client.Client(timeout_ms=max(int(left * 1000), 1), **where)
+            return _client.Client(timeout_ms=int(min(max(left * 1000, 1), _MS_MAX)), **where)
         except error.ConnectionFileNotFound as missing:
             if left <= _FILE_INTERVAL:
                 raise
             if not has_said:
                 has_said = True
-                print(f"waiting up to {timeout:g} s for a cluster: {missing}", file=sys.stderr)
+                how_long = "" if timeout == math.inf else f" up to {timeout:g} s"
+                print(f"waiting{how_long} for a cluster: {missing}", file=sys.stderr)
         time.sleep(_FILE_INTERVAL)
 
 
