@@ -160,6 +160,10 @@ int request_init(struct module_state *state, struct ext_request *request, PyObje
     request->request.may_linger = true;
     request->is_single |= is_balanced;
     if (args[4] != Py_None) {
+        if (!PyUnicode_Check(args[4])) {
+            PyErr_Format(PyExc_TypeError, "a label is a str, not %R", args[4]);
+            goto fail;
+        }
         request->label = PyUnicode_AsUTF8String(args[4]);
         request->request.label = request->label ? PyBytes_AsString(request->label) : NULL;
         if (!request->request.label)

@@ -56,7 +56,7 @@ def test_values_by_engine_and_index(client):
     assert ar.get_dict() == {1: 7, 2: 7, 3: 7} == ar.result_dict
     assert client[2].apply_async(int).get_dict() == {2: 0}
     assert (ar[0], ar[-1], ar[1:]) == (7, 7, [7, 7])
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="no part 3: there are 3"):
         ar[3]
     twice = AsyncResult.join(client[0].apply_async(int), client[0].apply_async(int))
     with pytest.raises(ValueError):

@@ -322,8 +322,9 @@ def test_wait_for_jobs(controller, client):
         client.wait("nonsense")
     with pytest.raises(IndexError):
         client.wait(55)
-    with pytest.raises(TypeError):
-        client.wait([1.5])
+    for job in ([1.5], 1.5):
+        with pytest.raises(TypeError, match="can't wait for 1.5"):
+            client.wait(job)
 
 
 def test_history(client):

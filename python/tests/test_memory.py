@@ -25,10 +25,10 @@ def test_get_result_by_every_name(client):
     assert client.get_result(first[0], owner=False).get() == 5
     assert client.get_result([0], owner=False).get() == [5]
     assert client.get_result(ar).get() == [5]
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="no task 2: the history has 2 tasks"):
         client.get_result(2)
     for wrong in (1.5, None, [object()]):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="a task is named by"):
             client.get_result(wrong)
     for unknown in ("nonsense", first[0][:-1] + "99", "0" * 16 + "_1"):
         with pytest.raises(KeyError, match="no such task"):

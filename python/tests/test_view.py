@@ -252,6 +252,19 @@ def test_harmless_flags(lb):
         pass
 
 
+def test_wrong_types_are_named(client, lb):
+    view = client[0]
+    for call, text in [
+        (lambda: view.execute(b"1"), "execute.* bytes"),
+        (lambda: view.push({1: 2}), "names to push to are str, not int"),
+        (lambda: lb.imap(abs), "imap.* at least one sequence"),
+        (lambda: view.set_flags(label=5).apply_sync(int), "a label is a str, not 5"),
+        (lambda: lb.map_sync(abs, [1], label=b"x"), "a label is a str, not b'x'"),
+    ]:
+        with pytest.raises(TypeError, match=text):
+            call()
+
+
 def test_label_is_sent(controller, client, lb):
     client[0].set_flags(label="über").apply_sync(int)
     ar = client[:].execute("a = 1", label="once")

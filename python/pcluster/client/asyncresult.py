@@ -64,7 +64,9 @@ def load_value(call: _client.Call) -> Any:
         RemoteError: the call failed
         UnpicklingError: unpickling the value raised SystemExit; what else it raises comes as it is
     """
-    if call.status == _OK:
+    if call.status != _OK:
+        raise load_error(call)
+    try:
         return call.load()
     except SystemExit as failure:  # not the end of this program
         raise pickle.UnpicklingError(_what_failed(call)) from failure
@@ -413,10 +415,13 @@ class AsyncResult(LazyFuture):
 
             warnings.warn("FIRST_COMPLETED has no meaning for get(); waiting for everything", stacklevel=2)
         elif return_when == FIRST_EXCEPTION:
+            start = time.monotonic()
             self._wait_when(timeout, FIRST_EXCEPTION)
             for index, call in enumerate(self._calls):
                 if call.status not in (_PENDING, _OK) and not return_exceptions:
                     self._value(index)
+            if timeout is not None and timeout > 0:
+                timeout = max(timeout - (time.monotonic() - start), 0)
         if not self._all_ended() and not self._client._raw.wait(self._calls, _limit(timeout)):
             raise TimeoutError(f"{self._fname} is not ready")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
@@ -486,7 +491,11 @@ class AsyncResult(LazyFuture):
             raise TimeoutError(f"{self._fname} is not ready")
         if isinstance(key, slice):
             return [self._value(index) for index in range(len(self._calls))[key]]
-        return self._value(range(len(self._calls))[key])
+        try:
+            place = range(len(self._calls))[key]
+        except IndexError:
+            raise IndexError(f"there is no part {key}: there are {len(self._calls)}") from None
+        return self._value(place)
 
     # ---- what else is known ------------------------------------------------------------------------
 

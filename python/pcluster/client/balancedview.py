@@ -293,7 +293,13 @@ class LoadBalancedView(View):
 
         Returns:
             An iterator over the results.
+
+        Raises:
+            TypeError: there is no sequence
+            ValueError: max_outstanding is neither 'auto' nor a number
         """
+        if not sequences:
+            raise TypeError("imap() needs at least one sequence")
         limit = limit_of(max_outstanding, self)
         return LazyMapIterator(
             self.client, self.apply_async, f, zip(*sequences), limit,

@@ -55,7 +55,7 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
         VersionMismatch, WrongCluster: could not connect (all are ConnectFailed)
         TimeoutError: no answer in the time given
         ValueError: a URL was given instead of a file
-        NotImplementedError: tunnels by ssh are not there yet
+        NotImplementedError: a password was given
 
     Warns:
         RuntimeWarning: the controller listens on localhost, but of another host: a tunnel leads

@@ -81,7 +81,12 @@ class DirectView(View):
 
         Returns:
             An AsyncResult, also when it has waited.
+
+        Raises:
+            TypeError: the code is no str
         """
+        if not isinstance(code, str):
+            raise TypeError(f"execute() takes source text, not {type(code).__name__}")
         ids = self._choose(targets)
         flags = _client.RUN_SILENT if silent else 0
         parts = (code.encode(),)
@@ -136,10 +141,13 @@ class DirectView(View):
             None (a list of None for several engines) when it has waited, else an AsyncResult.
 
         Raises:
-            TypeError: ns is not a dict
+            TypeError: ns is not a dict, or a name not a str
         """
         if not isinstance(ns, dict):
             raise TypeError(f"push() takes a dict, not {type(ns).__name__}")
+        for name in ns:
+            if not isinstance(name, str):
+                raise TypeError(f"names to push to are str, not {type(name).__name__}")
         ids = self._choose(targets)
         parts, by_value = pack_namespace(ns)
         if by_value:

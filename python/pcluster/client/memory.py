@@ -13,7 +13,7 @@ from .. import _client
 from ..dependency import numbers_of
 from .asyncresult import AsyncResult, result_value
 from .metadata import Metadata, load_error, metadata_of, msg_id
-from .tasks import Job, Tasks, as_list
+from .tasks import Job, Tasks, as_list, at
 
 if TYPE_CHECKING:
     from .client import Client
@@ -109,7 +109,7 @@ class Memory(Tasks):
             if isinstance(job, str):
                 names.append(job)
             elif isinstance(job, int) and not isinstance(job, bool):
-                names.append((history or self._log_ids)()[job])
+                names.append(at((history or self._log_ids)(), job))
             elif isinstance(job, AsyncResult):
                 names += job.msg_ids
             else:

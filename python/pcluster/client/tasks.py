@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import time
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Set, Union
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Set, Union
 
 from .. import _client
 from ..dependency import numbers_of
@@ -130,7 +130,7 @@ class Tasks(Engines):
 
     def _wait_for(self, jobs: List[Job], limit: Optional[float], history: Callable[[], List[str]]) -> bool:
         end = None if limit is None else time.monotonic() + limit
-        names = {job if isinstance(job, str) else history()[job] for job in jobs if isinstance(job, (int, str))}
+        names = {job if isinstance(job, str) else at(history(), job) for job in jobs if isinstance(job, (int, str))}
         pending = [call for call in self._raw.outstanding() if msg_id(call) in names] if names else []
         unknown = names - {msg_id(call) for call in pending}
         if unknown:
@@ -217,7 +217,7 @@ class Tasks(Engines):
             return
         listed = as_list(jobs)
         calls = [call for job in listed if isinstance(job, AsyncResult) for call in job._calls]
-        names = {job if isinstance(job, str) else history()[job] for job in listed if isinstance(job, (int, str))}
+        names = {job if isinstance(job, str) else at(history(), job) for job in listed if isinstance(job, (int, str))}
         for job in listed:
             if not isinstance(job, (AsyncResult, int, str)):
                 raise TypeError(f"can't abort {job!r}")
@@ -267,8 +267,27 @@ def as_list(jobs: Any) -> List[Any]:
         jobs: one, or an iterable of them
 
     Returns:
-        A list.
+        A list. What is neither is in it, for those who say what is wrong with it.
     """
-    if isinstance(jobs, (int, str, Future)):
-        return [jobs]
-    return list(jobs)
+    if isinstance(jobs, Iterable) and not isinstance(jobs, (str, Future)):
+        return list(jobs)
+    return [jobs]
+
+
+def at(history: Sequence[str], index: int) -> str:
+    """The msg_id with this index.
+
+    Args:
+        history: msg_ids
+        index: from 0, or from the end when it is negative
+
+    Returns:
+        The msg_id.
+
+    Raises:
+        IndexError: there is none
+    """
+    try:
+        return history[index]
+    except IndexError:
+        raise IndexError(f"there is no task {index}: the history has {len(history)} tasks") from None
