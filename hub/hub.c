@@ -440,7 +440,7 @@ static int on_snapshot(void *role, void *peer, struct pc_msg *msg, struct pc_err
 
 static int on_kept(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
-    return hub_snapshot_take_task(role, msg, err);
+    return hub_snapshot_take_tasks(role, msg, err);
 }
 
 static const struct pc_handler journal_handlers[] = {

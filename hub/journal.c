@@ -228,5 +228,5 @@ void hub_journal_complete(struct hub_journal *journal)
 
 bool hub_journal_is_long(const struct hub_journal *journal)
 {
-    return hub_journal_exists(journal) && journal->size > 2 * journal->snapshot_size + SPARE_BYTES;
+    return hub_journal_exists(journal) && journal->size > 3 * journal->snapshot_size + SPARE_BYTES;
 }

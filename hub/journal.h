@@ -4,9 +4,9 @@
  * A hub that was killed is started again, takes in what the journal has, and goes on.
  *
  * A segment is a head of 16 bytes and then a stream of frames as on a connection: a snapshot of
- * what there was when it was begun, and after it the messages of the scheduler as they came. When
- * a segment has grown to twice its snapshot the other one is begun with a fresh one. The head has
- * a number when the snapshot is complete; the segment with the larger number counts.
+ * what there was when it was begun, and after it the messages of the scheduler as they came. When a
+ * segment has grown to three times its snapshot the other one is begun with a fresh one. The head
+ * has a number when the snapshot is complete; the segment with the larger number counts.
  *
  * Whatever follows the last whole frame was being written when the hub was killed: nobody was told
  * that it was recorded, so it comes again.

@@ -26,16 +26,27 @@ static void put_head(uint8_t *at, const struct pc_msg *msg)
         pc_store_u64(at + 4 + (size_t)i * 8, msg->parts[i].size);
 }
 
-void *hub_parts_pack(const struct pc_msg *msg, size_t *size)
+size_t hub_parts_size(const struct pc_msg *msg)
 {
-    *size = head_size(msg) + msg->parts_bytes;
-    uint8_t *data = pc_xrealloc(NULL, *size, 1), *at = data + head_size(msg);
-    put_head(data, msg);
+    return head_size(msg) + msg->parts_bytes;
+}
+
+void hub_parts_put(uint8_t *at, const struct pc_msg *msg)
+{
+    put_head(at, msg);
+    at += head_size(msg);
     for (uint16_t i = 0; i < msg->head.part_count; i++) {
         if (msg->parts[i].size)
             memcpy(at, msg->parts[i].data, msg->parts[i].size);
         at += msg->parts[i].size;
     }
+}
+
+void *hub_parts_pack(const struct pc_msg *msg, size_t *size)
+{
+    *size = hub_parts_size(msg);
+    uint8_t *data = pc_xrealloc(NULL, *size, 1);
+    hub_parts_put(data, msg);
     return data;
 }
 

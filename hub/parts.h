@@ -5,6 +5,9 @@
 
 #include "lib/msg.h"
 
+size_t hub_parts_size(const struct pc_msg *msg);
+/* Into that many bytes. */
+void hub_parts_put(uint8_t *at, const struct pc_msg *msg);
 /* For the caller to free(). */
 void *hub_parts_pack(const struct pc_msg *msg, size_t *size);
 /* A message without a body; NULL: that is not what these bytes are. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hub/kept.h"
 #include "hub/parts.h"
 #include "hub/state.h"
 #include "hub/store_list.h"
@@ -11,24 +12,8 @@
 #include "lib/mem.h"
 #include "lib/proto.h"
 
-/* Of KEPT: its parts, and more. */
-enum {
-    HAS_REQUEST = 0x01,
-    HAS_RESULT = 0x02,
-    HAS_STDOUT = 0x04,
-    HAS_STDERR = 0x08,
-    HAS_DISPLAY = 0x10,
-    HAS_PARTS = HAS_REQUEST | HAS_RESULT | HAS_STDOUT | HAS_STDERR | HAS_DISPLAY,
-    HAS_FUNCTION = 0x20, /* its name follows */
-    SAME_REQUEST = 0x40, /* as the KEPT before */
-    HAS_GAP = 0x80,
-    WAS_KEPT = 0x100,
-    HAS_UUID = 0x200, /* of its engine */
-    IS_DURABLE = 0x400,
-    IS_ORPHAN = 0x800,
-};
-
-#define PARTS (2 + PC_STREAM_TEXTS)
+/* A KEPT with tasks of that many bytes is full. */
+#define KEPT_BYTES (64u << 10)
 
 /* ---- writing: the registries ------------------------------------------------------------ */
 
@@ -80,95 +65,28 @@ static pc_json *registries(struct hub *hub)
 
 /* ---- writing: tasks --------------------------------------------------------------------- */
 
-/* What the parts are; to be freed. */
-struct payload {
-    void *data[PARTS];
-    uint64_t size[PARTS];
-};
-
-static void pack(struct payload *payload, int index, const struct pc_msg *msg)
-{
-    size_t size = 0;
-    payload->data[index] = msg ? hub_parts_pack(msg, &size) : NULL;
-    payload->size[index] = size;
-}
-
-static unsigned collect(struct payload *payload, const struct hub_task *task, bool is_same)
-{
-    unsigned flags = 0;
-    *payload = (struct payload){0};
-    pack(payload, 0, is_same ? NULL : task->request);
-    pack(payload, 1, task->result);
-    for (int i = 0; i < PC_STREAM_TEXTS; i++) {
-        size_t size = 0;
-        payload->data[2 + i] = hub_task_output(task, (uint8_t)i, &size);
-        payload->size[2 + i] = size;
-    }
-    for (int i = 0; i < PARTS; i++)
-        flags |= payload->data[i] ? 1u << i : 0;
-    return flags;
-}
-
-static void put_body(struct pc_buf *out, const struct hub_task *task, unsigned flags)
-{
-    pc_buf_put_u64(out, task->key.session);
-    pc_buf_put_u64(out, task->key.sequence);
-    pc_buf_put_u64(out, task->number);
-    pc_buf_put_u64(out, (uint64_t)task->submitted_us);
-    pc_buf_put_u64(out, (uint64_t)task->started_us);
-    pc_buf_put_u64(out, (uint64_t)task->completed_us);
-    pc_buf_put_u64(out, (uint64_t)task->received_us);
-    pc_buf_put_u64(out, task->request_bytes);
-    pc_buf_put_u64(out, task->result_bytes);
-    pc_buf_put_u64(out, task->resubmitted.session);
-    pc_buf_put_u64(out, task->resubmitted.sequence);
-    pc_buf_put_u32(out, task->engine_id);
-    pc_buf_put_u8(out, task->kind);
-    pc_buf_put_u8(out, task->status);
-    pc_buf_put_u8(out, task->event);
-    pc_buf_put_u16(out, (uint16_t)flags);
-    if (flags & HAS_UUID)
-        pc_buf_put(out, task->engine_uuid, HUB_UUID_SIZE);
-    if (flags & HAS_FUNCTION)
-        pc_buf_put(out, task->function->name, PC_FUNCTION_NAME_SIZE);
-    pc_buf_put_u32(out, task->body_size);
-    if (task->body_size)
-        pc_buf_put(out, task->body, task->body_size);
-}
-
-static struct pc_msg *kept(struct pc_buf *body, const struct hub_task *task, bool is_same)
-{
-    struct payload payload;
-    unsigned flags = collect(&payload, task, is_same);
-    flags |= (is_same ? SAME_REQUEST : 0u) | (task->has_gap ? HAS_GAP : 0u) |
-             (task->was_kept ? WAS_KEPT : 0u) | (task->has_engine_uuid ? HAS_UUID : 0u) |
-             (task->function ? HAS_FUNCTION : 0u) | (task->is_durable ? IS_DURABLE : 0u) |
-             (task->is_orphan ? IS_ORPHAN : 0u);
-    body->size = 0;
-    put_body(body, task, flags);
-    struct pc_msg *msg =
-        pc_msg_new(PC_MSG_KEPT, body->size, payload.size, flags & HAS_PARTS ? PARTS : 0);
-    if (!msg || body->failed)
-        pc_fatal(1, "out of memory");
-    memcpy(msg->body, body->data, body->size);
-    for (int i = 0; i < PARTS; i++) {
-        if (payload.size[i])
-            memcpy(msg->parts[i].data, payload.data[i], payload.size[i]);
-        free(payload.data[i]);
-    }
-    return msg;
-}
-
 struct writer {
     struct hub *hub;
-    struct pc_buf body;
+    struct pc_buf body;           /* of the next KEPT */
     const struct pc_msg *request; /* of the task before */
 };
 
 static void add(struct writer *writer, struct pc_msg *msg)
 {
+    if (!msg)
+        pc_fatal(1, "out of memory");
     hub_journal_add(&writer->hub->journal, msg);
     pc_msg_unref(msg);
+}
+
+static void add_kept(struct writer *writer)
+{
+    struct pc_buf *body = &writer->body;
+    if (body->failed)
+        pc_fatal(1, "out of memory");
+    if (body->size)
+        add(writer, pc_msg_with_body(PC_MSG_KEPT, body->data, body->size));
+    body->size = 0;
 }
 
 static void write_task(struct writer *writer, const struct hub_task *task)
@@ -177,10 +95,19 @@ static void write_task(struct writer *writer, const struct hub_task *task)
     uint64_t segment = writer->hub->journal.number + 1;
     if (function && function->segment != segment) {
         function->segment = segment;
+        add_kept(writer);
         add(writer, pc_msg_ref(function->msg));
     }
-    add(writer, kept(&writer->body, task, task->request && task->request == writer->request));
+    unsigned flags = hub_kept_flags(task, task->request && task->request == writer->request);
     writer->request = task->request;
+    if (flags & HUB_KEPT_OUTSIDE) {
+        add_kept(writer);
+        add(writer, hub_kept_msg(task, flags));
+        return;
+    }
+    hub_kept_put(&writer->body, task, flags);
+    if (writer->body.size >= KEPT_BYTES)
+        add_kept(writer);
 }
 
 static void write_tasks(struct writer *writer)
@@ -193,6 +120,7 @@ static void write_tasks(struct writer *writer)
          number = task->number)
         if (!hub_task_has_ended(task))
             write_task(writer, task);
+    add_kept(writer);
 }
 
 static void write_end(struct writer *writer)
@@ -341,88 +269,72 @@ int hub_snapshot_take_function(struct hub *hub, struct pc_msg *msg, struct pc_er
 
 /* ---- reading: tasks --------------------------------------------------------------------- */
 
-static void take_numbers(struct hub_task *task, struct pc_reader *reader)
+static int take_variable(struct hub *hub, struct hub_task *task, const struct hub_kept *kept)
 {
-    task->submitted_us = (int64_t)pc_get_u64(reader);
-    task->started_us = (int64_t)pc_get_u64(reader);
-    task->completed_us = (int64_t)pc_get_u64(reader);
-    task->received_us = (int64_t)pc_get_u64(reader);
-    task->request_bytes = pc_get_u64(reader);
-    task->result_bytes = pc_get_u64(reader);
-    task->resubmitted.session = pc_get_u64(reader);
-    task->resubmitted.sequence = pc_get_u64(reader);
-    task->engine_id = pc_get_u32(reader);
-    task->kind = pc_get_u8(reader);
-    task->status = pc_get_u8(reader);
-    task->event = pc_get_u8(reader);
-}
-
-static int take_variable(struct hub *hub, struct hub_task *task, struct pc_reader *reader,
-                         unsigned flags)
-{
-    const uint8_t *uuid = flags & HAS_UUID ? pc_get_bytes(reader, HUB_UUID_SIZE) : NULL;
-    const uint8_t *name = flags & HAS_FUNCTION ? pc_get_bytes(reader, PC_FUNCTION_NAME_SIZE) : NULL;
-    uint32_t size = pc_get_u32(reader);
-    const uint8_t *body = pc_get_bytes(reader, size);
     struct pc_submit_body fields;
-    if (!pc_reader_done(reader))
-        return -1;
-    if (uuid)
-        memcpy(task->engine_uuid, uuid, HUB_UUID_SIZE);
-    task->has_engine_uuid = uuid;
-    if (hub_task_set_body(task, body, size, &fields) == 0)
-        hub_tasks_set_label(&hub->history.tasks, task, fields.label, fields.label_size);
-    return name ? hub_tasks_use_function(&hub->history.tasks, task, name, hub->restored_function)
-                : 0;
+    task->has_engine_uuid = kept->uuid;
+    if (kept->uuid)
+        memcpy(task->engine_uuid, kept->uuid, HUB_UUID_SIZE);
+    if (hub_task_set_body(task, kept->body, kept->body_size, &fields) < 0)
+        return kept->flags & HUB_KEPT_FUNCTION ? -1 : 0;
+    hub_tasks_set_label(&hub->history.tasks, task, fields.label, fields.label_size);
+    if (!(kept->flags & HUB_KEPT_FUNCTION))
+        return 0;
+    return fields.function ? hub_tasks_use_function(&hub->history.tasks, task, fields.function,
+                                                    hub->restored_function)
+                           : -1;
 }
 
-static int take_payload(struct hub *hub, struct hub_task *task, struct pc_msg *msg, unsigned flags)
+/* The next task may have the same. */
+static int take_request(struct hub *hub, const struct hub_kept *kept)
 {
-    const struct pc_part *parts = msg->parts;
-    if (flags & HAS_PARTS && msg->head.part_count != PARTS)
-        return -1;
-    if (flags & HAS_REQUEST && !(task->request = hub_parts_unpack(parts[0].data, parts[0].size)))
-        return -1;
-    if (flags & HAS_RESULT && !(task->result = hub_parts_unpack(parts[1].data, parts[1].size)))
+    const struct pc_part *part = &kept->parts[0];
+    if (kept->flags & HUB_KEPT_SAME_REQUEST)
+        return 0;
+    pc_msg_unref(hub->restored_request);
+    hub->restored_request = NULL;
+    if (!(kept->flags & HUB_KEPT_REQUEST))
+        return 0;
+    hub->restored_request = hub_parts_unpack(part->data, part->size);
+    return hub->restored_request ? 0 : -1;
+}
+
+static int take_payload(struct hub *hub, struct hub_task *task, const struct hub_kept *kept)
+{
+    const struct pc_part *parts = kept->parts;
+    if (hub->restored_request)
+        task->request = pc_msg_ref(hub->restored_request);
+    if (kept->flags & HUB_KEPT_RESULT &&
+        !(task->result = hub_parts_unpack(parts[1].data, parts[1].size)))
         return -1;
     for (uint8_t i = 0; i < PC_STREAM_TEXTS; i++)
-        if (flags & (HAS_STDOUT << i))
+        if (kept->flags & (unsigned)HUB_KEPT_OUTPUT << i)
             hub_task_load_output(task, i, parts[2 + i].data, parts[2 + i].size);
-    if (flags & SAME_REQUEST && hub->restored_request)
-        task->request = pc_msg_ref(hub->restored_request);
-    pc_msg_unref(hub->restored_request);
-    hub->restored_request = task->request ? pc_msg_ref(task->request) : NULL;
     return 0;
 }
 
-int hub_snapshot_take_task(struct hub *hub, struct pc_msg *msg, struct pc_err *err)
+static int take_task(struct hub *hub, const struct hub_kept *kept)
 {
     struct hub_history *history = &hub->history;
-    struct pc_reader reader;
-    struct hub_task_key key;
-    pc_reader_init(&reader, msg->body, msg->head.body_size);
-    key.session = pc_get_u64(&reader);
-    key.sequence = pc_get_u64(&reader);
-    uint64_t number = pc_get_u64(&reader);
-    if (reader.failed || !hub->is_restoring || !number || number >= history->tasks.next_number ||
-        hub_tasks_at(&history->tasks, number) || hub_tasks_find(&history->tasks, &key))
-        return pc_err_set(err, PC_E_PROTOCOL, "malformed KEPT");
-    if (hub_history_is_stored(history, &key)) {
+    struct hub_tasks *tasks = &history->tasks;
+    if (!kept->number || kept->number >= tasks->next_number || hub_tasks_at(tasks, kept->number) ||
+        hub_tasks_find(tasks, &kept->key) || take_request(hub, kept))
+        return -1;
+    if (hub_history_is_stored(history, &kept->key)) {
         struct hub_task old = {0}; /* it ended later, and was written */
-        take_numbers(&old, &reader);
+        hub_kept_take_numbers(kept, &old);
         hub_history_leave_engine(&hub->engines, &old);
         return 0;
     }
-    struct hub_task *task = hub_tasks_restore(&history->tasks, &key, number);
-    take_numbers(task, &reader);
-    unsigned flags = pc_get_u16(&reader);
-    task->has_gap = flags & HAS_GAP;
-    task->was_kept = flags & WAS_KEPT;
-    task->is_durable = flags & IS_DURABLE;
-    task->is_orphan = flags & IS_ORPHAN;
-    if (take_variable(hub, task, &reader, flags) || take_payload(hub, task, msg, flags)) {
-        hub_tasks_remove(&history->tasks, task);
-        return pc_err_set(err, PC_E_PROTOCOL, "malformed KEPT");
+    struct hub_task *task = hub_tasks_restore(tasks, &kept->key, kept->number);
+    hub_kept_take_numbers(kept, task);
+    task->has_gap = kept->flags & HUB_KEPT_GAP;
+    task->was_kept = kept->flags & HUB_KEPT_DROPPED;
+    task->is_durable = kept->flags & HUB_KEPT_DURABLE;
+    task->is_orphan = kept->flags & HUB_KEPT_ORPHAN;
+    if (take_variable(hub, task, kept) || take_payload(hub, task, kept)) {
+        hub_tasks_remove(tasks, task);
+        return -1;
     }
     if (hub_task_has_ended(task)) {
         hub_task_close_output(task);
@@ -431,4 +343,15 @@ int hub_snapshot_take_task(struct hub *hub, struct pc_msg *msg, struct pc_err *e
         history->pending_bytes += task->request_bytes;
     }
     return 0;
+}
+
+int hub_snapshot_take_tasks(struct hub *hub, struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_reader reader;
+    struct hub_kept kept;
+    int status = hub->is_restoring ? 0 : -1;
+    pc_reader_init(&reader, msg->body, msg->head.body_size);
+    while (reader.left && status == 0)
+        status = hub_kept_get(&reader, msg, &kept) || take_task(hub, &kept) ? -1 : 0;
+    return status ? pc_err_set(err, PC_E_PROTOCOL, "malformed KEPT") : 0;
 }

@@ -185,7 +185,7 @@ static int take(void *arg, struct pc_msg *msg, struct pc_err *err)
     case PC_MSG_SNAPSHOT:
         return hub_snapshot_take(hub, msg, err);
     case PC_MSG_KEPT:
-        return hub_snapshot_take_task(hub, msg, err);
+        return hub_snapshot_take_tasks(hub, msg, err);
     case PC_MSG_FUNCTION:
         return hub->is_restoring ? hub_snapshot_take_function(hub, msg, err)
                                  : hub_history_function(&hub->history, msg, err);
@@ -212,7 +212,7 @@ static void feed(struct hub *hub, enum pc_record_event event, uint64_t sequence,
     struct pc_submit_body fields = {.kind = PC_KIND_APPLY, .flags = PC_SUBMIT_BALANCED};
     struct pc_result_body result = {.status = PC_STATUS_OK, .started_us = 5, .completed_us = 6};
     uint8_t result_bytes[PC_RESULT_BODY_SIZE];
-    uint64_t size = 100 + sequence;
+    uint64_t size = sequence % 11 ? 100 + sequence : 5000; /* some too large for a common KEPT */
     struct pc_record record = {.event = (uint8_t)event,
                                .kind = PC_KIND_APPLY,
                                .session = 9,
@@ -301,7 +301,7 @@ static void a_snapshot_is_complete(void **state)
     free_hub(hub);
 
     hub = new_hub(fds);
-    assert_true(hub_journal_replay(&hub->journal, take, hub) > 600);
+    assert_in_range(hub_journal_replay(&hub->journal, take, hub), 55, 250);
     assert_false(hub->is_restoring);
     assert_int_equal(hub->recorded, 77);
     assert_int_equal(hub->history.store.count, 400);
