@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Engines: how they register, live and go.
+ * Engines: how they register, and how they come back after their connection broke.
  *
- *   ASKING --hub gave an id--> HALF --work lane--> UP --it ended--> LOST --> freed
+ *   ASKING --hub gave an id--> HALF --work lane--> UP --it ended, see death.c--> LOST --> freed
  *
- * One whose lanes break while it is UP is away, and gets nothing: it may come back, see away.c. An
- * engine that is LOST waits a moment for the report of the process that started it: "killed by
- * signal 9" says more than "the connection broke". Then everything that it had fails with it.
+ * One whose lanes break while it is UP is away, and gets nothing: it may come back, see away.c.
  */
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <utlist.h>
@@ -20,8 +16,6 @@
 
 #define HOST_MAX   255
 #define PYTHON_MAX 15
-/* How long a host's report of a death may precede the end of the connections. */
-#define REPORT_VALID_MS 1000
 
 struct engine *engine_find(struct sched *s, uint32_t id)
 {
@@ -30,7 +24,7 @@ struct engine *engine_find(struct sched *s, uint32_t id)
     return engine;
 }
 
-static struct engine *find_uuid(struct sched *s, const pc_json *json)
+struct engine *engine_named(struct sched *s, const pc_json *json)
 {
     uint8_t uuid[SCHED_UUID_SIZE];
     struct engine *engine = NULL;
@@ -68,6 +62,13 @@ static void detach_lane(struct peer *peer)
     pc_conn_end(&peer->conn);
 }
 
+void engine_detach(struct engine *engine)
+{
+    detach_lane(engine->control);
+    detach_lane(engine->work);
+    engine->control = engine->work = NULL;
+}
+
 /* One lane without the other is of no use: both come back. */
 bool engine_cut(struct engine *engine)
 {
@@ -76,9 +77,7 @@ bool engine_cut(struct engine *engine)
     away_engine(engine);
     if (engine->work) /* if it was its end, that had been sent before */
         pc_conn_read_rest(&engine->work->conn);
-    detach_lane(engine->control);
-    detach_lane(engine->work);
-    engine->control = engine->work = NULL;
+    engine_detach(engine);
     if (engine->state == ENGINE_UP) /* else what it had sent ended it */
         queue_engine_away(engine);
     return true;
@@ -87,7 +86,7 @@ bool engine_cut(struct engine *engine)
 /* The engine that a HELLO means that goes on with one of its lanes; NULL: it was refused. */
 static struct engine *returning(struct sched *s, struct peer *peer, const pc_json *hello)
 {
-    struct engine *engine = find_uuid(s, hello);
+    struct engine *engine = engine_named(s, hello);
     if (engine && engine->state == ENGINE_UP && s->grace_ms &&
         token_is_right(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), hello))
         return engine;
@@ -162,7 +161,7 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
         hello_refuse(peer, "protocol", "HELLO of an engine without a valid uuid");
         return;
     }
-    if (find_uuid(s, hello)) {
+    if (engine_named(s, hello)) {
         hello_refuse(peer, "protocol", "an engine with this uuid is registered already");
         return;
     }
@@ -206,7 +205,7 @@ void engine_got_id(struct sched *s, struct pc_msg *msg)
     struct pc_err err;
     uint32_t id;
     pc_json *json = pc_json_of_msg(msg, &err);
-    struct engine *engine = json ? find_uuid(s, json) : NULL;
+    struct engine *engine = json ? engine_named(s, json) : NULL;
     if (!json || pc_json_get_u32(json, "id", &id, &err)) {
         pc_error("bad ENGINE_ID from the hub: %s", err.text);
     } else if (engine && engine->id == id) {
@@ -236,7 +235,7 @@ void engine_got_id(struct sched *s, struct pc_msg *msg)
 
 void engine_hello_work(struct sched *s, struct peer *peer, const pc_json *hello)
 {
-    struct engine *engine = find_uuid(s, hello);
+    struct engine *engine = engine_named(s, hello);
     if (pc_json_member(hello, "received")) {
         resume_work(s, peer, hello);
         return;
@@ -274,242 +273,4 @@ struct pc_msg *engines_list(struct sched *s)
     pc_json_put_bool(list, "full", true);
     pc_json_put(list, "up", up);
     return pc_json_msg(PC_MSG_ENGINES, list);
-}
-
-/* ---- going ------------------------------------------------------------------------------ */
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    struct engine *engine = handle->data;
-    pc_json_free(engine->about);
-    pc_buf_fini(&engine->acks);
-    pc_known_fini(&engine->functions);
-    pc_lifeline_fini(&engine->control_line);
-    pc_lifeline_fini(&engine->work_line);
-    free(engine);
-}
-
-static void tell_down(struct engine *engine)
-{
-    struct sched *s = engine->sched;
-    pc_json *down = pc_json_object();
-    pc_json_put_i64(down, "id", engine->id);
-    pc_json_put_str(down, "reason", engine->why);
-    ledger_tell(s, pc_json_msg(PC_MSG_ENGINE_DOWN, pc_json_copy(down)));
-    pc_json *news = pc_json_object(), *list = pc_json_array();
-    pc_json_append(list, down);
-    pc_json_put_bool(news, "full", false);
-    pc_json_put(news, "down", list);
-    clients_tell_engines(s, news);
-}
-
-/* With what it ran. */
-static void log_loss(const struct engine *engine)
-{
-    struct pc_log_subject subject = {.engine_id = engine->id};
-    if (engine->running) {
-        subject.session = engine->running->key.session;
-        subject.sequence = engine->running->key.sequence;
-    }
-    pc_log_about(engine->is_dismissed ? PC_LOG_INFO : PC_LOG_WARN, &subject, "lost %s",
-                 engine->why);
-}
-
-/* First everybody learns that it is gone, then its tasks fail. */
-void engine_finish(struct engine *engine)
-{
-    struct sched *s = engine->sched;
-    if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
-        return;
-    if (engine->work) /* results that came before the end */
-        pc_conn_read_rest(&engine->work->conn);
-    if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
-        return;
-    detach_lane(engine->control);
-    detach_lane(engine->work);
-    engine->control = engine->work = NULL;
-    away_end(s, &engine->away);
-    engine->state = ENGINE_LOST;
-    output_engine_gone(engine);
-    if (engine->id != PC_NO_ENGINE) {
-        if (!s->is_stopping)
-            log_loss(engine);
-        HASH_DELETE(hh_id, s->engines_by_id, engine);
-        tell_down(engine);
-    }
-    queue_engine_gone(engine);
-    HASH_DELETE(hh_uuid, s->engines_by_uuid, engine);
-    uv_close((uv_handle_t *)&engine->exit_timer, on_timer_closed);
-}
-
-/* "engine 3 (pid 4711 on host) <what>" */
-void engine_set_why(struct engine *engine, const char *what)
-{
-    snprintf(engine->why, sizeof(engine->why), "engine %u (pid %lld on %s) %s", engine->id,
-             (long long)pc_json_i64_or(engine->about, "pid", 0),
-             pc_json_str_or(engine->about, "host", "?"), what);
-}
-
-void engine_lane_lost(struct engine *engine, const char *why)
-{
-    struct sched *s = engine->sched;
-    if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
-        return;
-    bool is_first = engine->state != ENGINE_LOST;
-    if (is_first) {
-        if (engine->has_exited && !engine->is_killed &&
-            world_now_ms(s) - engine->reported_ms > REPORT_VALID_MS) {
-            engine->has_exited = false; /* a host's report that was not true */
-            engine->why[0] = '\0';
-        }
-        if (!engine->why[0])
-            engine_set_why(engine, why);
-        engine->state = ENGINE_LOST;
-        queue_engine_down(engine);
-    }
-    if (engine->has_exited && !engine->control && !engine->work)
-        engine_finish(engine);
-    else if (is_first)
-        world_await_exit(engine, s->is_stopping ? 0 : SCHED_EXIT_WAIT_MS);
-}
-
-/* "was killed by signal 9 (SIGKILL)", "exited with code 3", and its last words. */
-static void describe_exit(const pc_json *report, char *text, size_t size)
-{
-    int signal_number = (int)pc_json_i64_or(report, "signal", 0);
-    const char *tail = pc_json_str_or(report, "tail", "");
-    const char *name = signal_number ? sigabbrev_np(signal_number) : NULL;
-    int used;
-    if (signal_number)
-        used = snprintf(
-            text, size, "was killed by signal %d (SIG%s)%s", signal_number, name ? name : "?",
-            pc_json_bool_or(report, "oom", false) ? ", by the kernel because memory ran out" : "");
-    else
-        used = snprintf(text, size, "exited with code %d", (int)pc_json_i64_or(report, "code", 0));
-    size_t length = strlen(tail);
-    while (length && (tail[length - 1] == '\n' || tail[length - 1] == ' '))
-        length--;
-    size_t room = size - (size_t)used - 64;
-    if (length) /* the end of it says most */
-        snprintf(text + used, size - (size_t)used, "; its last lines were:\n%s%.*s",
-                 length > room ? "..." : "", (int)(length > room ? room : length),
-                 tail + (length > room ? length - room : 0));
-}
-
-/* EXITED: how a process ended, from the one that reaped it. The parent is believed. A host holds
- * an engine's key, and no more: what it says explains the end of an engine, but ends none. */
-void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
-{
-    char text[1200];
-    struct pc_err err;
-    pc_json *report = pc_json_of_msg(msg, &err);
-    struct engine *engine = report ? find_uuid(s, report) : NULL;
-    if (engine) {
-        describe_exit(report, text, sizeof(text));
-        engine->has_exited = true;
-        engine->reported_ms = world_now_ms(s);
-        if (!engine->is_killed)
-            engine_set_why(engine, text);
-        if (pc_json_bool_or(report, "replaced", false))
-            coming_expect(engine);
-        if (!is_parent && engine->state != ENGINE_LOST && !engine->away.is_away)
-            goto out; /* its connections break now, or the report is forgotten */
-        /* What it had sent before is still in its lanes: they end by themselves, and soon. */
-        if (!engine->control && !engine->work)
-            engine_finish(engine);
-        else
-            world_await_exit(engine, SCHED_EXIT_WAIT_MS);
-        if (engine->state != ENGINE_LOST) {
-            engine->state = ENGINE_LOST;
-            queue_engine_down(engine);
-        }
-    }
-out:
-    pc_json_free(report);
-}
-
-void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms)
-{
-    if (engine->is_killed || engine->state != ENGINE_UP)
-        return;
-    engine_set_why(engine, why);
-    engine->is_killed = true;
-    engine->state = ENGINE_LEAVING;
-    queue_engine_down(engine);
-    pc_json *json = pc_json_object();
-    pc_json_put_str(json, "reason", why);
-    pc_json_put_i64(json, "grace_ms", grace_ms);
-    engine_tell(engine, pc_json_msg(PC_MSG_SHUTDOWN, json));
-}
-
-/* ---- beats ------------------------------------------------------------------------------ */
-
-/* Once per period: asks those that have been silent, gives up those that stay so. */
-void engines_beat(struct sched *s)
-{
-    struct engine *engine, *next;
-    int64_t now = world_now_ms(s);
-    int64_t limit = (int64_t)s->heartbeat_ms * SCHED_BEATS_MISSED;
-    char text[96];
-    /* A beat that comes late means that we were stopped or starved, and have not read yet what the
-     * engines said meanwhile. */
-    bool was_away = now - s->beat_ms > 2 * (int64_t)s->heartbeat_ms;
-    s->beat_ms = now;
-    queue_hold(s); /* what one of them had must not go to the next */
-    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
-        if (engine->state == ENGINE_LOST || !engine->control)
-            continue;
-        int64_t silent = now - engine->heard_ms;
-        if (was_away && silent > (int64_t)s->heartbeat_ms)
-            engine->heard_ms = now - s->heartbeat_ms;
-        if (!was_away && silent > limit) {
-            snprintf(text, sizeof(text), "has not answered for %lld s: stopped, or cut off",
-                     (long long)silent / 1000);
-            if (!engine->is_killed) { /* else it is known already what becomes of it */
-                engine_set_why(engine, text);
-                order_replacement(engine);
-            }
-            engine_finish(engine);
-        } else if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms) {
-            /* It has been idle: its buffers are better off elsewhere. */
-            pc_wire_trim(&engine->control->conn.sock.wire);
-            if (engine->work)
-                pc_wire_trim(&engine->work->conn.sock.wire);
-            pc_conn_send_body(&engine->control->conn, PC_MSG_PING, NULL, 0);
-        }
-    }
-    queue_release(s);
-}
-
-void engines_shutdown(struct sched *s, const struct pc_msg *shutdown)
-{
-    struct engine *engine, *next;
-    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
-        if (engine->control)
-            pc_conn_send_body(&engine->control->conn, PC_MSG_SHUTDOWN, shutdown->body,
-                              shutdown->head.body_size);
-    }
-}
-
-/* At the end of the scheduler, without a word. */
-void engines_drop(struct sched *s)
-{
-    struct engine *engine, *next;
-    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
-        if (!engine->why[0])
-            engine_set_why(engine, "was given up: the cluster was stopped");
-        engine_finish(engine);
-    }
-}
-
-void engine_stayed_away(struct engine *engine)
-{
-    char text[96];
-    snprintf(text, sizeof(text), "lost its connection, and did not come back within %.3g s",
-             engine->sched->grace_ms / 1e3);
-    if (!engine->is_killed) {
-        engine_set_why(engine, text);
-        order_replacement(engine);
-    }
-    engine_finish(engine);
 }

@@ -443,6 +443,15 @@ void engine_hello_control(struct sched *sched, struct peer *peer, const pc_json 
 void engine_hello_work(struct sched *sched, struct peer *peer, const pc_json *hello);
 void engine_got_id(struct sched *sched, struct pc_msg *msg);
 void engines_ask_again(struct sched *sched);
+/* A lane broke. False: it may not come back. */
+bool engine_cut(struct engine *engine);
+/* Ends its lanes: what still comes from it is of no use to anybody. */
+void engine_detach(struct engine *engine);
+struct engine *engine_find(struct sched *sched, uint32_t id);
+/* By the `uuid` in what was said of it. NULL: it is not there. */
+struct engine *engine_named(struct sched *sched, const pc_json *json);
+
+/* ---- death.c: how engines go ---- */
 /* Its grace time is over. */
 void engine_stayed_away(struct engine *engine);
 /* Why it is going, as the end of a sentence: "was killed by signal 9". */
@@ -450,15 +459,12 @@ void engine_set_why(struct engine *engine, const char *what);
 void engine_lane_lost(struct engine *engine, const char *why);
 /* The end of an engine and of all that it had. */
 void engine_finish(struct engine *engine);
-/* A lane broke. False: it may not come back. */
-bool engine_cut(struct engine *engine);
 void engine_exited(struct sched *sched, struct pc_msg *msg, bool is_parent);
 /* Tells it to leave; it takes nothing more. `why` as for engine_set_why. */
 void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms);
 void engines_beat(struct sched *sched);
 void engines_shutdown(struct sched *sched, const struct pc_msg *shutdown);
 void engines_drop(struct sched *sched);
-struct engine *engine_find(struct sched *sched, uint32_t id);
 
 /* ---- orders.c: what clients want done with engines ---- */
 void homes_init(struct sched *sched, const pc_json *config);
