@@ -52,6 +52,7 @@ static void finish(struct eng_children *children, struct eng_child *child, struc
 {
     read_rest(child);
     eng_tail_read(child->tail, ended->tail);
+    ended->begun = child->tail->begun;
     memcpy(ended->uuid, child->uuid, sizeof(ended->uuid));
     HASH_DEL(children->by_pid, child);
     HASH_DELETE(hh_uuid, children->by_uuid, child);

@@ -22,6 +22,7 @@ struct eng_exit {
     char uuid[33];
     int signal;                   /* 0: it ended by itself ... */
     int code;                     /* ... with this exit code */
+    uint32_t begun;               /* RUNs that it had come to */
     bool is_oom;                  /* the kernel killed it because memory ran out */
     char tail[ENG_TAIL_KEPT + 1]; /* the last of its stderr */
 };

@@ -20,6 +20,7 @@
 #include "engine/intr.h"
 #include "engine/outio.h"
 #include "engine/pymod.h"
+#include "engine/recall.h"
 #include "engine/rejoin.h"
 #include "engine/run.h"
 #include "engine/setup.h"
@@ -92,6 +93,7 @@ _Noreturn void eng_live(struct eng_setup *setup)
     eng_pymod_start(membership.id, setup->uuid);
     eng_run_init(membership.id, setup->uuid);
     eng_intr_init();
+    eng_recall_init(&setup->tail->begun);
     eng_control_start(&control);
 
     switch (eng_work_loop(&work, &why)) {

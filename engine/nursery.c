@@ -152,6 +152,7 @@ static void report_exit(struct nursery *n, const struct eng_exit *ended)
     pc_json_put_str(json, "uuid", ended->uuid);
     pc_json_put_i64(json, "signal", ended->signal);
     pc_json_put_i64(json, "code", ended->code);
+    pc_json_put_i64(json, "begun", ended->begun);
     if (ended->is_oom)
         pc_json_put_bool(json, "oom", true);
     pc_json_put_str(json, "tail", ended->tail);

@@ -11,6 +11,8 @@
 
 #include "lib/proto_task.h"
 
+/* The number of the RUN that it has come to goes here, before it begins. */
+void eng_recall_init(uint32_t *memory);
 /* Main thread: comes to the next RUN. False: it was called back. */
 bool eng_recall_begin(void);
 /* Control thread: moves body->first up to what has not begun yet. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The last words of an engine: memory that engine and nursery share. The engine keeps the end of
- * its stderr in it as it passes; whatever kills it, the nursery can still read it.
+ * its stderr in it as it passes, and how many tasks it has begun; whatever kills it, the nursery
+ * can still read it.
  *
  * What a pipe gives away exists nowhere else. So the engine reads it into this memory, too: if it
  * is killed before it has put that behind the rest, the nursery does.
@@ -19,6 +20,7 @@
 struct eng_tail {
     uint64_t written;  /* bytes ever; text[written % ENG_TAIL_KEPT] comes next */
     uint64_t lands_at; /* equal to `written`: what is in `landing` has not been put */
+    uint32_t begun;    /* RUNs that it has come to, see recall.h */
     char text[ENG_TAIL_KEPT];
     char landing[ENG_TAIL_LANDING];
 };

@@ -121,6 +121,32 @@ void ahead_aborted(struct engine *engine)
     queue_advance(engine); /* until it has answered it gets nothing */
 }
 
+/* Of what it may not have begun, when that has any that others can run; NULL: none. */
+static const struct task *first_movable(const struct engine *engine)
+{
+    const struct task *first = engine->running ? engine->running->next : NULL;
+    for (const struct task *task = first; task; task = task->next)
+        if (task->is_balanced)
+            return first;
+    return NULL;
+}
+
+void ahead_leaving(struct engine *engine)
+{
+    const struct task *task = engine->is_recalling ? NULL : first_movable(engine);
+    if (task)
+        recall(engine, task->run);
+}
+
+/* What it was not asked for yet, because it had not answered. */
+static void recall_more(struct engine *engine)
+{
+    bool is_leaving = engine->state == ENGINE_LEAVING;
+    const struct task *task = is_leaving ? first_movable(engine) : first_aborted(engine);
+    if (task && (int32_t)(task->run - engine->recalled) < 0)
+        recall(engine, task->run);
+}
+
 /* Its tasks beyond the limit: from the first of them to the last number, whatever of these was
  * called back before. */
 static void call_back(struct engine *engine)
@@ -164,7 +190,7 @@ int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err
     if (!engine->is_recalling || body.last != engine->runs ||
         body.first - engine->recalled > engine->runs + 1 - engine->recalled)
         return pc_err_set(err, PC_E_PROTOCOL, "RECALL of tasks that were not called back");
-    if (engine->state != ENGINE_UP)
+    if (engine->state != ENGINE_UP && engine->state != ENGINE_LEAVING)
         return 0;
     /* It must not get one of them again while we are at it. */
     struct task *last;
@@ -175,9 +201,7 @@ int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err
         queue_take_back(last);
     engine->is_recalling = false;
     ahead_watch(engine); /* when some had begun, or it could not say yet */
-    const struct task *aborted = first_aborted(engine); /* meanwhile, and before those */
-    if (aborted && (int32_t)(aborted->run - engine->recalled) < 0)
-        recall(engine, aborted->run);
+    recall_more(engine);
     queue_advance(engine);
     queue_release(engine->sched);
     return 0;

@@ -53,14 +53,20 @@ static void log_loss(const struct engine *engine)
                  engine->why);
 }
 
+/* Results that came before the end. */
+static void take_rest(struct engine *engine)
+{
+    if (engine->work)
+        pc_conn_read_rest(&engine->work->conn);
+}
+
 /* First everybody learns that it is gone, then its tasks fail. */
 void engine_finish(struct engine *engine)
 {
     struct sched *s = engine->sched;
     if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
         return;
-    if (engine->work) /* results that came before the end */
-        pc_conn_read_rest(&engine->work->conn);
+    take_rest(engine);
     if (uv_is_closing((uv_handle_t *)&engine->exit_timer))
         return;
     engine_detach(engine);
@@ -86,6 +92,14 @@ void engine_set_why(struct engine *engine, const char *what)
              pc_json_str_or(engine->about, "host", "?"), what);
 }
 
+/* Of the end of one that was ended there will be a report, which counts for its tasks. */
+static unsigned report_limit_ms(const struct engine *engine)
+{
+    if (engine->sched->is_stopping)
+        return 0;
+    return engine->is_killed ? SCHED_KILL_WAIT_MS : SCHED_EXIT_WAIT_MS;
+}
+
 void engine_lane_lost(struct engine *engine, const char *why)
 {
     struct sched *s = engine->sched;
@@ -106,7 +120,7 @@ void engine_lane_lost(struct engine *engine, const char *why)
     if (engine->has_exited && !engine->control && !engine->work)
         engine_finish(engine);
     else if (is_first)
-        world_await_exit(engine, s->is_stopping ? 0 : SCHED_EXIT_WAIT_MS);
+        world_await_exit(engine, report_limit_ms(engine));
 }
 
 /* "was killed by signal 9 (SIGKILL)", "exited with code 3", and its last words. */
@@ -143,6 +157,7 @@ void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
     if (engine) {
         describe_exit(report, text, sizeof(text));
         engine->has_exited = true;
+        engine->knows_begun = pc_json_get_u32(report, "begun", &engine->begun, &err) == 0;
         engine->reported_ms = world_now_ms(s);
         if (!engine->is_killed)
             engine_set_why(engine, text);
@@ -172,10 +187,36 @@ void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms)
     engine->is_killed = true;
     engine->state = ENGINE_LEAVING;
     queue_engine_down(engine);
+    ahead_leaving(engine);
     pc_json *json = pc_json_object();
     pc_json_put_str(json, "reason", why);
     pc_json_put_i64(json, "grace_ms", grace_ms);
     engine_tell(engine, pc_json_msg(PC_MSG_SHUTDOWN, json));
+}
+
+/* ---- who does not answer ------------------------------------------------------------------ */
+
+/* Nobody listens to it any more. Its process is killed, and then it is known what it had begun:
+ * only that is lost. */
+static void give_up(struct engine *engine, const char *what)
+{
+    if (!engine->is_killed) { /* else it is known already what becomes of it */
+        engine_set_why(engine, what);
+        engine->is_killed = true;
+        order_replacement(engine);
+    }
+    take_rest(engine);
+    if (engine->state == ENGINE_LOST) /* what it had sent ended it */
+        return;
+    engine_detach(engine);
+    away_end(engine->sched, &engine->away);
+    if (engine->has_exited || !order_kill(engine)) {
+        engine_finish(engine);
+        return;
+    }
+    engine->state = ENGINE_LOST;
+    queue_engine_down(engine);
+    world_await_exit(engine, SCHED_KILL_WAIT_MS);
 }
 
 /* ---- beats ------------------------------------------------------------------------------ */
@@ -201,11 +242,7 @@ void engines_beat(struct sched *s)
         if (!was_away && silent > limit) {
             snprintf(text, sizeof(text), "has not answered for %lld s: stopped, or cut off",
                      (long long)silent / 1000);
-            if (!engine->is_killed) { /* else it is known already what becomes of it */
-                engine_set_why(engine, text);
-                order_replacement(engine);
-            }
-            engine_finish(engine);
+            give_up(engine, text);
         } else if (silent + s->heartbeat_ms / 2 >= (int64_t)s->heartbeat_ms) {
             /* It has been idle: its buffers are better off elsewhere. */
             pc_wire_trim(&engine->control->conn.sock.wire);
@@ -243,9 +280,5 @@ void engine_stayed_away(struct engine *engine)
     char text[96];
     snprintf(text, sizeof(text), "lost its connection, and did not come back within %.3g s",
              engine->sched->grace_ms / 1e3);
-    if (!engine->is_killed) {
-        engine_set_why(engine, text);
-        order_replacement(engine);
-    }
-    engine_finish(engine);
+    give_up(engine, text);
 }

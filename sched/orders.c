@@ -160,6 +160,15 @@ void order_replacement(struct engine *engine)
         send_order(engine->sched, &order);
 }
 
+bool order_kill(struct engine *engine)
+{
+    struct order order = {.type = PC_MSG_SIGNAL, .number = SIGKILL};
+    if (!choose(engine, &order))
+        return false;
+    send_order(engine->sched, &order);
+    return true;
+}
+
 /* ---- fewer engines, as a home wants ------------------------------------------------------ */
 
 /* First those that have nothing to do, of these the youngest. */

@@ -328,14 +328,25 @@ void queue_take_back(struct task *task)
     check_group(s, task);
 }
 
-/* It takes its tasks in order, and the result of each is sent before the next one begins. So when
- * its process is known to have ended, all but the first have not begun: others can run them. */
-static void save_unbegun(struct engine *engine)
+/* Its engine has ended, and had not come to it: others can run it. The first one may be what the
+ * engine died of, by its size for example: it must not go on and on and end them all. */
+static bool is_spared(const struct engine *engine, struct task *task)
+{
+    if (!task->is_balanced || (int32_t)(task->run - engine->begun) <= 0)
+        return false;
+    if (task != engine->running || engine->is_dismissed)
+        return true;
+    bool was_spared = task->was_spared;
+    task->was_spared = true;
+    return !was_spared;
+}
+
+static void spare_unbegun(struct engine *engine)
 {
     struct task *task, *before;
     for (task = engine->running ? engine->running->prev : NULL; task; task = before) {
         before = task == engine->running ? NULL : task->prev;
-        if (task != engine->running && task->is_balanced)
+        if (is_spared(engine, task))
             queue_take_back(task);
     }
 }
@@ -350,8 +361,8 @@ void queue_engine_gone(struct engine *engine)
     queue_engine_down(engine);
     ahead_engine_gone(engine);
     records_engine_gone(engine);
-    if (engine->has_exited)
-        save_unbegun(engine);
+    if (engine->has_exited && engine->knows_begun)
+        spare_unbegun(engine);
     while ((task = engine->running) != NULL) {
         queue_finished(task);
         task_lost(engine, task);

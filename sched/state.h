@@ -56,6 +56,8 @@
 #define SCHED_SLOW_BYTES (1024 * 1024)
 /* After an engine's connection broke: time for the report that says why. */
 #define SCHED_EXIT_WAIT_MS 50
+/* After it was told to leave, or killed: time for the report that says what it had begun. */
+#define SCHED_KILL_WAIT_MS 1000
 /* A task that was interrupted has that long until its engine is ended. */
 #define SCHED_INTERRUPT_GRACE_MS 5000
 /* Requests and results up to this size are sent to the hub, unless CONFIG says otherwise. */
@@ -150,6 +152,7 @@ struct task {
     uint8_t state; /* enum task_state */
     bool is_balanced, is_aborted;
     bool is_start_known; /* to the hub */
+    bool was_spared;     /* its engine ended before it began */
     bool is_again;       /* the hub submitted it, on behalf of its client */
     bool has_output_gap; /* the hub was not sent all of it */
     bool is_durable;
@@ -235,9 +238,11 @@ struct engine {
     uv_timer_t exit_timer;
     bool has_exited;     /* the report came ... */
     int64_t reported_ms; /* ... then */
-    bool is_killed;      /* by us: `why` says why */
-    bool is_dismissed;   /* ... because a client wanted it */
-    char why[1536];      /* why it is gone */
+    bool knows_begun;    /* ... and it says to which RUN the engine had come */
+    uint32_t begun;
+    bool is_killed;    /* by us: `why` says why */
+    bool is_dismissed; /* ... because a client wanted it */
+    char why[1536];    /* why it is gone */
 };
 
 /* See keys.c. An even number of them. */
@@ -482,6 +487,8 @@ int order_fewer(struct sched *sched, struct home *home, const struct pc_msg *msg
                 struct pc_err *err);
 /* Has its parent make sure that it ends, and start another in its place. */
 void order_replacement(struct engine *engine);
+/* At once. False: nobody is there who could do it. */
+bool order_kill(struct engine *engine);
 
 /* ---- queue.c: which task runs where ---- */
 void queue_direct(struct sched *sched, struct task *task, struct engine *engine);
@@ -529,6 +536,8 @@ void ahead_check(struct sched *sched);
 /* Calls back what it has not begun from the first aborted task on. */
 void ahead_aborted(struct engine *engine);
 /* RECALL: what the engine will not begin. */
+/* It was told to leave: what it has not begun is called back. */
+void ahead_leaving(struct engine *engine);
 int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
 void ahead_engine_gone(struct engine *engine);
 

@@ -6,7 +6,9 @@ import signal
 import socket
 
 import pytest
-from home import is_alive, wait_until
+from home import by_value, is_alive, wait_until
+
+import pcluster
 
 
 def ids(home):
@@ -71,6 +73,31 @@ def test_a_busy_engine_has_its_grace(home, cluster):
     assert busy.communicate()[0] == "[0] whole\n"
     assert busy.returncode == 0
     wait_until(lambda: ids(home) == [1], "engine 0 to leave")
+
+
+@by_value
+def once(path):
+    """Fails when it runs again."""
+    import os
+
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+
+
+@pytest.mark.parametrize("order", ["stop", "restart"])
+def test_who_leaves_costs_no_task(home, cluster, order):
+    """Tasks so short that they are sent ahead, while engines go."""
+    with pcluster.Client(cluster.file) as client:
+        view = client.load_balanced_view()
+        results, round_ = [], 0
+        for engine in client.ids[1:] if order == "stop" else client.ids:
+            left = home.popen("engines", order, engine)
+            while left.poll() is None:
+                round_ += 1
+                results += [view.apply_async(once, os.path.join(home.work, f"{round_}.{i}")) for i in range(100)]
+                results[-1].wait(60)
+            assert left.returncode == 0
+        assert [error for error in (result.exception(60) for result in results) if error] == []
+        assert client.ids == [0] if order == "stop" else [2, 3]
 
 
 @pytest.mark.parametrize("name", ["KILL", "sigkill", "9"])

@@ -81,6 +81,26 @@ def test_a_stopped_engine(client, tmp_path, wakes_up):
     assert not client.outstanding
 
 
+@by_value
+def once(path):
+    """Fails when it runs again."""
+    import os
+
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    return os.getpid()
+
+
+def test_a_stall_costs_no_task_that_had_not_begun(client, tmp_path):
+    """Several were sent to the engine that had stopped already."""
+    view = client.load_balanced_view()
+    pids = {engine.id: engine.pid for engine in client.engines}
+    view.map_sync(abs, range(1000))
+    os.kill(pids[0], signal.SIGSTOP)
+    results = [view.apply_async(once, str(tmp_path / str(i))) for i in range(20)]
+    assert pids[0] not in [result.get(60) for result in results]
+    wait_until(lambda: client.ids == [1, 2], "another one to come")
+
+
 def test_busy_in_c_is_not_stalled(client):
     """The control thread answers although nobody can run Python there."""
     result = client[0].apply_async(hold, 8 * BEAT_MS / 1e3)

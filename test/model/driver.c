@@ -13,7 +13,7 @@
  *   U engine tags  it comes
  *   Z engine       it stops            W engine   ... and goes on
  *   B engine       its connections break
- *   D engine       its process ends, and that is reported
+ *   D engine replaced begun   its process ends, and that is reported; -1: not what had begun
  *   T ms           time goes by
  *   X session task flags               aborts by number
  *   I session engine                   interrupts what runs there
@@ -157,7 +157,7 @@ static void act(const char *line, const struct engine *engine, unsigned b)
 static void run_line(const char *line)
 {
     unsigned a = 0, b = 0, c = 0;
-    sscanf(line + 1, "%u %u %u", &a, &b, &c);
+    sscanf(line + 1, "%u %u %u", &a, &b, &c); /* -1: UINT_MAX */
     const struct engine *engine = engine_find(&yard.sched, a);
     if (*line == 'S')
         submit_balanced(line);
@@ -172,7 +172,7 @@ static void run_line(const char *line)
     else if (*line == 'B' && engine && engine->work)
         yard_break(&yard, a, "lost its connection");
     else if (*line == 'D' && engine && !engine->has_exited)
-        yard_report(&yard, a, b);
+        yard_report_begun(&yard, a, b, c);
     else if (*line == 'T')
         yard_pass(&yard, a);
     else if (*line == 'X')

@@ -64,7 +64,11 @@ class History:
         engine = self.some(*self.there)
         self.there.remove(engine)
         self.gone.append(engine)
-        return self.some(f"B {engine}", f"D {engine} 0", f"D {engine} 1", f"Z {engine}")
+        return self.some(f"B {engine}", self.end(engine), self.end(engine), f"Z {engine}")
+
+    def end(self, engine):
+        """As its parent reports it."""
+        return f"D {engine} {self.some(0, 1)} {self.some(-1, 0, 1, 1, 1, 2, 5)}"
 
     def late(self):
         session, number = self.old_task()
@@ -103,6 +107,7 @@ class History:
             (2 if self.there else 0, lambda: [self.go()]),
             (0.5, lambda: [f"Z {engine}", "T 2000", f"W {engine}"]),
             (0.5 if self.gone else 0, lambda: [self.late()]),
+            (0.5 if self.gone else 0, lambda: [self.end(self.some(*self.gone[-3:]))]),
             (4, lambda: [f"T {self.some(1, 2, 3)}"]),
             (2, lambda: [f"T {self.some(49, 100, 400, 3000)}"]),
             (1, lambda: [f"I {session} {engine}"]),

@@ -6,7 +6,7 @@ ALL, SUCCESS, FAILURE = 1, 2, 4
 INTERRUPT, KILL = 1, 2
 # As in sched/state.h.
 AHEAD, AHEAD_AFTER, RECALL_MS, DIRECT_AHEAD = 8, 4, 5, 16
-GRACE_MS, EXIT_WAIT_MS, COMING_MS, BEATS_MISSED = 5000, 50, 10000, 4
+GRACE_MS, EXIT_WAIT_MS, KILL_WAIT_MS, COMING_MS, BEATS_MISSED = 5000, 50, 1000, 10000, 4
 # As in yard.h and driver.c.
 HEARTBEAT_MS, WINDOW, SESSIONS = 1000, 20, (1, 2, 3)
 FOREVER = float("inf")
@@ -34,9 +34,11 @@ class Engine:
         self.id, self.tags = number, tags
         self.queue, self.direct = [], []  # tasks that it has; that wait for it
         self.state = "up"  # "leaving": it takes nothing more; "lost": its end is clear
-        self.is_connected, self.is_stopped, self.is_killed, self.has_exited = True, False, False, False
+        self.is_connected, self.is_stopped, self.has_exited = True, False, False
+        self.is_killed = self.is_dismissed = False
         self.runs = self.quick = self.used = 0
         self.recalled = None  # the number of the first RUN called back, until it answers
+        self.begun = None  # when it has ended: the number of the last RUN that it had begun, if that is known
         self.progress, self.asked, self.heard = 0, None, now
         self.end_at = None
 
@@ -48,7 +50,7 @@ class Task:
         self.key, self.label, self.step = key, label, step
         self.is_direct = self.is_aborted = self.is_late = self.is_told = self.is_invalid = False
         self.priority = self.retries = self.timeout = self.run_timeout = 0
-        self.repeat = self.is_running = False
+        self.repeat = self.is_running = self.was_spared = False
         self.targets, self.tags = None, frozenset()
         self.after = self.follow = (0, [])
         self.avoided, self.unsuited = frozenset(), frozenset()

@@ -9,8 +9,8 @@ their order; what they lead to must have come when it ends.
 import json
 
 from pieces import (AHEAD, AHEAD_AFTER, ALL, BEATS_MISSED, COMING_MS, DIRECT_AHEAD, EXIT_WAIT_MS, FAILURE, FOREVER,
-                    GRACE_MS, HEARTBEAT_MS, INTERRUPT, KILL, OK, RECALL_MS, SESSIONS, SUCCESS, UNMET, WINDOW, Engine,
-                    Lane, Task, Wrong, words_of)
+                    GRACE_MS, HEARTBEAT_MS, INTERRUPT, KILL, KILL_WAIT_MS, OK, RECALL_MS, SESSIONS, SUCCESS, UNMET,
+                    WINDOW, Engine, Lane, Task, Wrong, words_of)
 
 
 class Model:
@@ -275,10 +275,13 @@ class Model:
             first = engine.runs + 1
         elif engine.queue[0].run >= engine.recalled:  # it has answered others since
             first = max(first, engine.queue[0].run)
-        if engine.state != "up":
+        if engine.state == "lost":
             return
+        asked = engine.recalled
         self.take_back(engine, [task for task in engine.queue if task.run >= first])
         engine.recalled, engine.asked = None, self.now
+        if engine.state == "leaving":
+            self.recall_rest(engine, asked)
 
     def do_G(self, words):
         pass  # nobody hears it
@@ -293,7 +296,7 @@ class Model:
         if not engine.is_connected:
             return
         engine.is_connected = False
-        self.lose(engine)
+        self.lose(engine, KILL_WAIT_MS if engine.is_killed else EXIT_WAIT_MS)
         if engine.has_exited:
             self.end(engine)
 
@@ -301,16 +304,25 @@ class Model:
         if engine.has_exited:
             return
         engine.has_exited = True
+        engine.begun = self.last_begun(engine, int(words[3]))
         if words[2] == "1":
             self.expect(engine.id)
         self.lose(engine)
         if not engine.is_connected:
             self.end(engine)
 
-    def lose(self, engine):
+    def last_begun(self, engine, count):
+        """The number of the RUN; None: not known."""
+        if count < 0:
+            return None
+        if count < len(engine.queue):
+            return engine.queue[count].run - 1
+        return engine.queue[-1].run if engine.queue else engine.runs
+
+    def lose(self, engine, wait=EXIT_WAIT_MS):
         """It is going; whether that is all that there is to say of it will be clear soon."""
         if engine.end_at is None:
-            engine.end_at = self.now + EXIT_WAIT_MS
+            engine.end_at = self.now + wait
         engine.state = "lost"
         self.engines_changed()
 
@@ -320,8 +332,8 @@ class Model:
         if engine.id in self.coming:
             self.coming[engine.id] = engine.tags, self.now + COMING_MS
         self.engines_changed()
-        if engine.has_exited:  # what has not begun is not lost
-            self.take_back(engine, [task for task in engine.queue[1:] if not task.is_direct])
+        if engine.begun is not None:  # what has not begun is not lost
+            self.take_back(engine, [task for task in engine.queue if self.is_spared(engine, task)])
         for task in engine.queue:
             how = "TaskTimeout" if task.is_late else "EngineError"
             if task.is_aborted and engine.is_killed and not task.is_late:
@@ -330,10 +342,27 @@ class Model:
         for task in engine.direct:
             self.ends[task.key] = "EngineError", None
 
+    def is_spared(self, engine, task):
+        """It has not begun. The first one has that luck once, where nobody wanted the engine to go."""
+        if task.is_direct or task.run <= engine.begun:
+            return False
+        was_spared = task.was_spared and task is engine.queue[0] and not engine.is_dismissed
+        task.was_spared |= task is engine.queue[0] and not engine.is_dismissed
+        return not was_spared
+
     def dismiss(self, engine):
         if engine.state == "up" and not engine.is_killed:
             engine.is_killed, engine.state = True, "leaving"
             self.engines_changed()
+            self.recall_rest(engine, FOREVER)
+
+    def recall_rest(self, engine, before):
+        """What others can run of what it may not have begun is called back from an engine that leaves."""
+        rest = engine.queue[1:]
+        is_due = engine.recalled is None and any(not task.is_direct for task in rest)
+        if is_due and rest[0].run < before:
+            engine.recalled = rest[0].run
+            self.orders.append(f"c {engine.id} {engine.runs + 1 - engine.recalled}")
 
     # ---- time -----------------------------------------------------------------------------------
 
@@ -397,7 +426,8 @@ class Model:
             elif engine.state != "lost" and self.now - engine.heard > BEATS_MISSED * HEARTBEAT_MS:
                 if not engine.is_killed:
                     self.expect(engine.id)
-                self.end(engine)
+                engine.is_killed, engine.is_connected = True, False
+                self.lose(engine, KILL_WAIT_MS)
 
     # ---- ending tasks early ---------------------------------------------------------------------
 
@@ -453,6 +483,7 @@ class Model:
                 continue
             if is_replaced:
                 self.expect(number)
+            self.engines[number].is_dismissed = True
             self.dismiss(self.engines[number])
         self.replies.append({"ok": True})
 
@@ -506,7 +537,7 @@ class Model:
         elif kind == "e":
             session, number, how = rest.split()
             self.ended((int(session), int(number)), how)
-        elif kind == "c":
+        elif kind == "c" and event not in self.orders:
             self.called_back(*map(int, rest.split()))
         elif kind == "q":
             self.replied(json.loads(rest))

@@ -624,6 +624,35 @@ static void test_recall(void **state)
     cradle_close(&cradle);
 }
 
+/* The last words say how far it had come: what was sent ahead had not begun, called back or not. */
+static void test_begun(void **state)
+{
+    static const char *const configs[] = {"", "\"use_nursery\":false"};
+    for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++) {
+        struct cradle cradle;
+        struct cradle_engine engine;
+        cradle_open(&cradle, configs[i]);
+        cradle_ready(&cradle);
+        for (int begun = 0; begun < 2; begun++) { /* the next one begins with nothing */
+            cradle_engine(&cradle, &engine);
+            for (int j = 0; j < begun; j++)
+                free(cradle_do(&engine, "1"));
+            cradle_run(&engine, PC_KIND_EXECUTE, 0, "print('on', flush=True)\nwhile True: pass");
+            await_output(&engine);
+            cradle_run(&engine, PC_KIND_EXECUTE, 0, "pass");
+            cradle_run(&engine, PC_KIND_EXECUTE, 0, "pass");
+            assert_int_equal(recall(&engine, (uint32_t)begun + 3, (uint32_t)begun + 3), begun + 3);
+            kill(engine.pid, SIGSTOP);
+            kill(engine.pid, SIGKILL);
+            pc_json *ended = cradle_exit(&cradle, &engine);
+            assert_int_equal(pc_json_i64_or(ended, "begun", -1), begun + 1);
+            pc_json_free(ended);
+            cradle_engine_close(&engine);
+        }
+        cradle_close(&cradle);
+    }
+}
+
 /* Whatever it is doing, and whatever it did to signals before. */
 static void test_interrupt(void **state)
 {
@@ -740,6 +769,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_forked_child),
         cmocka_unit_test(test_tail),
         cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_begun),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_late_interrupt),
         cmocka_unit_test(test_abort_before_begin),

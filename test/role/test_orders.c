@@ -2,6 +2,7 @@
 /* Orders of clients about engines: what the scheduler makes of them, and who hears of it. */
 #include "unit.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,6 +163,10 @@ static void a_stalled_engine_is_replaced(void **state)
     stage_await_end(&stopped.work);
     stage_engine(&stage, &stalled, PC_TRANSPORT_UNIX);
     expect_end_in(&stage.parent, &stalled, true, 0);
+    pc_json *order = await_json(&stage.parent, PC_MSG_SIGNAL);
+    expect_uuid(order, &stalled);
+    assert_int_equal(pc_json_i64_or(order, "signal", -1), SIGKILL);
+    pc_json_free(order);
     stage_await_end(&stalled.work);
     fake_engine_close(&stopped);
     fake_engine_close(&stalled);

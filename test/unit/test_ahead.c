@@ -398,28 +398,185 @@ static void the_time_to_start_goes_on(void **state)
     yard_close(&scene.yard);
 }
 
-/* What had not begun is not lost with its engine; what was cut off may be running still. */
-static void a_death_costs_one_task(void **state)
+/* Engine 0 has three tasks, engine 1 as many; the first of them is returned. */
+static uint64_t open_pair(struct scene *scene)
+{
+    open_scene(scene, 2);
+    submit(scene, 6, NULL);
+    assert_int_equal(yard_load(&scene->yard, 0), 3);
+    return scene->submitted - 5;
+}
+
+/* The tasks from `first` on that failed, when the others are all run. */
+static unsigned count_failed(struct scene *scene, uint64_t first)
+{
+    unsigned failed = 0;
+    if (engine_at(scene, 1)->is_recalling) /* it gets nothing before it has answered */
+        yard_recalled(&scene->yard, 1, 0);
+    while (yard_load(&scene->yard, 1))
+        yard_answer(&scene->yard, 1, PC_STATUS_OK);
+    for (uint64_t i = first; i <= scene->submitted; i++)
+        failed += strcmp(yard_outcome(scene->client, i), "ok") != 0;
+    return failed;
+}
+
+/* What had not begun is not lost with its engine; what may have begun is. */
+static void a_death_costs_what_had_begun(void **state)
+{
+    static const struct {
+        uint32_t begun;
+        unsigned failed;
+    } cases[] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}, {YARD_UNKNOWN, 3}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct scene scene;
+        uint64_t first = open_pair(&scene);
+        uint64_t killed = yard_running(&scene.yard, 0);
+        yard_report_begun(&scene.yard, 0, false, cases[i].begun);
+        yard_pass(&scene.yard, SCHED_EXIT_WAIT_MS);
+        assert_int_equal(count_failed(&scene, first), cases[i].failed);
+        assert_string_equal(yard_outcome(scene.client, killed),
+                            cases[i].failed ? "EngineError" : "ok");
+        yard_close(&scene.yard);
+    }
+}
+
+/* What ends an engine before it has begun must not go on and end them all. */
+static void a_task_is_spared_once(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 0);
+    submit(&scene, 1, NULL);
+    for (uint32_t id = 0; id < 2; id++) {
+        assert_null(yard_outcome(scene.client, 1));
+        yard_engine(&scene.yard);
+        yard_report_begun(&scene.yard, id, false, 0);
+        yard_pass(&scene.yard, SCHED_EXIT_WAIT_MS);
+    }
+    assert_string_equal(yard_outcome(scene.client, 1), "EngineError");
+    yard_close(&scene.yard);
+}
+
+static void a_cut_costs_all_that_may_have_begun(void **state)
+{
+    struct scene scene;
+    uint64_t first = open_pair(&scene);
+    yard_lose(&scene.yard, 0, "cut off");
+    assert_int_equal(count_failed(&scene, first), 3);
+    yard_close(&scene.yard);
+}
+
+/* It is killed, and what is said of it then counts as of any other one. */
+static void a_stall_costs_what_had_begun(void **state)
 {
     for (int is_known = 0; is_known < 2; is_known++) {
         struct scene scene;
-        open_scene(&scene, 2);
-        uint64_t first = scene.submitted + 1;
-        submit(&scene, 6, NULL);
-        uint64_t killed = yard_running(&scene.yard, 0);
+        uint64_t first = open_pair(&scene);
+        yard_stop(&scene.yard, 0, true);
+        while (!engine_at(&scene, 0)->is_recalling)
+            yard_pass(&scene.yard, 1);
+        while (engine_at(&scene, 0)->state == ENGINE_UP)
+            yard_pass(&scene.yard, YARD_HEARTBEAT_MS);
         if (is_known)
-            yard_exit(&scene.yard, 0);
-        else
-            yard_lose(&scene.yard, 0, "cut off");
-        assert_string_equal(yard_outcome(scene.client, killed), "EngineError");
-        unsigned failed = 0;
-        while (yard_load(&scene.yard, 1))
-            yard_answer(&scene.yard, 1, PC_STATUS_OK);
-        for (uint64_t i = first; i <= scene.submitted; i++)
-            failed += strcmp(yard_outcome(scene.client, i), "ok") != 0;
-        assert_int_equal(failed, is_known ? 1 : 3);
+            yard_report(&scene.yard, 0, true);
+        assert_int_equal(!engine_at(&scene, 0), is_known);
+        yard_pass(&scene.yard, SCHED_KILL_WAIT_MS);
+        assert_null(engine_at(&scene, 0));
+        assert_int_equal(count_failed(&scene, first), is_known ? 1 : 3);
         yard_close(&scene.yard);
     }
+}
+
+static void stop(struct scene *scene, uint32_t id)
+{
+    char query[80];
+    snprintf(query, sizeof(query), "{\"query\": \"stop_engines\", \"ids\": [%u]}", id);
+    yard_query(&scene->yard, scene->client, query);
+    assert_int_equal(engine_at(scene, id)->state, ENGINE_LEAVING);
+}
+
+/* While the first one has the time that it was given. */
+static void who_leaves_gives_back_what_it_has_not_begun(void **state)
+{
+    struct scene scene;
+    uint64_t first = open_pair(&scene);
+    stop(&scene, 0);
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_false(engine_at(&scene, 0)->is_recalling);
+    assert_int_equal(yard_load(&scene.yard, 0), 1);
+    assert_int_equal(yard_load(&scene.yard, 1), 5);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    yard_exit(&scene.yard, 0);
+    assert_int_equal(count_failed(&scene, first), 0);
+    yard_close(&scene.yard);
+}
+
+/* It was asked for the last ones, and had not answered. */
+static void who_leaves_is_asked_for_the_rest(void **state)
+{
+    struct scene scene;
+    uint64_t first = open_pair(&scene);
+    queue_set_hwm(&scene.yard.sched, 2);
+    yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    stop(&scene, 0);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_load(&scene.yard, 0), 2);
+    assert_true(engine_at(&scene, 0)->is_recalling);
+    yard_recalled(&scene.yard, 0, 0);
+    assert_int_equal(yard_load(&scene.yard, 0), 1);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    yard_exit(&scene.yard, 0);
+    assert_int_equal(count_failed(&scene, first), 0);
+    yard_close(&scene.yard);
+}
+
+/* Of one that says that it has begun them all nothing more is wanted. */
+static void who_leaves_is_asked_once(void **state)
+{
+    struct scene scene;
+    uint64_t first = open_pair(&scene);
+    stop(&scene, 0);
+    yard_recalled(&scene.yard, 0, 2);
+    assert_false(engine_at(&scene, 0)->is_recalling);
+    assert_int_equal(yard_load(&scene.yard, 0), 3);
+    for (int i = 0; i < 3; i++)
+        yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    yard_exit(&scene.yard, 0);
+    assert_int_equal(count_failed(&scene, first), 0);
+    yard_close(&scene.yard);
+}
+
+/* However often that happens: people may restart engines as they like. */
+static void what_came_too_late_for_who_leaves_goes_on(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 0);
+    submit(&scene, 1, NULL);
+    for (uint32_t id = 0; id < 3; id++) {
+        yard_engine(&scene.yard);
+        stop(&scene, id);
+        yard_break(&scene.yard, id, "left");
+        yard_pass(&scene.yard, SCHED_KILL_WAIT_MS - 1);
+        yard_report_begun(&scene.yard, id, false, 0);
+        assert_null(engine_at(&scene, id));
+        assert_null(yard_outcome(scene.client, 1));
+    }
+    yard_engine(&scene.yard);
+    yard_answer(&scene.yard, 3, PC_STATUS_OK);
+    expect_ok(&scene, 1, 1);
+    yard_close(&scene.yard);
+}
+
+static void calls_of_one_that_leaves_are_not_called_back(void **state)
+{
+    struct scene scene;
+    open_scene(&scene, 1);
+    for (int i = 0; i < 3; i++)
+        submit_direct(&scene, 0);
+    stop(&scene, 0);
+    assert_false(engine_at(&scene, 0)->is_recalling);
+    yard_close(&scene.yard);
 }
 
 static void false_answers_are_refused(void **state)
@@ -483,7 +640,15 @@ int main(void)
         cmocka_unit_test(what_is_aborted_does_not_wait_for_what_runs),
         cmocka_unit_test(one_more_abort_meanwhile_counts),
         cmocka_unit_test(the_time_to_start_goes_on),
-        cmocka_unit_test(a_death_costs_one_task),
+        cmocka_unit_test(a_death_costs_what_had_begun),
+        cmocka_unit_test(a_task_is_spared_once),
+        cmocka_unit_test(a_cut_costs_all_that_may_have_begun),
+        cmocka_unit_test(a_stall_costs_what_had_begun),
+        cmocka_unit_test(who_leaves_gives_back_what_it_has_not_begun),
+        cmocka_unit_test(who_leaves_is_asked_for_the_rest),
+        cmocka_unit_test(who_leaves_is_asked_once),
+        cmocka_unit_test(what_came_too_late_for_who_leaves_goes_on),
+        cmocka_unit_test(calls_of_one_that_leaves_are_not_called_back),
         cmocka_unit_test(false_answers_are_refused),
         cmocka_unit_test(numbers_may_go_round),
     };

@@ -286,7 +286,27 @@ void yard_break(struct yard *yard, uint32_t id, const char *why)
 
 void yard_report(struct yard *yard, uint32_t id, bool is_replaced)
 {
+    yard_report_begun(yard, id, is_replaced, 1);
+}
+
+/* The number of the last of so many tasks of this engine. */
+static uint32_t last_of(const struct engine *engine, uint32_t count)
+{
+    uint32_t number = engine->runs;
+    const struct task *task;
+    DL_FOREACH (engine->running, task) {
+        if (count-- == 0)
+            return task->run - 1;
+        number = task->run;
+    }
+    return number;
+}
+
+void yard_report_begun(struct yard *yard, uint32_t id, bool is_replaced, uint32_t begun)
+{
     pc_json *report = pc_json_object();
+    if (begun != YARD_UNKNOWN)
+        pc_json_put_i64(report, "begun", last_of(engine_find(&yard->sched, id), begun));
     put_uuid(report, id);
     pc_json_put_i64(report, "signal", 9);
     pc_json_put_bool(report, "replaced", is_replaced);
@@ -396,15 +416,20 @@ void yard_answer_late(struct yard *yard, uint32_t id, uint64_t session, uint64_t
 
 /* ---- time ------------------------------------------------------------------------------- */
 
-/* The first one of those. */
+/* The one that is to be finished first, unless it was already. */
+static struct puppet *next_to_finish(struct yard *yard)
+{
+    struct puppet *first = NULL;
+    for (struct puppet *puppet = yard->puppets; puppet; puppet = puppet->hh.next)
+        if (puppet->end_ms && engine_find(&yard->sched, puppet->id) &&
+            (!first || puppet->end_ms < first->end_ms))
+            first = puppet;
+    return first;
+}
+
 static void finish_due(struct yard *yard)
 {
-    struct puppet *puppet = yard->puppets;
-    while (!puppet->end_ms || puppet->end_ms > yard->now_ms)
-        puppet = puppet->hh.next;
-    puppet->end_ms = 0;
-    if (engine_find(&yard->sched, puppet->id))
-        finish(yard, puppet->id);
+    finish(yard, next_to_finish(yard)->id);
 }
 
 /* Who is not stopped has answered the last PING. */
@@ -437,25 +462,19 @@ static void look(struct yard *yard)
     ahead_check(&yard->sched);
 }
 
-static int64_t next_finish(const struct yard *yard)
-{
-    int64_t first = 0;
-    for (const struct puppet *puppet = yard->puppets; puppet; puppet = puppet->hh.next)
-        if (puppet->end_ms && (!first || puppet->end_ms < first))
-            first = puppet->end_ms;
-    return first;
-}
-
 /* The first thing that is due until then happens, and it is noted when and what. */
 static bool pass_one(struct yard *yard, int64_t until_ms)
 {
+    const struct puppet *puppet = next_to_finish(yard);
     const struct {
         int64_t at_ms;
         const char *what;
         void (*run)(struct yard *yard);
     } due[] = {
-        {next_finish(yard), "end", finish_due}, {yard->wake_ms, "deadline", expire},
-        {yard->look_ms, "look", look},          {yard->coming_ms, "coming", check_coming},
+        {puppet ? puppet->end_ms : 0, "end", finish_due},
+        {yard->wake_ms, "deadline", expire},
+        {yard->look_ms, "look", look},
+        {yard->coming_ms, "coming", check_coming},
         {yard->beat_ms, "beat", beat},
     };
     size_t first = 0;

@@ -40,8 +40,11 @@ struct engine *yard_engine(struct yard *yard);
 struct engine *yard_tagged_engine(struct yard *yard, const char *tags);
 /* Its connection is cut: it is LOST, and gone when SCHED_EXIT_WAIT_MS have passed. */
 void yard_break(struct yard *yard, uint32_t id, const char *why);
-/* Its parent says that its process has ended, and whether it starts another; likewise. */
+/* Its parent says that its process has ended, and whether it starts another; likewise. The first
+ * task that it had has begun, or so many; YARD_UNKNOWN: nobody can tell. */
+#define YARD_UNKNOWN UINT32_MAX
 void yard_report(struct yard *yard, uint32_t id, bool is_replaced);
+void yard_report_begun(struct yard *yard, uint32_t id, bool is_replaced, uint32_t begun);
 /* Both, and that time has passed. */
 void yard_lose(struct yard *yard, uint32_t id, const char *why);
 void yard_exit(struct yard *yard, uint32_t id);
