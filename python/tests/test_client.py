@@ -70,11 +70,6 @@ def test_localhost_of_another_host():
         warn_of_other_host({**here, "location": "elsewhere"})
 
 
-def test_activate_says_what_is_missing(client):
-    with pytest.raises(NotImplementedError, match="magics"):
-        client.activate()
-
-
 def test_url_is_refused():
     with pytest.raises(ValueError, match="tcp://127.0.0.1:5 is a URL"):
         pcluster.Client("tcp://127.0.0.1:5")

@@ -97,6 +97,9 @@ def test_rich_replies(client, capsys):
     reply.data.update({"text/html": "<b>", "image/png": "AAE=", "application/json": {"a": 1}})
     assert reply._repr_html_() == "<b>" and reply._repr_png_() == b"\0\1" and reply._repr_json_() == {"a": 1}
     assert reply._repr_jpeg_() is reply._repr_svg_() is reply._repr_latex_() is reply._repr_markdown_() is None
+    assert reply._repr_mimebundle_() == ({**reply.data, "text/plain": "Out[1:1]: 42"}, {})
+    reply.data["text/plain"] = "4\n2"
+    assert reply._repr_mimebundle_()[0]["text/plain"] == "Out[1:1]: \n4\n2"
     reply.data.clear()
     reply.display()
     assert capsys.readouterr().out == "" and repr(reply) == "<ExecuteReply[1]: >"

@@ -352,7 +352,7 @@ def test_execute_with_reply(client, capsys):
     reply = client[1].execute("a = 1; print('x')", silent=False).get()
     assert repr(reply) == "<ExecuteReply[1]: 42>" and str(reply) == "42"
     assert (reply.execution_count, reply.source, reply.stdout) == (1, 1, "x\n")
-    assert reply._repr_mimebundle_() == ({"text/plain": "42"}, {}) and reply._repr_html_() is None
+    assert reply._repr_mimebundle_() == ({"text/plain": "Out[1:1]: 42"}, {}) and reply._repr_html_() is None
     with pytest.raises(AttributeError):
         reply.nothing
     reply.display()
@@ -596,11 +596,6 @@ def test_ctrl_c_in_get_raises(controller, client, with_background):
             wait()
     controller.release()
     assert ar.get(30) == [0] * 4
-
-
-def test_magics_are_not_there_yet(client):
-    with pytest.raises(NotImplementedError):
-        client[:].activate()
 
 
 # ---- functions of a view ----------------------------------------------------------------------

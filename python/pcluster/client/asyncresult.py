@@ -28,7 +28,7 @@ from typing import (
 )
 
 from .. import _client, error
-from .display import display_outputs, stream_output
+from .display import Follower, display_outputs
 from .executereply import ExecuteReply
 from .futures import LazyFuture
 from .map import Map
@@ -670,13 +670,13 @@ class AsyncResult(LazyFuture):
 
     # ---- output ------------------------------------------------------------------------------------
 
-    def stream_output(self) -> ContextManager[None]:
+    def stream_output(self) -> ContextManager[Any]:
         """A `with` block in which everything that the tasks write is printed as it arrives.
 
         It begins with what has come already; replies to executions that are not silent are shown
         when they come. Of a line that is not complete nothing is shown before the end of the task.
         """
-        return stream_output(self)
+        return Follower(self)
 
     def display_outputs(self, groupby: str = "type", result_only: bool = False) -> None:
         """Print what the tasks wrote and displayed, and the values of executions that are not

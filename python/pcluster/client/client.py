@@ -13,6 +13,7 @@ from .asyncresult import AsyncResult
 from .connection import PYTHON, TRANSPORTS, open_connection, place_of, warn_of_other_host
 from .control import Control
 from .daskcluster import DaskCluster
+from .display import in_ipython
 from .engines import Engine, Targets
 from .formernames import FormerNames
 from .hubqueries import HubQueries
@@ -110,6 +111,12 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
         self._functions = FunctionCache()
         #: the Cluster that ends with a `with` block of this client
         self._started_cluster: Any = None
+        if in_ipython():
+            from IPython import get_ipython
+
+            from .magics import activate_first
+
+            activate_first(get_ipython(), self.direct_view("all", block=True))
 
     def __exit__(self, *args: Any) -> None:
         super().__exit__(*args)
@@ -200,19 +207,17 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
         return self.load_balanced_view(targets).executor
 
     def activate(self, targets: Targets = "all", suffix: str = "") -> "DirectView":
-        """Not there yet: registers magics in IPython.
+        """Register `%px` and its family in IPython, see DirectView.activate(). The first Client of a
+        session does so by itself, for all engines.
 
         Args:
             targets: as for direct_view
             suffix: of the magics' names
 
         Returns:
-            The view.
-
-        Raises:
-            NotImplementedError: always
+            The view of the magics; it blocks.
         """
-        view = self.direct_view(targets)
+        view = self.direct_view(targets, block=True)
         view.activate(suffix)
         return view
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,6 +28,7 @@ from ..serialize.reference import Expression
 from ..util import name_of
 from .asyncresult import AsyncMapResult, AsyncResult
 from .baseview import Ids, View, columns_of
+from .display import in_ipython
 from .map import Map, map_for, partition_all
 from .syncimports import sync_imports
 
@@ -430,12 +432,17 @@ class DirectView(View):
         return self.sync_imports()
 
     def activate(self, suffix: str = "") -> None:
-        """Not there yet: registers magics in IPython.
+        """Register `%px`, `%%px`, `%autopx`, `%pxresult` and `%pxconfig` for this view in IPython.
+        Elsewhere there is a warning, and nothing else.
 
         Args:
-            suffix: of the magics' names
-
-        Raises:
-            NotImplementedError: always
+            suffix: of the magics' names, so that several views can have some
         """
-        raise NotImplementedError("this version has no IPython magics")
+        if not in_ipython():
+            warnings.warn("%px and its family work only in IPython", stacklevel=2)
+            return
+        from IPython import get_ipython
+
+        from .magics import activate
+
+        activate(get_ipython(), self, suffix)

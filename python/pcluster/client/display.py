@@ -8,15 +8,14 @@ before more, `[output:3]` before what a task has displayed.
 from __future__ import annotations
 
 import codecs
-import contextlib
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from .. import _client, error
 from .executereply import ExecuteReply
-from .metadata import Metadata, load_outputs
+from .metadata import Metadata, load_error, load_outputs
 
 if TYPE_CHECKING:
     from .asyncresult import AsyncResult
@@ -155,22 +154,45 @@ class _Stream:
             show_text(self._name, text, prefix)
 
 
-class _Follower:
-    """Shows what the tasks of a result write, and what they computed, as it arrives."""
+class Follower:
+    """A `with` block in which a thread shows what the tasks of a result write, and what they
+    computed, as it arrives, and at its end what is there. Another block goes on where it ended.
 
-    def __init__(self, result: "AsyncResult") -> None:
+    Args:
+        result: of which tasks
+        shows_errors: also the tracebacks of the first ones that fail
+
+    Attributes:
+        error_count: how many have failed
+    """
+
+    def __init__(self, result: "AsyncResult", shows_errors: bool = False) -> None:
         self._result = result
-        self.stopped = threading.Event()
+        self._shows_errors = shows_errors
+        self.error_count = 0
+        self._stopped = threading.Event()
+        self._thread: Optional[threading.Thread] = None
         self._open: List[Tuple[int, List[_Stream]]] = [
             (index, [_Stream(call, name, number, not result._single) for name, number in _FOLLOWED])
             for index, call in enumerate(result._calls)
         ]
 
-    def run(self) -> None:
-        """Until all tasks have ended, or stop() was called."""
+    def __enter__(self) -> "Follower":
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._run, name="pcluster-output", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        """Until all tasks have ended, or the block."""
         raw = self._result._client._raw
         while True:
-            is_over = self.stopped.is_set()  # what has come before that is shown
+            is_over = self._stopped.is_set()  # what has come before that is shown
             self._show()
             if is_over or not self._open:
                 return
@@ -179,7 +201,7 @@ class _Follower:
             except error.KernelError:  # closed or lost: what had come is there, and nothing more
                 self._show()
                 return
-            self.stopped.wait(_LOOK_S)
+            self._stopped.wait(_LOOK_S)
 
     def _show(self) -> None:
         still_open = []
@@ -188,26 +210,25 @@ class _Follower:
             for stream in streams:
                 stream.show(is_over)
             if is_over:
-                self._show_result(index)
+                self._show_end(index)
             else:
                 still_open.append((index, streams))
         self._open = still_open
 
-    def _show_result(self, index: int) -> None:
-        if self._result._calls[index].kind == _client.KIND_EXECUTE:
+    def _show_end(self, index: int) -> None:
+        call = self._result._calls[index]
+        if call.status != _client.STATUS_OK:
+            self._show_error(index)
+        elif call.kind == _client.KIND_EXECUTE:
             value = self._result._part(index)
             if isinstance(value, ExecuteReply):
                 value.display()
 
-
-@contextlib.contextmanager
-def stream_output(result: "AsyncResult") -> Iterator[None]:
-    """See AsyncResult.stream_output()."""
-    follower = _Follower(result)
-    thread = threading.Thread(target=follower.run, name="pcluster-output", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        follower.stopped.set()
-        thread.join()
+    def _show_error(self, index: int) -> None:
+        self.error_count += 1
+        if not self._shows_errors or self.error_count > error.CompositeError.tb_limit:
+            return
+        failure = load_error(self._result._calls[index])
+        number = self._result._calls[index].engine
+        prefix = "" if self._result._single else f"[error:{_number(number)}]\n"
+        print(prefix + "\n".join(failure.render_traceback()), file=sys.stderr, flush=True)

@@ -55,12 +55,17 @@ class ExecuteReply:
         if ipython is not None and ipython.get_ipython() is not None:
             ipython.display.display(self)
         else:
-            print(f"Out[{self.source}:{self.execution_count}]: {self}", flush=True)
+            print(self._labelled(), flush=True)
+
+    def _labelled(self) -> str:
+        """The value as text, behind a prompt like that of a session."""
+        text = str(self)
+        return f"Out[{self.source}:{self.execution_count}]: " + ("\n" + text if "\n" in text else text)
 
     # ---- what IPython looks for --------------------------------------------------------------------
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-        return self.data, {}
+        return {**self.data, "text/plain": self._labelled()}, {}
 
     def _bytes(self, kind: str) -> Optional[bytes]:
         text = self.data.get(kind)

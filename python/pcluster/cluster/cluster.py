@@ -354,7 +354,7 @@ class Cluster:
 
         Args:
             n: how many engines; default as for start_engines_sync()
-            activate: register magics in IPython
+            activate: register `%px` and its family in IPython, see Client.activate()
 
         Returns:
             A Client. Leaving its `with` block stops the cluster.
