@@ -86,8 +86,11 @@ static const char *const texts[HUB_SQL_STATEMENTS] = {
 
 int hub_sql_failed(const struct hub_database *database, const char *what, struct pc_err *err)
 {
-    return pc_err_set(err, PC_E_SYSTEM, "can't %s the database of tasks '%.200s': %s", what,
-                      database->path, sqlite3_errmsg(database->handle));
+    int code = sqlite3_errcode(database->handle);
+    bool is_damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+    return pc_err_set(err, PC_E_SYSTEM, "can't %s the database of tasks '%.200s': %s%s", what,
+                      database->path, sqlite3_errmsg(database->handle),
+                      is_damaged ? " (move it away to begin another)" : "");
 }
 
 int hub_sql_run(struct hub_database *database, const char *what, const char *text,
@@ -158,6 +161,28 @@ static int migrate(struct hub_database *database, struct pc_err *err)
     return 0;
 }
 
+/* Reads the whole file: that it is damaged shows here. */
+static int read_totals(struct hub_database *database, struct pc_err *err)
+{
+    const struct {
+        const char *text;
+        uint64_t *total;
+    } questions[] = {
+        {"SELECT count(*) FROM tasks", &database->count},
+        {"SELECT coalesce(sum(size), 0) FROM tasks", &database->bytes},
+        {"SELECT max((SELECT coalesce(max(number), 0) FROM tasks),"
+         " (SELECT coalesce(max(number), 0) FROM submissions))",
+         &database->last},
+    };
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        int64_t total = number_of(database, questions[i].text);
+        if (total < 0)
+            return hub_sql_failed(database, "read", err);
+        *questions[i].total = (uint64_t)total;
+    }
+    return 0;
+}
+
 static int open_file(struct hub_database *database, struct pc_err *err)
 {
     mode_t mask = umask(077);
@@ -171,16 +196,7 @@ static int open_file(struct hub_database *database, struct pc_err *err)
                     err) ||
         migrate(database, err))
         return -1;
-    int64_t count = number_of(database, "SELECT count(*) FROM tasks");
-    int64_t bytes = number_of(database, "SELECT coalesce(sum(size), 0) FROM tasks");
-    int64_t last = number_of(database, "SELECT max((SELECT coalesce(max(number), 0) FROM tasks),"
-                                       " (SELECT coalesce(max(number), 0) FROM submissions))");
-    if (count < 0 || bytes < 0 || last < 0)
-        return hub_sql_failed(database, "read", err);
-    database->count = (uint64_t)count;
-    database->bytes = (uint64_t)bytes;
-    database->last = (uint64_t)last;
-    return 0;
+    return read_totals(database, err);
 }
 
 struct hub_database *hub_database_open(const char *path, struct pc_err *err)
