@@ -282,3 +282,9 @@ void engine_stayed_away(struct engine *engine)
              engine->sched->grace_ms / 1e3);
     give_up(engine, text);
 }
+
+void engine_set_left(struct engine *engine)
+{
+    if (!engine->is_killed) /* else it is known already what becomes of it */
+        engine_set_why(engine, "was ended with its host, which has left");
+}

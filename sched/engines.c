@@ -74,6 +74,10 @@ bool engine_cut(struct engine *engine)
 {
     if (engine->state != ENGINE_UP)
         return false;
+    if (home_has_left(engine)) {
+        engine_set_left(engine);
+        return false;
+    }
     away_engine(engine);
     if (engine->work) /* if it was its end, that had been sent before */
         pc_conn_read_rest(&engine->work->conn);

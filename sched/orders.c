@@ -101,6 +101,28 @@ void home_remove(struct sched *s, struct home *home)
     free(home);
 }
 
+bool home_has_left(const struct engine *engine)
+{
+    static const uint8_t none[SCHED_UUID_SIZE];
+    return memcmp(engine->home, none, sizeof(none)) && !find_home(engine->sched, engine->home);
+}
+
+void home_leave(struct sched *s, struct home *home)
+{
+    struct engine *engine, *next;
+    uint8_t uuid[SCHED_UUID_SIZE];
+    memcpy(uuid, home->uuid, sizeof(uuid));
+    home_remove(s, home);
+    queue_hold(s); /* what one of them had must not go to the next */
+    HASH_ITER (hh_uuid, s->engines_by_uuid, engine, next) {
+        if (engine->away.is_away && memcmp(engine->home, uuid, sizeof(uuid)) == 0) {
+            engine_set_left(engine);
+            engine_finish(engine);
+        }
+    }
+    queue_release(s);
+}
+
 /* ---- putting orders together ------------------------------------------------------------ */
 
 /* One order, to as many homes as it takes. */

@@ -75,6 +75,12 @@ static int on_goodbye(void *role, void *from, struct pc_msg *msg, struct pc_err 
         engine_set_why(engine, pc_json_str_or(json, "reason", "said goodbye"));
         pc_json_free(json);
     }
+    struct home *home = peer->home;
+    if (home) {
+        peer->home = NULL;
+        peer->conn.sock.wire.lifeline = NULL;
+        home_leave(peer->sched, home);
+    }
     pc_conn_close(&peer->conn);
     peer_detach(peer, "said goodbye");
     return 0;

@@ -461,6 +461,7 @@ struct engine *engine_named(struct sched *sched, const pc_json *json);
 void engine_stayed_away(struct engine *engine);
 /* Why it is going, as the end of a sentence: "was killed by signal 9". */
 void engine_set_why(struct engine *engine, const char *what);
+void engine_set_left(struct engine *engine); /* with its home */
 void engine_lane_lost(struct engine *engine, const char *why);
 /* The end of an engine and of all that it had. */
 void engine_finish(struct engine *engine);
@@ -479,6 +480,10 @@ bool home_add(struct sched *sched, struct peer *peer, const pc_json *hello);
 bool home_resume(struct sched *sched, struct peer *peer, const pc_json *hello, struct pc_err *err);
 void home_send(struct sched *sched, struct home *home, struct pc_msg *msg); /* takes msg */
 void home_remove(struct sched *sched, struct home *home);
+/* It said goodbye, and ends its engines: those whose connections broke already don't come back. */
+void home_leave(struct sched *sched, struct home *home);
+/* The parent of the engine was there, and is not any more. */
+bool home_has_left(const struct engine *engine);
 /* Answers the query, or passes it on: false when it is none of ours. */
 bool order_take(struct sched *sched, struct client *client, const struct pc_msg *msg,
                 const pc_json *query);

@@ -38,7 +38,8 @@ def test_with(folder):
 
 
 def test_engine_sets(folder):
-    with pcluster.Cluster(n=1, profile_dir=os.path.join(folder.work, "prüf")) as rc:
+    patient = ["--grace", "600"]  # nobody waits for engines that were stopped
+    with pcluster.Cluster(n=1, profile_dir=os.path.join(folder.work, "prüf"), controller_args=patient) as rc:
         cluster = rc.cluster
         name = cluster.start_engines_sync(2, "second")
         assert name == "second" and list(cluster.engines)[1] == name

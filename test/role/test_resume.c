@@ -13,6 +13,7 @@
 
 #define LONG_MS  600000 /* a test that waited for it would fail */
 #define SHORT_MS 300
+#define FAR_HOME "00000000000000000000000000000002"
 
 /* The client's connection goes through the cable, the engine's does not. */
 struct scene {
@@ -606,6 +607,49 @@ static void an_engine_that_died_is_not_waited_for(void **state)
     close_returning(&r);
 }
 
+static void say_goodbye(struct pc_sock *host)
+{
+    pc_json *json = pc_json_object();
+    pc_json_put_str(json, "reason", "got SIGTERM");
+    struct pc_msg *msg = pc_json_msg(PC_MSG_GOODBYE, json);
+    assert_int_equal(pc_sock_send(host, msg, NULL), 0);
+    pc_msg_unref(msg);
+    stage_await_end(host);
+    pc_sock_close(host);
+}
+
+/* A host that is stopped ends its engines, in either order for us; an engine elsewhere stays. */
+static void engines_whose_host_left_are_not_waited_for(void **state)
+{
+    for (int breaks_first = 0; breaks_first < 2; breaks_first++) {
+        struct returning r;
+        struct pc_sock host;
+        struct pc_msg *welcome;
+        struct fake_engine far;
+        open_returning(&r, LONG_MS);
+        stage_connect(&r.stage, &host, &r.stage.engine, PC_TRANSPORT_UNIX,
+                      "\"role\":\"host\",\"pid\":7,\"host\":\"far\",\"uuid\":\"" FAR_HOME "\"",
+                      &welcome);
+        pc_msg_unref(welcome);
+        r.stage.home = FAR_HOME;
+        stage_engine(&r.stage, &far, PC_TRANSPORT_UNIX);
+        struct pc_call *call = play_submit(r.client, &far.id, "value");
+        pc_msg_unref(stage_await(&far.work, PC_MSG_RUN));
+        if (!breaks_first)
+            say_goodbye(&host);
+        fake_engine_close(&far);
+        if (breaks_first)
+            say_goodbye(&host);
+        play_wait(r.client, call);
+        play_expect_error(call, "EngineError", "was ended with its host");
+        pc_call_unref(call);
+        fake_engine_close(&r.engine);
+        engine_returns(&r, 0);
+        play_check(&r.stage, &r.engine);
+        close_returning(&r);
+    }
+}
+
 static void an_engine_is_who_has_its_token(void **state)
 {
     struct returning r;
@@ -645,6 +689,7 @@ int main(void)
         cmocka_unit_test(an_engine_takes_its_own_place),
         cmocka_unit_test(an_engine_that_stays_away_is_given_up),
         cmocka_unit_test(an_engine_that_died_is_not_waited_for),
+        cmocka_unit_test(engines_whose_host_left_are_not_waited_for),
         cmocka_unit_test(an_engine_is_who_has_its_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
