@@ -191,3 +191,14 @@ def test_errors(folder, monkeypatch):
     monkeypatch.setenv("PCLUSTER_EXE", "/nowhere/pcluster")
     with pytest.raises(error.ClusterError, match="can't run '/nowhere/pcluster'"):
         pcluster.Cluster().start_cluster_sync()
+    monkeypatch.setenv("PCLUSTER_EXE", "/bin/true")
+    with pytest.raises(error.ClusterError, match="'/bin/true' is not the executable of pcluster"):
+        pcluster.Cluster().start_cluster_sync()
+
+
+def test_no_engines_are_not_the_default_number(folder):
+    with pytest.raises(error.ClusterError, match="-n 0 is out of range"):
+        pcluster.Cluster(n=0).start_cluster_sync()
+    with pytest.raises(error.ClusterError, match="-n 0 is out of range"):
+        pcluster.Cluster(n=1).start_cluster_sync(0)
+    assert folder.processes() == []

@@ -305,7 +305,7 @@ class Cluster:
         name = _new_id() if engine_set_id is None else engine_set_id
         if name in self.engines:
             raise RuntimeError(f"there is an engine set {name!r} already")
-        count = n or self.n or len(os.sched_getaffinity(0))
+        count = next((one for one in (n, self.n) if one is not None), len(os.sched_getaffinity(0)))
         log = os.path.join(os.path.dirname(self.controller.log), f"engines-{self.cluster_id}-{name}.log")
         args = ["-n", str(count), *self._where(), "--log-file", log]
         for option, value in options.items():

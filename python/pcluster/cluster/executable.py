@@ -79,4 +79,8 @@ def start(command: str, args: List[str]) -> Dict[str, Any]:
     if done.returncode:
         words = done.stderr.strip() or f"it ended with exit code {done.returncode}"
         raise error.ClusterError(words)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    try:
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, TypeError, ValueError):
+        text = f"'{line[0]}' is not the executable of pcluster: it did not say what is ready"
+        raise error.ClusterError(text) from None
