@@ -434,11 +434,19 @@ def test_commands(start):
         assert result.stderr == "and on stderr\n"
         result = cluster.run("task", "result", *failed.msg_ids)
         assert result.returncode == 1 and "ValueError: no such luck" in result.stderr
+        told = json.loads(cluster.run("task", "result", "--json", name).stdout)
+        assert told == {"msg_id": name, "status": "ok", "stdout": "hello\ndone\n", "stderr": "and on stderr\n",
+                        "repr": "5"}
+        result = cluster.run("task", "result", "--json", *failed.msg_ids)
+        told = json.loads(result.stdout)
+        assert result.returncode == 1 and (told["status"], told["repr"]) == ("error", None)
+        assert (told["error"]["ename"], told["error"]["evalue"]) == ("ValueError", "no such luck")
         assert cluster.run("task", "purge", name).stdout == "1 tasks forgotten\n"
         for words, code, text in [
             (["show", name], 1, "the hub knows no task"),
             (["result", name], 1, "NoSuchTask: the hub knows no task"),
             (["result", "x"], 2, "is not the id of a task"),
+            (["result", "--raw", "--json", name], 2, "exclude each other"),
             (["purge"], 2, "name tasks, or say --all"),
             (["fly"], 2, "no such command: 'fly'"),
             ([], 2, "usage: "),
