@@ -48,7 +48,7 @@ const struct option_row launch_controller_rows[] = {
      "bytes that these may have, 64K, 2G ... (default: 1G)", .min = OPTIONS_BYTES_MIN,
      .max = OPTIONS_BYTES_MAX},
     {0, "store", OPTION_CHOICE, AT(options.store.kind), "KIND",
-     "where tasks are remembered: memory, sqlite, none (default: memory)",
+     "where tasks are remembered: memory, sqlite, none (default: memory; sqlite as a service)",
      .choices = "memory sqlite none"},
     {0, "store-tasks", OPTION_NUMBER, AT(options.store.tasks), "N",
      "ended tasks that are remembered (default: 100000)", .min = 0, .max = 1000000000},
@@ -99,6 +99,8 @@ int launch(struct launch *launch, const struct option_page *page, int (*run)(int
     int exit_code;
     if (options_read(page, argc, argv, &exit_code) < 0)
         return exit_code;
+    if (!options->store.kind)
+        options->store.kind = parent_is_service() ? "sqlite" : "memory";
     if (options->store.all_durable && strcmp(options->store.kind, "sqlite") != 0) {
         command_error(
             page->command,

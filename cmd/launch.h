@@ -26,10 +26,7 @@ struct launch {
     {                                                                                              \
         .options = {.use_nursery = true,                                                           \
                     .log_files = 3,                                                                \
-                    .store = {.kind = "memory",                                                    \
-                              .tasks = 100000,                                                     \
-                              .bytes = 256L << 20,                                                 \
-                              .keep_bytes = 64L << 10}},                                           \
+                    .store = {.tasks = 100000, .bytes = 256L << 20, .keep_bytes = 64L << 10}},     \
         .engine_count = 1, .hwm = 1, .heartbeat_ms = 3000, .grace_ms = 10000,                      \
         .max_tasks = 1000000, .max_bytes = 1L << 30, .log_max_bytes = 16L << 20                    \
     }

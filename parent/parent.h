@@ -23,7 +23,7 @@ struct parent_settings {
 
 /* What the hub remembers of tasks. */
 struct parent_store {
-    const char *kind;         /* "memory", "sqlite", "none" */
+    const char *kind;         /* "memory", "sqlite", "none"; never NULL with a controller */
     long tasks, bytes, age_s; /* limits; age 0: none */
     long keep_bytes;          /* larger requests and results are not remembered */
     bool all_durable;         /* every task that can be; needs "sqlite" */
@@ -67,6 +67,8 @@ struct parent_options {
     bool as_json;   /* what is said when it is ready */
 };
 
+/* Whether a service manager has started this process. */
+bool parent_is_service(void);
 /* Returns the exit code of the command. */
 int parent_main(const struct parent_options *options);
 

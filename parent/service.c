@@ -31,6 +31,12 @@ static int64_t variable(const char *name, int64_t fallback)
     return errno || *end || value < 0 ? fallback : value;
 }
 
+bool parent_is_service(void)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    return path && *path;
+}
+
 static void open_notify(struct parent_service *service)
 {
     const char *path = getenv("NOTIFY_SOCKET");

@@ -71,6 +71,22 @@ def test_it_says_how_it_goes(start, manager):
     assert "STOPPING=1" in manager.lines and "STATUS=stopping: got SIGTERM" in manager.lines
 
 
+def test_it_remembers_on_disk(start, manager, profile):
+    """Unless told otherwise: a fresh start has what was there before."""
+    cluster = start(1, env=manager.environment)
+    with pcluster.Client(cluster.file) as client:
+        result = client[0].apply_async(abs, -3)
+        assert result.get() == 3
+    assert cluster.end(signal.SIGTERM)[0] == 0
+    cluster = start(1, env=manager.environment)
+    assert cluster.status()["store"]["kind"] == "sqlite"
+    with pcluster.Client(cluster.file) as client:
+        assert client.get_result(result.msg_ids[0]).get() == 3
+    cluster.end()
+    profile("store = memory\n")
+    assert start(1, env=manager.environment).status()["store"]["kind"] == "memory"
+
+
 def test_an_abstract_socket(start, home):
     path = f"@pc-{os.getpid()}-{time.monotonic_ns()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
