@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 from .. import _client, error
 from ..util import from_microseconds
+from .sourcelines import with_source
 
 if TYPE_CHECKING:
     from .engines import Engines
@@ -117,6 +118,8 @@ def load_error(call: _client.Call) -> error.RemoteError:
         content = json.loads(bytes(call.parts()[0]))
     except (IndexError, ValueError):
         content = {"ename": "EngineError", "evalue": "the task failed without saying why"}
+    if content.get("traceback"):
+        content["traceback"] = with_source(content["traceback"])
     return error.unwrap_exception(content, failed=call.status == _client.STATUS_FAILED)
 
 
