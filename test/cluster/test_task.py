@@ -259,6 +259,23 @@ def test_errors_of_another_client(client, other):
         other.get_result(ar.msg_ids[0]).get()
 
 
+def test_metadata_of_what_nobody_holds(client, other):
+    """It is found as long as the hub has it: from here, and from another client."""
+    with client[1].temp_flags(label="blocking") as view:
+        assert view.apply_sync(talk, "hello", 0) == 5
+        with pytest.raises(pcluster.RemoteError):
+            view.apply_sync(fail)
+    for known in (client.metadata, other.metadata):
+        done, failed = (known[name] for name in view.history)
+        assert (done.status, done.engine_id, done.label, done.stdout) == ("ok", 1, "blocking", "hello\ndone\n")
+        assert done.submitted < done.started < done.completed and done.error is None
+        assert (failed.status, repr(failed.error)) == ("error", "<RemoteError[1]:ValueError(no such luck)>")
+        assert view.history[0] in known and "nonsense" not in known
+    got = other.get_result(view.history[1])
+    got.wait()
+    assert "raise ValueError" in got.metadata.error.traceback
+
+
 def test_a_result_that_is_not_there_yet(client, other):
     ar = client[0].apply_async(talk, "working", 1.0)
     running = {"msg_id": ar.msg_ids[0], "state": "running"}

@@ -12,8 +12,9 @@ from ..dependency import numbers_of
 from ..util import from_microseconds, utc
 from .asyncresult import AsyncResult
 from .engines import Targets
-from .hubresult import AsyncHubResult
+from .hubresult import AsyncHubResult, metadata_of_record
 from .memory import Memory
+from .metadata import Metadata
 from .questions import Questions
 from .tasks import Job, as_list
 
@@ -98,9 +99,9 @@ class HubQueries(Memory, Questions):
                 return
             question["after"] = page["next"]
 
-    def _find_ids(self, names: Sequence[str], keys: Iterable[str]) -> Dict[str, Record]:
+    def _find_ids(self, names: Sequence[str], wanted: Optional[List[str]]) -> Dict[str, Record]:
         """Records by msg_id. NoSuchTask (a KeyError) when the hub does not know one."""
-        wanted, found = list(keys), {}
+        found = {}
         for start in range(0, len(names), _SOME):
             query = {"msg_id": {"$in": names[start : start + _SOME]}}
             found.update({row["msg_id"]: row for row in self._find(query, wanted)})
@@ -191,6 +192,12 @@ class HubQueries(Memory, Questions):
     def _fetch_result(self, names: List[str], is_one: bool) -> AsyncResult:
         self._find_ids(names, ["msg_id"])
         return self._fetch(names, is_one)
+
+    def _fetch_metadata(self, name: str) -> Metadata:
+        try:
+            return metadata_of_record(self._find_ids([name], None)[name])
+        except error.NoSuchTask:
+            raise KeyError(name) from None
 
     def result_status(self, msg_ids: Ids, status_only: bool = True) -> Dict[str, Any]:
         """Which tasks have ended, of any client.

@@ -6,12 +6,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 from .. import _client
+from ..error import RemoteError, ResultNotKept
 from .asyncresult import AsyncResult, load_value
 from .executereply import ExecuteReply
 from .metadata import KEYS, Metadata, metadata_of, msg_id
 
 if TYPE_CHECKING:
     from .client import Client
+
+
+def _known_fields(row: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a record of the hub says, under the keys of Metadata."""
+    known = {key: row[key] for key in KEYS & row.keys() if row[key] is not None}
+    if "error" in known:
+        ename, _, evalue = known["error"].partition(": ")
+        known["error"] = RemoteError(ename, evalue, "", {"engine_id": row.get("engine_id"), "method": row.get("kind")})
+    return known
+
+
+def metadata_of_record(row: Mapping[str, Any]) -> Metadata:
+    """Metadata of a task that only the hub knows.
+
+    Args:
+        row: the hub's record
+
+    Returns:
+        Metadata: without what the task has displayed and published, and without the traceback of its error.
+    """
+    return Metadata(_known_fields(row))
 
 
 class AsyncHubResult(AsyncResult):
@@ -47,8 +69,12 @@ class AsyncHubResult(AsyncResult):
 
     def _metadata_of(self, call: _client.Call) -> Metadata:
         found = metadata_of(self._client, call)
-        row = self._records().get(found["msg_id"], {})
-        found.update({key: row[key] for key in KEYS & row.keys() if row[key] is not None})
+        known = _known_fields(self._records().get(found["msg_id"], {}))
+        if "error" in known and not isinstance(found.error, ResultNotKept):
+            known["error"] = found.error or known["error"]  # with its traceback
+        elif known.get("status") == "ok":
+            found["error"] = None  # what the hub has not kept is no error of the task
+        found.update(known)
         return found
 
     @property

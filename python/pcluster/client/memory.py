@@ -60,9 +60,10 @@ class Results(Mapping[str, Any]):
 
 
 class MetadataMap(Mapping[str, Metadata]):
-    """Metadata of the tasks that are pending, held by an AsyncResult, or in Client.results.
+    """Metadata of tasks by msg_id.
 
-    Made by the client.
+    It iterates over those that are pending or in Client.results; indexing also finds what an
+    AsyncResult holds, and, by asking the hub, whatever that remembers. Made by the client.
     """
 
     def __init__(self, client: "Client") -> None:
@@ -71,7 +72,7 @@ class MetadataMap(Mapping[str, Metadata]):
     def __getitem__(self, key: str) -> Metadata:
         call = self._client._known(key, only_kept=True) or self._client._known(key)
         if call is None:
-            raise KeyError(key)
+            return self._client._fetch_metadata(key)
         return metadata_of(self._client, call)
 
     def __iter__(self) -> Iterator[str]:
@@ -158,6 +159,10 @@ class Memory(Tasks):
         """get_result() for tasks that this client does not know."""
         unknown = [name for name in names if self._known(name) is None]
         raise KeyError(f"no such task: {unknown[0]}")
+
+    def _fetch_metadata(self, name: str) -> Metadata:
+        """Metadata of a task that this client does not know (any more)."""
+        raise KeyError(name)
 
     # ---- forgetting ----------------------------------------------------------------------------------
 
