@@ -149,7 +149,7 @@ void deps_run(struct sched *s)
         struct task *waiter = edge->waiter;
         unlink_edge(edge);
         /* One that is queued already may have got another engine to follow. */
-        if (waiter->state == TASK_READY && waiter->more->has_moved)
+        if (waiter->state == TASK_READY && place_has_moved(s, waiter))
             queue_recall(waiter);
         if (waiter->state == TASK_WAITING)
             deps_advance(s, waiter);

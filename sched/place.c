@@ -103,6 +103,18 @@ bool place_may_wait(struct sched *s, const struct group *group, const struct mor
     return !*group->tags || more->deadline_ms || tagsets_include(s, group->tags);
 }
 
+bool place_has_moved(struct sched *s, struct task *task)
+{
+    struct more *more = task->more;
+    if (!more || !more->has_moved)
+        return false;
+    more->has_moved = false;
+    struct group *group = find_group(s, more);
+    bool is_other = group != task->group;
+    group_put(group);
+    return is_other;
+}
+
 /* Whether none of the engines on which it may run is left, whatever else it waits for. */
 static bool is_hopeless(struct sched *s, const struct more *more)
 {

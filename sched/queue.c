@@ -239,8 +239,8 @@ void queue_recall(struct task *task)
  * another one, or ends. */
 static void check_group(struct sched *s, struct task *task)
 {
-    bool has_moved = task->more && task->more->has_moved;
-    if (!has_moved && (task->group->members || place_may_wait(s, task->group, task->more)))
+    if (!place_has_moved(s, task) &&
+        (task->group->members || place_may_wait(s, task->group, task->more)))
         return;
     queue_recall(task);
     place_task(s, task);

@@ -593,6 +593,9 @@ void place_watch(struct sched *sched, struct task *task);
 void place_unwatch(struct sched *sched, struct task *task);
 /* Ends those for which that one was the last. */
 void place_engine_gone(struct sched *sched);
+/* Whether a READY task belongs to another group by now, because tasks that it follows have ended.
+ * If it does not it keeps its turn. */
+bool place_has_moved(struct sched *sched, struct task *task);
 /* Whether it waits in this group while nobody is in it. */
 bool place_may_wait(struct sched *sched, const struct group *group, const struct more *more);
 /* Whether it is tried again after an attempt that failed, or on an engine that does not suit it. */

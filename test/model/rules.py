@@ -662,8 +662,11 @@ class Model:
         task.group = task.stamp = task.placed = None
 
     def serve(self, task):
-        """It leaves its lane, which has had its turn."""
-        self.lane_of(task, task.group or self.group_of(task)).turn = ((self.step, self.place),) * 2
+        """It leaves its lane, which has had its turn: the one where it belongs now."""
+        group = self.group_of(task)
+        if task.group != group:
+            self.leave_lane(task)
+        self.lane_of(task, group).turn = ((self.step, self.place),) * 2
         self.leave_lane(task)
 
     def check_still(self, task, free):

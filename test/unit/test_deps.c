@@ -154,7 +154,6 @@ static void follow_any_takes_what_comes_later(void **state)
     yard_close(&scene.yard);
 }
 
-/* A long chain fails at once when its beginning does, without a deep stack. */
 /* Another one that it follows ended where one did before: it stays where it waits. */
 static void following_twice_costs_no_place(void **state)
 {
@@ -170,6 +169,32 @@ static void following_twice_costs_no_place(void **state)
     yard_close(&scene.yard);
 }
 
+/* Nor does one that ended where this one may not run. */
+static void following_elsewhere_costs_no_place(void **state)
+{
+    struct scene scene;
+    uint8_t memory[2 * PC_ACK_SIZE], target[4];
+    struct pc_submit_body here = {.kind = PC_KIND_EXECUTE,
+                                  .flags = PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS,
+                                  .targets = target,
+                                  .target_count = 1};
+    set_up(&scene, 2);
+    pc_store_u32(target, 0);
+    submit(&scene, 1, 0, NULL, NULL);
+    submit(&scene, 2, 0, NULL, NULL);
+    submit(&scene, 3, 0, NULL, NULL);
+    yard_answer(&scene.yard, 0, PC_STATUS_OK);
+    here.follow = needs_of(memory, ANY, (uint64_t[]){1, 2, 0});
+    yard_submit(&scene.yard, scene.client, 4, &here);
+    here.follow = (struct pc_submit_needs){0};
+    yard_submit(&scene.yard, scene.client, 5, &here);
+    yard_answer(&scene.yard, 1, PC_STATUS_OK); /* 2 */
+    yard_answer(&scene.yard, 0, PC_STATUS_OK); /* 3 */
+    assert_int_equal(yard_running(&scene.yard, 0), 4);
+    yard_close(&scene.yard);
+}
+
+/* A long chain fails at once when its beginning does, without a deep stack. */
 static void a_chain_fails_as_a_whole(void **state)
 {
     struct scene scene;
@@ -244,6 +269,7 @@ int main(void)
         cmocka_unit_test(follow_runs_where_they_ran),
         cmocka_unit_test(follow_any_takes_what_comes_later),
         cmocka_unit_test(following_twice_costs_no_place),
+        cmocka_unit_test(following_elsewhere_costs_no_place),
         cmocka_unit_test(a_chain_fails_as_a_whole),
         cmocka_unit_test(aborting_ends_waiting_and_dependents),
         cmocka_unit_test(the_last_place_goes_while_it_waits),
