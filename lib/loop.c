@@ -194,6 +194,16 @@ static bool enter_again(struct pc_client *client)
     return pc_client_enter(client, NULL) == 0;
 }
 
+/* Between two callbacks, without the lock: somebody still listens. */
+static bool is_wanted(struct pc_client *client)
+{
+    if (!enter_again(client))
+        return false;
+    bool is_wanted = !is_over(client);
+    pc_client_leave(client);
+    return is_wanted;
+}
+
 /* What one call has printed, and whether it has ended. */
 static bool tell_call(struct pc_client *client, struct pc_call *call)
 {
@@ -207,11 +217,11 @@ static bool tell_call(struct pc_client *client, struct pc_call *call)
     call->is_told |= has_ended;
     pc_client_leave(client);
     for (int i = 0; i < 2; i++) {
-        if (text[i] && listener.output)
+        if (text[i] && listener.output && is_wanted(client))
             listener.output(call, (enum pc_stream)i, text[i], size[i], listener.arg);
         free(text[i]);
     }
-    if (has_ended && listener.ended)
+    if (has_ended && listener.ended && is_wanted(client))
         listener.ended(call, listener.arg);
     if (!enter_again(client))
         return false;
@@ -231,6 +241,8 @@ static int tell_difference(struct pc_client *client, const struct pc_engine *fro
             j++;
         if (j < than_count && than[j].id == from[i].id)
             continue;
+        if (!is_wanted(client))
+            break;
         tell(client, &from[i], arg);
         told++;
     }

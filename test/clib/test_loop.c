@@ -323,6 +323,42 @@ static void callbacks_may_close_the_client(void **state)
         home_expect(calls[i], PC_FORM_JSON, "1"); /* they keep their values */
 }
 
+static void close_on_engine(struct pc_client *client, const struct pc_engine *engine, void *arg)
+{
+    add(arg, "+%u ", engine->id);
+    pc_client_close(client);
+}
+
+static void close_on_output(struct pc_call *call, enum pc_stream stream, const char *text,
+                            size_t size, void *arg)
+{
+    struct heard *heard = arg;
+    add(heard, "out:%s ", text);
+    pc_client_close(heard->client);
+}
+
+/* That was the last that they hear. */
+static void callbacks_of_any_kind_may_close_the_client(void **state)
+{
+    const struct pc_listener listeners[] = {
+        {.engine_came = close_on_engine, .output = output, .ended = ended},
+        {.output = close_on_output, .ended = ended},
+    };
+    for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
+        struct pc_client *client = home_connect(*state);
+        struct heard heard = {.client = client};
+        struct pc_listener listener = listeners[i];
+        listener.arg = &heard;
+        assert_int_equal(pc_client_listen(client, &listener, NULL), 0);
+        send_off(client, "print('a', flush=True)");
+        struct pc_err err;
+        while (pc_dispatch(client, HOME_LIMIT_MS, &err) >= 0)
+            assert_string_equal(heard.words, "");
+        assert_int_equal(err.code, PC_E_CLOSED);
+        assert_string_equal(heard.words, i ? "out:a\n " : "+0 ");
+    }
+}
+
 static void fork_here(struct heard *heard, struct pc_call *call)
 {
     pid_t pid = fork();
@@ -428,6 +464,7 @@ int main(void)
         cmocka_unit_test(callbacks_may_call_back),
         cmocka_unit_test(threads_may_share_the_loop),
         cmocka_unit_test(callbacks_may_close_the_client),
+        cmocka_unit_test(callbacks_of_any_kind_may_close_the_client),
         cmocka_unit_test(callbacks_may_fork),
         cmocka_unit_test(a_cut_is_lived_through),
         cmocka_unit_test(a_lost_cluster_is_told),

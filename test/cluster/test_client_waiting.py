@@ -182,6 +182,65 @@ print(sorted(set(outcomes)), len(outcomes))
     assert out == "['ClientClosed'] 8\n"
 
 
+CLOSING = """
+import sys, threading, pcluster
+c = pcluster.Client()
+def wait_for(path):
+    import os, time
+    while not os.path.exists(path): time.sleep(0.01)
+long = c[1].apply_async(wait_for, %r)
+outcomes = []
+def wait():
+    try:
+        long.get()
+    except Exception as e:
+        outcomes.append(type(e).__name__)
+threads = [threading.Thread(target=wait) for _ in range(3)]
+for t in threads: t.start()
+closed = threading.Event()
+def close(*_):
+    c.close()
+    closed.set()
+%s
+assert closed.wait(60)
+for t in threads: t.join(60)
+print(outcomes, c, [t.is_alive() for t in threads])
+"""
+
+
+@pytest.mark.parametrize("way", [
+    "c[0].apply_async(int).add_done_callback(close)",
+    "r = c[0].apply_async(int); r.get(); r.add_done_callback(close)",  # called here and now
+    "r = c[0].apply_async(int); r.add_done_callback(close); r.get()",
+    "r = [c[0].apply_async(int) for _ in range(50)]; [one.add_done_callback(close) for one in r]",
+    "long.add_done_callback(close); close()",
+    "with c.executor() as e: e.submit(int).add_done_callback(close)",
+    """
+try:
+    for _ in c[:].map(int, range(100)): close()
+except pcluster.ClientClosed: pass
+""",
+    # What shows output is called from a thread of its own.
+    """
+class Out:
+    def write(self, text): close()
+    def flush(self): pass
+out, sys.stdout = sys.stdout, Out()
+r = c[0].execute('print(1)', block=False)
+with r.stream_output(): closed.wait(60)
+sys.stdout = out
+""",
+])
+def test_close_in_callbacks(shared, tmp_path, way):
+    """It neither waits for itself nor for those whom it wakes up."""
+    go = tmp_path / "go"
+    try:
+        out = run_script(CLOSING % (str(go), way), tmp_path)
+    finally:
+        go.touch()
+    assert out == "['ClientClosed', 'ClientClosed', 'ClientClosed'] <Client: closed> [False, False, False]\n"
+
+
 def test_fork(shared, tmp_path):
     out = run_script("""
 import os, pcluster
