@@ -106,6 +106,23 @@ def test_missing_cloudpickle_is_said(monkeypatch):
     assert pickle.loads(dumps(math.sqrt)[0]) is math.sqrt
 
 
+def test_cached_functions_go_by_value():
+    names = {"__name__": "__main__", "functools": functools}
+    exec("@functools.lru_cache(3)\ndef f(n): return n and f(n - 1)", names)
+    data, by_value = dumps([names["f"], names["f"]])
+    assert by_value
+    one, same = pickle.loads(data)
+    assert one is same and one(5) == 0 and one.__wrapped__(0) == 0
+    assert one.cache_info() == (0, 6, 3, 3) and one.__name__ == "f"
+    assert names["f"].cache_info().currsize == 0
+    assert pickle.loads(dumps([importable_and_cached, lambda: 1])[0])[0] is importable_and_cached
+
+
+@functools.lru_cache
+def importable_and_cached():
+    pass
+
+
 def test_cannot_pickle_is_what_pickle_users_expect():
     assert issubclass(CannotPickle, pickle.PicklingError)
     assert issubclass(CannotPickle, TypeError)

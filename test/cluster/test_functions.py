@@ -81,6 +81,20 @@ def test_decorated_functions(view):
     assert view.apply(f, 2) == 6
 
 
+def test_cached_functions(view):
+    """Those of functools.lru_cache(), which cloudpickle sends by name only."""
+    fib = from_main("""import functools
+@functools.lru_cache(maxsize=50, typed=True)
+def fib(n):
+    'Doc.'
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+""", "fib")
+    assert view.apply(fib, 40) == 102334155
+    use = by_value(lambda n: (fib(n), fib.__name__, fib.__doc__, fib.cache_info().maxsize))
+    assert view.apply(use, 40) == (102334155, "fib", "Doc.", 50)
+    assert view.apply(functools.lru_cache(by_value(lambda: 3))) == 3
+
+
 def test_partials(view):
     assert view.apply(functools.partial(int, base=2), "101") == 5
     assert view.apply(functools.partial(by_value(lambda a, b: a - b), b=1), 5) == 4

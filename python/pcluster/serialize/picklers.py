@@ -12,6 +12,7 @@ import functools
 import io
 import pickle
 import sys
+from collections import ChainMap
 from opcode import opmap
 from types import CodeType, FunctionType
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
@@ -131,16 +132,27 @@ def by_value(obj: Any, callback: Callback, large: Sequence[Any] = ()) -> bytes:
         if can_map or large:
             return _dump_with(dill.Pickler, obj, callback, large)
         return dill.dumps(obj, PROTOCOL, buffer_callback=callback)  # type: ignore[no-any-return]
-    cloud = _cloud or _load_cloudpickle()
+    kind = _cloud or _load_cloudpickle()
     if type(obj) is FunctionType and _cloud_names is not None:
         global_names(obj.__code__)
-    if can_map or large:
-        return _dump_with(cloud.CloudPickler, obj, callback, large)
-    return cloud.dumps(obj, PROTOCOL, buffer_callback=callback)  # type: ignore[no-any-return]
+    return _dump_with(kind, obj, callback, large)
+
+
+def _reduce_cached(function: Any) -> Any:
+    """What functools.lru_cache() has made, with an empty cache; cloudpickle writes its name only."""
+    from .plainfunctions import is_importable
+
+    if is_importable(function):
+        return function.__reduce__()
+    asked = function.cache_parameters()
+    made_of = (function.__wrapped__, asked["maxsize"], asked["typed"], type(function.cache_info()))
+    state = {name: value for name, value in vars(function).items() if name != "cache_parameters"}
+    return type(function), made_of, state
 
 
 # ---- global names -------------------------------------------------------------------------------
 
+#: cloudpickle's class of picklers, as we use it.
 _cloud: Any = None
 #: cloudpickle's own cache of the same: {code: {name: None}}.
 _cloud_names: Any = None
@@ -165,8 +177,10 @@ def _load_cloudpickle() -> Any:
             _cloud_names = names
     except Exception:  # another version, without it or with something else there
         _cloud_names = None
-    _cloud = cloudpickle
-    return cloudpickle
+    own = {type(functools.lru_cache(len)): _reduce_cached}
+    table = {"dispatch_table": ChainMap(own, cloudpickle.CloudPickler.dispatch_table)}
+    _cloud = type("_CloudPickler", (cloudpickle.CloudPickler,), table)
+    return _cloud
 
 
 def global_names(code: CodeType) -> Dict[str, None]:
