@@ -41,6 +41,18 @@ def forget_carried(name):
     _carried.pop(name, None)
 
 
+#: Builtins that look at the frame they are called from, and what does the same for one that is called
+#: from outside: there is no frame then.
+frameless = {
+    eval: lambda source, *names: eval(source, *names or (namespace,)),
+    exec: lambda source, *names, **more: exec(source, *names or (namespace,), **more),
+    globals: lambda: namespace,
+    locals: lambda: namespace,
+    vars: lambda *thing: vars(*thing) if thing else namespace,
+    dir: lambda *thing: dir(*thing) if thing else sorted(namespace),
+}
+
+
 def _make_function(original, code, base_globals, *rest):
     if base_globals.get("__name__") == "__main__":
         return types.FunctionType(code, namespace, *rest)

@@ -95,6 +95,19 @@ def fib(n):
     assert view.apply(functools.lru_cache(by_value(lambda: 3))) == 3
 
 
+def test_builtins_that_look_at_their_caller(view):
+    """They see the engine's namespace."""
+    view.push({"n": 5})
+    assert view.apply(eval, "n + 1") == 6 and view.apply(eval, "m", {"m": 7}) == 7
+    assert view.apply(exec, "k = n * 2") is None and view["k"] == 10
+    assert {"n", "k"} <= set(view.apply(dir)) and view.apply(dir, 5) == dir(5)
+    assert view.apply(vars, ValueError()) == {}
+    for names in (globals, locals, vars):
+        assert view.apply(names)["k"] == 10
+    error = raised(view.apply, eval, "1 / 0")
+    assert error.ename == "ZeroDivisionError" and error.traceback.count("File ") == 1
+
+
 def test_partials(view):
     assert view.apply(functools.partial(int, base=2), "101") == 5
     assert view.apply(functools.partial(by_value(lambda a, b: a - b), b=1), 5) == 4
