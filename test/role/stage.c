@@ -272,7 +272,8 @@ static void give_id(struct stage *stage)
     pc_json_free(json);
 }
 
-void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_transport transport)
+void stage_engine_control(struct stage *stage, struct fake_engine *engine,
+                          enum pc_transport transport)
 {
     char fields[320];
     uint8_t uuid[16];
@@ -296,14 +297,26 @@ void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_trans
     pc_json *json = pc_json_of_msg(welcome, NULL);
     assert_int_equal(pc_json_get_u32(json, "engine_id", &engine->id, NULL), 0);
     snprintf(engine->token, sizeof(engine->token), "%s", pc_json_str_or(json, "token", ""));
+    pc_json_free(json);
+    pc_msg_unref(welcome);
+}
+
+void stage_engine_work(struct stage *stage, struct fake_engine *engine, enum pc_transport transport)
+{
+    char fields[320];
+    struct pc_msg *welcome;
     snprintf(fields, sizeof(fields),
              "\"role\":\"engine\",\"lane\":\"work\",\"engine_id\":%u,\"token\":\"%s\","
              "\"uuid\":\"%s\"",
-             engine->id, pc_json_str_or(json, "token", ""), engine->uuid);
-    pc_json_free(json);
-    pc_msg_unref(welcome);
+             engine->id, engine->token, engine->uuid);
     stage_connect(stage, &engine->work, &stage->engine, transport, fields, &welcome);
     pc_msg_unref(welcome);
+}
+
+void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_transport transport)
+{
+    stage_engine_control(stage, engine, transport);
+    stage_engine_work(stage, engine, transport);
 }
 
 void fake_engine_close(struct fake_engine *engine)

@@ -60,6 +60,11 @@ struct fake_engine {
     int64_t took_us;
 };
 void stage_engine(struct stage *stage, struct fake_engine *engine, enum pc_transport transport);
+/* Its two halves. */
+void stage_engine_control(struct stage *stage, struct fake_engine *engine,
+                          enum pc_transport transport);
+void stage_engine_work(struct stage *stage, struct fake_engine *engine,
+                       enum pc_transport transport);
 void fake_engine_close(struct fake_engine *engine);
 /* The next message of this type, passing over others. */
 struct pc_msg *stage_await(struct pc_sock *sock, uint8_t type);

@@ -462,16 +462,10 @@ static void close_returning(struct returning *r)
     stage_close(&r->stage);
 }
 
-/* The lane's HELLO; the type of the answer. */
-static uint8_t lane_returns(struct returning *r, struct pc_sock *sock, const char *lane,
-                            const char *token, unsigned received)
+/* A lane's HELLO; the type of the answer. */
+static uint8_t say_hello(struct returning *r, struct pc_sock *sock, const char *fields)
 {
-    char fields[320];
     struct pc_err err;
-    snprintf(fields, sizeof(fields),
-             "\"role\":\"engine\",\"lane\":\"%s\",\"uuid\":\"%s\",\"token\":\"%s\","
-             "\"received\":\"%016x\"",
-             lane, r->engine.uuid, token, received);
     char *hello = stage_hello(&r->stage.engine, fields);
     if (pc_sock_connect(sock, &r->stage.engine, PC_TRANSPORT_UNIX, STAGE_LIMIT_MS, NULL, 0, &err))
         fail_msg("%s", err.text);
@@ -485,6 +479,17 @@ static uint8_t lane_returns(struct returning *r, struct pc_sock *sock, const cha
     uint8_t type = msg->head.type;
     pc_msg_unref(msg);
     return type;
+}
+
+static uint8_t lane_returns(struct returning *r, struct pc_sock *sock, const char *lane,
+                            const char *token, unsigned received)
+{
+    char fields[320];
+    snprintf(fields, sizeof(fields),
+             "\"role\":\"engine\",\"lane\":\"%s\",\"uuid\":\"%s\",\"token\":\"%s\","
+             "\"received\":\"%016x\"",
+             lane, r->engine.uuid, token, received);
+    return say_hello(r, sock, fields);
 }
 
 static void engine_returns(struct returning *r, unsigned work_received)
@@ -666,6 +671,29 @@ static void an_engine_is_who_has_its_token(void **state)
     close_returning(&r);
 }
 
+/* Also while it is only coming. */
+static void a_work_lane_has_its_token_from_the_control_lane(void **state)
+{
+    static const char *const tokens[] = {"", "\"token\":\"00000000000000000000000000000000\","};
+    struct returning r;
+    struct fake_engine coming;
+    struct pc_sock thief;
+    char fields[320];
+    open_returning(&r, LONG_MS);
+    stage_engine_control(&r.stage, &coming, PC_TRANSPORT_UNIX);
+    for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+        snprintf(fields, sizeof(fields),
+                 "\"role\":\"engine\",\"lane\":\"work\",\"engine_id\":%u,%s\"uuid\":\"%s\"",
+                 coming.id, tokens[i], coming.uuid);
+        assert_int_equal(say_hello(&r, &thief, fields), PC_MSG_REFUSED);
+        pc_sock_close(&thief);
+    }
+    stage_engine_work(&r.stage, &coming, PC_TRANSPORT_UNIX);
+    play_check(&r.stage, &coming);
+    fake_engine_close(&coming);
+    close_returning(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -691,6 +719,7 @@ int main(void)
         cmocka_unit_test(an_engine_that_died_is_not_waited_for),
         cmocka_unit_test(engines_whose_host_left_are_not_waited_for),
         cmocka_unit_test(an_engine_is_who_has_its_token),
+        cmocka_unit_test(a_work_lane_has_its_token_from_the_control_lane),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -579,6 +579,49 @@ static void calls_of_one_that_leaves_are_not_called_back(void **state)
     yard_close(&scene.yard);
 }
 
+/* A durable task is known to have begun when it was given to an engine, and not any more when it
+ * comes back. */
+static void what_comes_back_has_not_begun(void **state)
+{
+    for (int is_recalled = 0; is_recalled < 2; is_recalled++) {
+        struct scene scene;
+        open_scene(&scene, 1);
+        submit(&scene, 2, NULL);
+        struct task *task = engine_at(&scene, 0)->running->next;
+        task->is_durable = true;
+        task->starts = 1;
+        if (is_recalled) {
+            yard_pass(&scene.yard, SCHED_AHEAD_RECALL_MS);
+            yard_recalled(&scene.yard, 0, 0);
+        } else {
+            yard_exit(&scene.yard, 0);
+        }
+        assert_int_equal(task->state, TASK_READY);
+        assert_int_equal(task->starts, 0);
+        task->is_durable = false; /* nobody here has a disk */
+        yard_close(&scene.yard);
+    }
+}
+
+/* It was told to end, and had not begun: that does not count where it runs then. */
+static void what_did_not_run_was_not_late(void **state)
+{
+    struct scene scene;
+    struct pc_submit_body body = {.kind = PC_KIND_EXECUTE,
+                                  .flags = PC_SUBMIT_BALANCED | PC_SUBMIT_OPTIONS,
+                                  .run_timeout_ms = 100};
+    open_scene(&scene, 1);
+    submit(&scene, 1, &body);
+    yard_pass(&scene.yard, 100);
+    yard_report_begun(&scene.yard, 0, false, 0);
+    yard_pass(&scene.yard, SCHED_EXIT_WAIT_MS);
+    yard_engine(&scene.yard);
+    assert_int_equal(yard_running(&scene.yard, 1), scene.submitted);
+    yard_answer(&scene.yard, 1, PC_STATUS_ERROR);
+    assert_string_equal(yard_outcome(scene.client, scene.submitted), "error");
+    yard_close(&scene.yard);
+}
+
 static void false_answers_are_refused(void **state)
 {
     static const struct pc_recall_body bodies[] = {{6, 9}, {10, 8}, {5, 8}, {4, 8}};
@@ -649,6 +692,8 @@ int main(void)
         cmocka_unit_test(who_leaves_is_asked_once),
         cmocka_unit_test(what_came_too_late_for_who_leaves_goes_on),
         cmocka_unit_test(calls_of_one_that_leaves_are_not_called_back),
+        cmocka_unit_test(what_comes_back_has_not_begun),
+        cmocka_unit_test(what_did_not_run_was_not_late),
         cmocka_unit_test(false_answers_are_refused),
         cmocka_unit_test(numbers_may_go_round),
     };
