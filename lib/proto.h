@@ -56,7 +56,8 @@ enum pc_sender {
     X(15, SNAPSHOT, PC_FROM_HUB, 64 * PC_MIB, 1)                                                   \
     X(27, KEPT, PC_FROM_HUB, 2 * PC_MIB, 5)                                                        \
     /* how many messages came, when there is nothing else to say; see lifeline.h */                \
-    X(28, RECEIVED, PC_FROM_CLIENT | PC_FROM_CONTROL | PC_FROM_WORK | PC_FROM_SCHED, 0, 0)         \
+    X(28, RECEIVED,                                                                                \
+      PC_FROM_CLIENT | PC_FROM_CONTROL | PC_FROM_WORK | PC_FROM_HOST | PC_FROM_SCHED, 0, 0)        \
     /* these durable tasks are on disk, or can't be; pairs of u64, see proto_task.h */             \
     X(29, ACCEPTED, PC_FROM_HUB | PC_FROM_SCHED, 64 * PC_KIB, 1)                                   \
     /* work; binary bodies, see proto_task.h and proto_stream.h */                                 \

@@ -279,6 +279,26 @@ static void homes_are_listed_while_they_are_there(void **state)
     stage_close(&stage);
 }
 
+/* One that was told much and had nothing to say. */
+static void a_host_says_what_has_come(void **state)
+{
+    struct stage stage;
+    struct asker asker;
+    struct pc_sock host;
+    stage_open_patient(&stage, 3000, 10000);
+    open_host(&stage, &host);
+    asker_open(&stage, &asker);
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_RECEIVED, NULL, 0);
+    assert_int_equal(pc_sock_send(&host, msg, NULL), 0);
+    pc_msg_unref(msg);
+    ask(&asker, "{\"query\":\"start_engines\",\"count\":1,\"host\":\"far\"}");
+    pc_json_free(await_json(&host, PC_MSG_SPAWN));
+    expect_reply(&asker, 1, 0);
+    pc_sock_close(&host);
+    pc_sock_close(&asker.sock);
+    stage_close(&stage);
+}
+
 static void engines_are_started_where_they_are_wanted(void **state)
 {
     struct stage stage;
@@ -365,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_home_wants_fewer),
         cmocka_unit_test(each_home_hears_of_its_own),
         cmocka_unit_test(homes_are_listed_while_they_are_there),
+        cmocka_unit_test(a_host_says_what_has_come),
         cmocka_unit_test(engines_are_started_where_they_are_wanted),
         cmocka_unit_test(orders_that_make_no_sense_are_refused),
         cmocka_unit_test(a_host_has_a_uuid_of_its_own),
