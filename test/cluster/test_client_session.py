@@ -404,6 +404,18 @@ def test_clients_do_not_disturb_each_other(shared):
         assert one.session != two.session
 
 
+def test_clients_share_the_namespaces_of_engines(shared):
+    """Two people, one cluster: as in the first session."""
+    with Client(shared.file) as one:
+        one[:].push({"shared": 10}, block=True)
+        with Client(shared.file) as two:
+            assert two[:].pull("shared", block=True) == [10] * ENGINES
+            two[1].execute("shared += 1", block=True)
+        assert one[:].pull("shared", block=True) == [10, 11, 10, 10]
+    with Client(shared.file) as later:
+        assert later[1]["shared"] == 11
+
+
 def test_late_engines(start):
     cluster = start(1)
     with Client(cluster.file) as c:

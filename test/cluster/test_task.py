@@ -406,6 +406,10 @@ def test_one_submits_and_goes_away_another_pulls_the_results(home, start):
         results = got.get(timeout=60)
         assert [part[-1] for part in results] == list(range(6)) and len(results[0]) == 100_001
         assert sorted(got.stdout) == [f"step {i}\n" for i in range(6)]
+        listed = json.loads(cluster.run("task", "list", "--label", "overnight", "--json").stdout)
+        assert sorted(row["msg_id"] for row in listed) == sorted(names)
+        told = json.loads(cluster.run("task", "result", "--wait", "--json", names[3]).stdout)
+        assert told["stdout"] == "step 3\n" and told["repr"].endswith("\\x03'")
         # The engines were told that they may forget them: they go on.
         assert c[:].apply_sync(double, 4) == [8, 8]
 
