@@ -36,6 +36,17 @@ def test_modules(name):
     assert importlib.import_module("pcluster." + name)
 
 
+def test_names_where_programs_import_them_from():
+    from pcluster.client import asyncresult, client, view
+    from pcluster.serialize import canning
+
+    assert asyncresult.AsyncHubResult is pcluster.AsyncHubResult and view.ViewExecutor is pcluster.ViewExecutor
+    assert client.ExecuteReply is asyncresult.ExecuteReply and client.Metadata is pcluster.client.Metadata
+    assert (canning.Reference, canning.PrePickled) == (pcluster.Reference, pcluster.PrePickled)
+    with pytest.raises(AttributeError, match="no attribute 'AsyncRestult'"):
+        asyncresult.AsyncRestult
+
+
 @pytest.mark.parametrize("name", ASYNC_FORMS)
 def test_async_form_is_the_sync_one(name):
     given = []

@@ -779,3 +779,11 @@ class AsyncMapResult(AsyncResult):
             yield from sorted(ended, key=lambda index: self._calls[index].result()[5])
             gone = set(ended)
             pending = [index for index in pending if index not in gone]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AsyncHubResult":  # where programs look for it; its module needs this one
+        from .hubresult import AsyncHubResult
+
+        return AsyncHubResult
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,8 +15,10 @@ from .control import Control
 from .daskcluster import DaskCluster
 from .display import in_ipython
 from .engines import Engine, Targets
+from .executereply import ExecuteReply
 from .formernames import FormerNames
 from .hubqueries import HubQueries
+from .metadata import Metadata
 from .sshtunnel import Tunnel, content_of
 from .tasks import Job
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .executor import ViewExecutor
     from .view import BroadcastView, DirectView, LoadBalancedView
 
-__all__ = ["Client", "Engine", "Job", "Targets", "register_joblib_backend"]
+__all__ = ["Client", "Engine", "ExecuteReply", "Job", "Metadata", "Targets", "register_joblib_backend"]
 
 
 class Client(HubQueries, Control, DaskCluster, FormerNames):

@@ -9,6 +9,7 @@ from .balancedview import LoadBalancedView
 from .baseview import View
 from .broadcastview import BroadcastView
 from .directview import DirectView
+from .executor import ViewExecutor
 from .lazymap import LazyMapIterator
 
-__all__ = ["BroadcastView", "DirectView", "LazyMapIterator", "LoadBalancedView", "View"]
+__all__ = ["BroadcastView", "DirectView", "LazyMapIterator", "LoadBalancedView", "View", "ViewExecutor"]

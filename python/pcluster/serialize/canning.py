@@ -19,6 +19,20 @@ from . import picklers
 from .arguments import BUFFERS_MAX, dumps
 from .buffers import find_large
 from .picklers import can_map, find, uncan_map
+from .reference import PrePickled, Reference
+
+__all__ = [
+    "PrePickled",
+    "Reference",
+    "can",
+    "can_map",
+    "deserialize_object",
+    "pack_apply_message",
+    "serialize_object",
+    "uncan",
+    "uncan_map",
+    "unpack_apply_message",
+]
 
 #: Defaults of serialize_object().
 BUFFER_THRESHOLD = 1024
