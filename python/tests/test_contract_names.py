@@ -9,6 +9,7 @@ import pytest
 import pcluster
 from pcluster import Cluster, CompositeError, ParallelFunction
 from pcluster.client.view import LazyMapIterator
+from pcluster.cluster.processes import Controller, EngineSet
 
 #: Methods of a Cluster that have a form for asyncio, with arguments.
 ASYNC_FORMS = {
@@ -57,7 +58,9 @@ def test_async_form_is_the_sync_one(name):
 
 
 def test_cluster_that_was_not_started():
-    cluster = Cluster(n=2)
+    cluster = Cluster(n=2, config={"any": "thing"})
+    assert cluster.config == {"any": "thing"} and Cluster().config is None
+    assert cluster.engine_launcher_class is EngineSet and cluster.controller_launcher_class is Controller
     assert cluster.engine_set is None and cluster.controller is None and cluster.engines == {}
     cluster.stop_controller_sync()
     cluster.stop_cluster_sync()

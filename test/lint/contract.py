@@ -123,6 +123,12 @@ def refused(row):
     return []
 
 
+def doubled(rows):
+    """What is wrong with rows that are there twice."""
+    names = [row.partition("(")[0].partition(":")[0] for block in ("present", "later") for row in rows[block]]
+    return [f"{name}: is listed twice" for name in sorted({one for one in names if names.count(one) > 1})]
+
+
 def is_special(name):
     return name.rsplit(".", 1)[-1].startswith("__") and name != "__version__"
 
@@ -138,6 +144,7 @@ def check(rows, source):
     """Everything that is wrong, one text each."""
     problems = [problem for row in rows["present"] for problem in compare(row)]
     problems += [problem for row in rows["later"] for problem in appeared(row)]
+    problems += doubled(rows)
     problems += [problem for row in rows["refused"] for problem in refused(row)]
     now = untested([row.partition("(")[0] for row in rows["present"]], source)
     problems += [f"{name}: is in no test" for name in sorted(now - set(rows["untested"]))]

@@ -63,9 +63,19 @@ class Cluster:
             ignored: nothing here waits for a fixed time, engines on this machine need no location and
             get their key in any case, and the executable reads the profile's pcluster.conf
 
+    Attributes:
+        controller: handle of the controller's process, or None
+        engines: handles of the sets of engines, by id
+        config: as it was given
+        log: a logger
+
     Raises:
         ValueError: engines or controller of a kind that is not supported
     """
+
+    #: what the handles are: there are no launchers to choose from
+    controller_launcher_class = Controller
+    engine_launcher_class = EngineSet
 
     def __init__(
         self,
@@ -107,6 +117,7 @@ class Cluster:
         self.delay = delay
         self.engine_timeout = engine_timeout
         self.shutdown_atexit = shutdown_atexit
+        self.config = config
         self.log = logging.getLogger("pcluster.cluster")
         self.log.setLevel(log_level)
         self.controller: Optional[Controller] = None
