@@ -230,13 +230,18 @@ int hub_purge(struct hub_history *history, const pc_json *question, pc_json *rep
     uint64_t next = 0;
     int64_t after = pc_json_i64_or(question, "after", 0);
     bool is_all = pc_json_bool_or(question, "all", false);
+    int failed = 0;
     if ((ids && !pc_json_is_array(ids)) || (engines && !pc_json_is_array(engines)))
         return pc_err_set(err, PC_E_INVALID, "'tasks' and 'engines' are lists");
-    if (ids && purge_named(&history->store, ids, &purged, err))
-        return -1;
-    if (is_all || engines)
+    hub_store_begin(&history->store);
+    if (ids)
+        failed = purge_named(&history->store, ids, &purged, err);
+    if (!failed && (is_all || engines))
         next = purge_some(&history->store, is_all ? NULL : engines, after > 0 ? (uint64_t)after : 0,
                           pc_json_i64_or(question, "until", 0), &purged);
+    hub_store_end(&history->store);
+    if (failed)
+        return -1;
     pc_json_put_i64(reply, "purged", purged);
     if (next)
         pc_json_put_i64(reply, "next", (int64_t)next);

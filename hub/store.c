@@ -83,6 +83,18 @@ void hub_store_add_result(struct hub_store *store, struct hub_task *task, struct
     }
 }
 
+void hub_store_begin(struct hub_store *store)
+{
+    if (store->kind->begin)
+        store->kind->begin(store);
+}
+
+void hub_store_end(struct hub_store *store)
+{
+    if (store->kind->end)
+        store->kind->end(store);
+}
+
 void hub_store_forget(struct hub_store *store, struct hub_task *task)
 {
     struct hub_task_key key = task->key;

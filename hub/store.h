@@ -33,6 +33,9 @@ struct hub_store_kind {
     /* It has its result only now. */
     void (*add_result)(struct hub_store *store, const struct hub_task *task);
     void (*forget)(struct hub_store *store, const struct hub_task_key *key);
+    /* Many are forgotten from here to there: as one change of the file. */
+    void (*begin)(struct hub_store *store);
+    void (*end)(struct hub_store *store);
     /* It was submitted once more, as `task->resubmitted`. */
     void (*resubmitted)(struct hub_store *store, const struct hub_task *task);
     /* Writes what is not written yet, before somebody relies on it. */
@@ -96,6 +99,9 @@ struct hub_task *hub_store_before(struct hub_store *store, uint64_t number);
 void hub_store_load(struct hub_store *store, struct hub_task *task);
 /* The result of a task that has ended came after it. Takes `result`; the task may be gone then. */
 void hub_store_add_result(struct hub_store *store, struct hub_task *task, struct pc_msg *result);
+/* Around many calls of hub_store_forget. */
+void hub_store_begin(struct hub_store *store);
+void hub_store_end(struct hub_store *store);
 /* A task that has ended. */
 void hub_store_forget(struct hub_store *store, struct hub_task *task);
 

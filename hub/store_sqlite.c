@@ -23,6 +23,7 @@ struct sqlite_store {
     struct hub_database *database;
     struct hub_task *found; /* the latest one that was given out */
     bool is_failing;
+    bool is_grouping; /* between begin and end */
 };
 
 static struct sqlite_store *own(struct hub_store *store)
@@ -203,6 +204,25 @@ static void forget(struct hub_store *store, const struct hub_task_key *key)
     count_all(store);
 }
 
+static void begin(struct hub_store *store)
+{
+    struct pc_err err;
+    own(store)->is_grouping = hub_database_begin(own(store)->database, false, &err) == 0;
+    if (!own(store)->is_grouping) /* then each is a change of its own, which may work */
+        trouble(store, &err);
+}
+
+static void end(struct hub_store *store)
+{
+    struct pc_err err;
+    if (own(store)->is_grouping && hub_database_commit(own(store)->database, &err)) {
+        hub_database_rollback(own(store)->database);
+        trouble(store, &err);
+    }
+    own(store)->is_grouping = false;
+    count_all(store);
+}
+
 static void resubmitted(struct hub_store *store, const struct hub_task *task)
 {
     struct pc_err err;
@@ -292,6 +312,8 @@ const struct hub_store_kind hub_store_sqlite = {
     .load = load,
     .add_result = add_result,
     .forget = forget,
+    .begin = begin,
+    .end = end,
     .resubmitted = resubmitted,
     .write_durable = write_durable,
     .has_durable = has_durable,

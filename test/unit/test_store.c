@@ -240,6 +240,15 @@ static void tasks_are_forgotten_on_request(void **state)
     expect_task(scene, 2, "l", 2 * HUB_FILE_BYTES);
     assert_null(get(scene, 4));
     assert_int_equal(walk(scene, "l"), 2);
+    run_task(scene, 5, "l", 10);
+    hub_store_begin(&scene->history.store);
+    for (uint64_t i = 2; i <= 5; i += 3)
+        hub_store_forget(&scene->history.store, get(scene, i));
+    hub_store_end(&scene->history.store);
+    assert_int_equal(walk(scene, "l"), 1);
+    run_task(scene, 6, "l", 10); /* the next ones are written as always */
+    tick(scene, 10);
+    assert_int_equal(walk(scene, "l"), 2);
     close_history(scene);
 }
 
