@@ -31,11 +31,24 @@ static void tell_role(struct parent_role *role, const char *reason, int grace_ms
     parent_role_send(role, PC_MSG_SHUTDOWN, body);
 }
 
+/* A controller elsewhere goes on. It tells our engines to leave, so that they finish what they do,
+ * and others get the rest; when they have left it hears that we have. */
+static void take_leave(struct parent *parent, int grace_ms)
+{
+    pc_json *body = pc_json_object();
+    pc_json_put_i64(body, "count", UINT32_MAX);
+    pc_json_put_i64(body, "grace_ms", grace_ms);
+    pc_json_put_str(body, "reason", "was ended with its host, which leaves");
+    parent_role_send(&parent->scheduler, PC_MSG_END, body);
+}
+
 static void force_role(struct parent_role *role)
 {
     if (role->pid > 0) {
         pc_warn("the %s (pid %d) does not end: killing it", role->name, (int)role->pid);
         parent_role_kill(role);
+    } else if (role->is_remote && !role->is_told) {
+        tell_role(role, "has left", 0);
     } else if (role->has_conn) {
         pc_conn_close(&role->conn);
     }
@@ -91,10 +104,13 @@ void parent_stop(struct parent *parent, const char *reason)
 {
     if (parent->state >= PARENT_STOPPING)
         return;
-    int grace_ms = parent->state == PARENT_READY ? GRACE_MS : START_GRACE_MS;
-    /* A controller elsewhere goes on, and tells our engines nothing. */
-    if (parent->scheduler.is_remote && !parent->scheduler.has_told)
-        grace_ms = 0;
+    struct parent_role *scheduler = &parent->scheduler;
+    bool is_ready = parent->state == PARENT_READY;
+    int grace_ms = is_ready ? GRACE_MS : START_GRACE_MS;
+    bool takes_leave =
+        is_ready && scheduler->is_remote && scheduler->has_conn && !scheduler->has_told;
+    if (scheduler->is_remote && !scheduler->has_told && !takes_leave)
+        grace_ms = 0; /* nobody tells our engines */
     pc_info("stopping: %s", reason);
     parent_service_tell(&parent->service, "STOPPING=1\nSTATUS=stopping: %s", reason);
     parent->state = PARENT_STOPPING;
@@ -108,7 +124,10 @@ void parent_stop(struct parent *parent, const char *reason)
     uv_timer_stop(&parent->rejoin.timer);
     uv_timer_stop(&parent->end_timer);
     parent_starts_failed(parent, "the cluster is stopping");
-    tell_role(&parent->scheduler, reason, grace_ms);
+    if (takes_leave)
+        take_leave(parent, grace_ms);
+    else
+        tell_role(scheduler, reason, grace_ms);
     if (parent->nursery.is_ready)
         tell_role(&parent->nursery, reason, grace_ms);
     else /* it has no engine to see off, and may be importing for minutes */
@@ -124,7 +143,9 @@ static void leave_scheduler(struct parent *parent)
     struct parent_role *scheduler = &parent->scheduler;
     if (!scheduler->has_conn || scheduler->conn.is_ending)
         return;
-    if (!parent_role_exists(&parent->hub)) {
+    if (scheduler->is_remote) {
+        tell_role(scheduler, "has left", 0);
+    } else if (!parent_role_exists(&parent->hub)) {
         pc_conn_end(&scheduler->conn);
     } else if (!parent->is_leaving) {
         parent->is_leaving = true;

@@ -219,11 +219,14 @@ static struct engine **engines_of(struct sched *s, const struct home *home, size
 int order_fewer(struct sched *s, struct home *home, const struct pc_msg *msg, struct pc_err *err)
 {
     struct order order = {.type = PC_MSG_END};
+    char why[128];
     uint32_t wanted;
     size_t count;
     pc_json *json = pc_json_of_msg(msg, err);
     int failed = !json || pc_json_get_u32(json, "count", &wanted, err);
     order.grace_ms = pc_json_i64_or(json, "grace_ms", GRACE_DEFAULT_MS);
+    snprintf(why, sizeof(why), "%s",
+             pc_json_str_or(json, "reason", "was stopped: fewer engines are set"));
     pc_json_free(json);
     if (failed)
         return -1;
@@ -234,7 +237,7 @@ int order_fewer(struct sched *s, struct home *home, const struct pc_msg *msg, st
     for (size_t i = 0; i < count && i < wanted; i++) {
         choose(found[i], &order);
         found[i]->is_dismissed = true;
-        engine_dismiss(found[i], "was stopped: fewer engines are set", order.grace_ms);
+        engine_dismiss(found[i], why, order.grace_ms);
     }
     send_order(s, &order);
     free(found);

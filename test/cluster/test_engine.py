@@ -8,7 +8,10 @@ import signal
 import socket
 
 import pytest
-from conftest import DEADLINE_S, Cluster, children, wait_until
+from conftest import DEADLINE_S, Cluster, children, wait_begun, wait_until
+from home import by_value
+
+import pcluster
 
 
 def failure(done):
@@ -103,12 +106,53 @@ def test_controller_is_killed(home, controller, join):
     home.wait_empty()
 
 
+@by_value
+def wait_for(path):
+    """Ends when the file is there."""
+    import os
+    import time
+
+    print("on", flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return "whole"
+
+
 def test_host_is_killed(home, controller, join):
     """Its engines end, and the controller notices."""
     host = join(2)
     host.end(signal.SIGKILL)
     controller.wait_engines(0)
     assert controller.process.poll() is None
+
+
+@by_value
+def once(path):
+    """Fails when it runs again."""
+    import os
+
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+
+
+def test_a_host_that_leaves_costs_no_task(home, controller, join):
+    """Its engines finish what they do, and others get the rest."""
+    leaving, host = join(1), join(1)
+    go = os.path.join(home.work, "go")
+    with pcluster.Client(controller.file) as client:
+        long = client[0].apply_async(wait_for, go)
+        wait_begun(long)
+        view = client.load_balanced_view()
+        leaving.process.send_signal(signal.SIGTERM)
+        results = []
+        while client.engines[0].id == 0:
+            results += [view.apply_async(once, os.path.join(home.work, f"{len(results)}.{i}")) for i in range(100)]
+            open(go, "wb").close()
+            results[-1].wait(60)
+        assert long.get(60) == "whole"
+        assert [error for error in (result.exception(60) for result in results) if error] == []
+        assert client.ids == [1]
+    assert leaving.wait()[0] == 0
+    assert host.end()[0] == 0
 
 
 def test_engine_killed_elsewhere(controller, join):
