@@ -11,7 +11,8 @@ import linecache
 import os
 import re
 
-_FRAME = re.compile(r'([ |]*)File "([^"\n]+)", line (\d+)(?:, in .*)?')
+#: A frame that no line of source follows.
+_FRAME = re.compile(r'^([ |]*)File "([^"\n]+)", line (\d+)(?:, in .*)?$(?!\n\1  )', re.MULTILINE)
 
 
 def _line(name: str, number: int) -> str:
@@ -20,6 +21,11 @@ def _line(name: str, number: int) -> str:
         return ""  # it would be looked for in all of sys.path
     linecache.checkcache(name)
     return linecache.getline(name, number).strip()
+
+
+def _shown(frame: "re.Match[str]") -> str:
+    source = _line(frame[2], int(frame[3]))
+    return f"{frame[0]}\n{frame[1]}  {source}" if source else frame[0]
 
 
 def with_source(traceback: str) -> str:
@@ -31,13 +37,4 @@ def with_source(traceback: str) -> str:
     Returns:
         The traceback.
     """
-    lines = traceback.split("\n")
-    shown = []
-    for line, following in zip(lines, [*lines[1:], ""]):
-        shown.append(line)
-        frame = _FRAME.fullmatch(line)
-        if frame and not following.startswith(frame[1] + "  "):
-            source = _line(frame[2], int(frame[3]))
-            if source:
-                shown.append(f"{frame[1]}  {source}")
-    return "\n".join(shown)
+    return _FRAME.sub(_shown, traceback)
