@@ -107,10 +107,10 @@ void engine_lane_lost(struct engine *engine, const char *why)
         return;
     bool is_first = engine->state != ENGINE_LOST;
     if (is_first) {
-        if (engine->has_exited && !engine->is_killed &&
-            world_now_ms(s) - engine->reported_ms > REPORT_VALID_MS) {
+        if (engine->has_exited && world_now_ms(s) - engine->reported_ms > REPORT_VALID_MS) {
             engine->has_exited = false; /* a host's report that was not true */
-            engine->why[0] = '\0';
+            if (!engine->is_killed)
+                engine->why[0] = '\0';
         }
         if (!engine->why[0])
             engine_set_why(engine, why);
@@ -147,14 +147,16 @@ static void describe_exit(const pc_json *report, char *text, size_t size)
 }
 
 /* EXITED: how a process ended, from the one that reaped it. The parent is believed. A host holds
- * an engine's key, and no more: what it says explains the end of an engine, but ends none. */
-void engine_exited(struct sched *s, struct pc_msg *msg, bool is_parent)
+ * an engine's key, and no more: what it says explains the end of one of its engines, but ends
+ * none. */
+void engine_exited(struct sched *s, struct pc_msg *msg, const struct home *from)
 {
+    bool is_parent = from == &s->home;
     char text[1200];
     struct pc_err err;
     pc_json *report = pc_json_of_msg(msg, &err);
     struct engine *engine = report ? engine_named(s, report) : NULL;
-    if (engine) {
+    if (engine && (is_parent || memcmp(engine->home, from->uuid, sizeof(engine->home)) == 0)) {
         describe_exit(report, text, sizeof(text));
         engine->has_exited = true;
         engine->knows_begun = pc_json_get_u32(report, "begun", &engine->begun, &err) == 0;

@@ -88,7 +88,9 @@ static int on_goodbye(void *role, void *from, struct pc_msg *msg, struct pc_err 
 
 static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
-    engine_exited(role, msg, false);
+    struct peer *peer = from;
+    if (peer->home)
+        engine_exited(role, msg, peer->home);
     return 0;
 }
 

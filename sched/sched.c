@@ -178,7 +178,8 @@ static int on_end(void *role, void *from, struct pc_msg *msg, struct pc_err *err
 
 static int on_exited(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
-    engine_exited(role, msg, true);
+    struct sched *s = role;
+    engine_exited(s, msg, &s->home);
     return 0;
 }
 

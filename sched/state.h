@@ -465,7 +465,8 @@ void engine_set_left(struct engine *engine); /* with its home */
 void engine_lane_lost(struct engine *engine, const char *why);
 /* The end of an engine and of all that it had. */
 void engine_finish(struct engine *engine);
-void engine_exited(struct sched *sched, struct pc_msg *msg, bool is_parent);
+/* EXITED, from one who has started engines. */
+void engine_exited(struct sched *sched, struct pc_msg *msg, const struct home *from);
 /* Tells it to leave; it takes nothing more. `why` as for engine_set_why. */
 void engine_dismiss(struct engine *engine, const char *why, int64_t grace_ms);
 void engines_beat(struct sched *sched);

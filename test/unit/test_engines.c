@@ -163,6 +163,49 @@ static void the_report_may_come_first_or_last(void **state)
     }
 }
 
+/* EXITED of engine 0, which had begun nothing, from a host. */
+static void report_from(struct yard *yard, const struct home *host)
+{
+    static const char text[] = "{\"uuid\":\"00000000000000000000000000000000\",\"begun\":0}";
+    struct pc_msg *msg = pc_msg_with_body(PC_MSG_EXITED, text, strlen(text));
+    engine_exited(&yard->sched, msg, host);
+    pc_msg_unref(msg);
+}
+
+/* A host is believed when its word and the end of the connections come together, and only for
+ * engines that it has started: what it says was not begun runs again. */
+static void what_a_host_says_counts_when_it_fits(void **state)
+{
+    static const struct {
+        bool is_other, is_leaving;
+        int64_t before_ms;
+        bool is_spared;
+    } cases[] = {{false, false, 500, true},
+                 {false, false, 2000, false},
+                 {false, true, 500, true},
+                 {false, true, 2000, false},
+                 {true, false, 500, false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct yard yard;
+        struct client *client = open_yard(&yard, 1);
+        struct home host = yard.sched.home;
+        host.uuid[0] = (uint8_t)(host.uuid[0] + cases[i].is_other);
+        yard_submit(&yard, client, 1, &plain);
+        if (cases[i].is_leaving)
+            yard_query(&yard, client, "{\"query\": \"stop_engines\", \"ids\": [0]}");
+        report_from(&yard, &host);
+        assert_int_not_equal(engine_find(&yard.sched, 0)->state, ENGINE_LOST);
+        yard_pass(&yard, cases[i].before_ms);
+        yard_break(&yard, 0, "lost its connection");
+        yard_pass(&yard, SCHED_KILL_WAIT_MS);
+        if (cases[i].is_spared)
+            assert_null(yard_outcome(client, 1));
+        else
+            assert_string_equal(yard_outcome(client, 1), "EngineError");
+        yard_close(&yard);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +217,7 @@ int main(void)
         cmocka_unit_test(results_count_until_its_end_is_clear),
         cmocka_unit_test(tasks_wait_for_those_that_are_started_again),
         cmocka_unit_test(the_report_may_come_first_or_last),
+        cmocka_unit_test(what_a_host_says_counts_when_it_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

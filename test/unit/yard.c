@@ -311,7 +311,7 @@ void yard_report_begun(struct yard *yard, uint32_t id, bool is_replaced, uint32_
     pc_json_put_i64(report, "signal", 9);
     pc_json_put_bool(report, "replaced", is_replaced);
     struct pc_msg *msg = pc_json_msg(PC_MSG_EXITED, report);
-    engine_exited(&yard->sched, msg, true);
+    engine_exited(&yard->sched, msg, &yard->sched.home);
     pc_msg_unref(msg);
 }
 
