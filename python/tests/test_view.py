@@ -244,6 +244,12 @@ def test_flags_that_can_not_be(lb, flag, value, kind):
         setattr(lb, flag, value)
 
 
+@pytest.mark.parametrize("value", [-0.5, float("nan")])
+def test_times_that_can_not_be(lb, value):
+    with pytest.raises(ValueError, match=f"timeout is a number of seconds, 0 or more, not {value}"):
+        lb.timeout = value
+
+
 def test_harmless_flags(lb):
     lb.set_flags(timeout=0, retries=0, after=None, follow=None, tags="gpu")
     assert lb.tags == {"gpu"}

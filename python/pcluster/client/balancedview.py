@@ -31,7 +31,7 @@ def _seconds(name: str, value: Optional[float]) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
     if not value >= 0:
-        raise ValueError(f"{name} can't be negative: {value}")
+        raise ValueError(f"{name} is a number of seconds, 0 or more, not {value}")
     return value
 
 
