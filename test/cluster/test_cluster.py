@@ -102,6 +102,51 @@ def test_left_client(folder):
     folder.wait_empty()
 
 
+@pytest.mark.parametrize("spoil", [
+    lambda rc: rc.close(),
+    lambda rc: rc.cluster.stop_engines_sync(),
+    lambda rc: rc.cluster.controller.tell(signal.SIGKILL),
+    lambda rc: rc.cluster.stop_cluster_sync(),
+])
+def test_block_ends_in_order(folder, spoil):
+    """Whatever has become of the client and the cluster within the block; and the block's own error is seen."""
+    cluster = pcluster.Cluster(n=1)
+    with pytest.raises(LookupError, match="of the block"), cluster as rc:
+        spoil(rc)
+        raise LookupError("of the block")
+    assert not cluster.running and cluster.controller is None and not cluster.engines
+    folder.wait_empty()
+
+
+FORK = """
+import os, pcluster
+def leaves(enter):
+    with enter(pcluster.Cluster(n=1)) as rc:
+        pid = os.fork()
+        if pid:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            print(rc[:].apply_sync(abs, -1), rc.cluster.running)
+    if not pid:
+        os._exit(0)
+leaves(lambda cluster: cluster)
+leaves(lambda cluster: cluster.start_and_connect_sync())
+cluster = pcluster.Cluster(n=1)
+pid = os.fork()
+if not pid:
+    with cluster as rc:
+        print(rc.ids, flush=True)
+    os._exit(cluster.running)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_forked_child_leaves_the_block(folder):
+    """The cluster is that of the process which has started it."""
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("[1] True\n[1] True\n[0]\n0\n", "")
+    folder.wait_empty()
+
+
 def test_async(folder):
     async def use():
         async with pcluster.Cluster(n=1) as rc:

@@ -123,7 +123,7 @@ class Client(HubQueries, Control, DaskCluster, FormerNames):
     def __exit__(self, *args: Any) -> None:
         super().__exit__(*args)
         if self._started_cluster is not None:
-            self._started_cluster.stop_cluster_sync()
+            self._started_cluster._leave()
 
     # ---- views ---------------------------------------------------------------------------------------
 

@@ -287,6 +287,7 @@ class Cluster:
         if self.controller and self.controller.running:
             raise RuntimeError(f"the controller of {self!r} is running already")
         listen = ["--ip", "0.0.0.0" if self.controller_ip == "*" else self.controller_ip] if self.controller_ip else []
+        self._pid = os.getpid()
         ready = executable.start("controller", [*self._where(), *listen, *self.controller_args])
         self._file = ready["file"]
         self.controller = Controller(ready["pid"], ready["uuid"], ready["log"])
@@ -559,10 +560,15 @@ class Cluster:
         return self._client
 
     def __exit__(self, *args: Any) -> None:
-        if self._client:
+        if self._client is not None:  # its truth would be whether it has engines
             self._client.close()
             self._client = None
-        self.stop_cluster_sync()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Stop everything at the end of a `with` block; in a child that was forked within, nothing."""
+        if self._pid == os.getpid():
+            self.stop_cluster_sync()
 
     async def __aenter__(self) -> Client:
         client: Client = await _start(self.__enter__, lambda client: self.__exit__())
