@@ -101,6 +101,15 @@ void home_remove(struct sched *s, struct home *home)
     free(home);
 }
 
+void homes_drop(struct sched *s)
+{
+    struct home *home, *next;
+    DL_FOREACH_SAFE (s->homes, home, next) {
+        if (home->away.is_away)
+            home_remove(s, home);
+    }
+}
+
 bool home_has_left(const struct engine *engine)
 {
     static const uint8_t none[SCHED_UUID_SIZE];

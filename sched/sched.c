@@ -361,6 +361,7 @@ static void tear_down(struct sched *s)
             client_check(s, client); /* its tasks waited for the hub */
         }
     }
+    homes_drop(s);
     DL_FOREACH (s->hosts, peer) {
         pc_conn_close(&peer->conn);
     }

@@ -481,6 +481,7 @@ bool home_add(struct sched *sched, struct peer *peer, const pc_json *hello);
 bool home_resume(struct sched *sched, struct peer *peer, const pc_json *hello, struct pc_err *err);
 void home_send(struct sched *sched, struct home *home, struct pc_msg *msg); /* takes msg */
 void home_remove(struct sched *sched, struct home *home);
+void homes_drop(struct sched *sched); /* at the end: those that are away */
 /* It said goodbye, and ends its engines: those whose connections broke already don't come back. */
 void home_leave(struct sched *sched, struct home *home);
 /* The parent of the engine was there, and is not any more. */

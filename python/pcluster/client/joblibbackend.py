@@ -67,6 +67,7 @@ class JoblibBackend(AutoBatchingMixin, ParallelBackendBase):
         """
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        self._view._ids_now()  # raises when there are none
         return max(len(self._view), 2)
 
     def submit(
