@@ -28,7 +28,7 @@ def end_engine(client, code):
     ("always", "_exit(0)", True),
 ])
 def test_policy(start, policy, code, is_restarted):
-    cluster = start(2, "--restart", policy)
+    cluster = start(2, "--restart", policy, "--preload", "fractions")
     with pcluster.Client(cluster.file) as client:
         client[:].push({"x": 1}, block=True)
         end_engine(client, code)
@@ -39,8 +39,9 @@ def test_policy(start, policy, code, is_restarted):
             client.start_engines(1)
         wait_until(lambda: ids(cluster) == [0, 2], "another engine")
         wait_until(lambda: client.ids == [0, 2], "another engine")
-        client[:].execute("has_x = 'x' in globals()", block=True)
+        client[:].execute("import sys; has_x = 'x' in globals(); is_loaded = 'fractions' in sys.modules", block=True)
         assert client[:].pull("has_x", block=True) == [True, False]
+        assert client[:].pull("is_loaded", block=True) == [True, True]
         status = cluster.status()
         assert status["engine_restarts"] == is_restarted
         death, = status["deaths"]
