@@ -554,6 +554,7 @@ def test_status_and_queue_status(controller, client):
     assert everything[3] == {"queue": 3, "completed": 6, "tasks": 0}
     assert everything["unassigned"] == 2
     assert set(client[1:3].queue_status()) == {1, 2, "unassigned"}
+    assert everything.limits == client.limits == client[1:3].queue_status(verbose=False).limits
     controller.answers["status"]["engines"] = [{**row, "state": "down"} if row["id"] == 3 else row for row in rows]
     with pytest.raises(IndexError, match="no engine 3 any more"):  # it goes between the two looks
         client.queue_status(3)
@@ -566,6 +567,7 @@ def test_status_and_queue_status(controller, client):
     assert client.queue_status(0, verbose=True) == {"queue": ["b"], "completed": [], "tasks": ["a"]}
     assert client.queue_status([1], verbose=True) == {
         1: {"queue": [], "completed": ["d"], "tasks": []}, "unassigned": ["e"]}
+    assert client.queue_status(verbose=True).limits == client.limits
 
 
 def test_refused_query(client):
