@@ -125,7 +125,7 @@ def leaves(enter):
         pid = os.fork()
         if pid:
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-            print(rc[:].apply_sync(abs, -1), rc.cluster.running)
+            print(rc[:].apply_sync(abs, -1), rc.cluster.running, flush=True)
     if not pid:
         os._exit(0)
 leaves(lambda cluster: cluster)
