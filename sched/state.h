@@ -542,9 +542,9 @@ void ahead_measure(struct engine *engine, const struct pc_result_body *body);
 void ahead_check(struct sched *sched);
 /* Calls back what it has not begun from the first aborted task on. */
 void ahead_aborted(struct engine *engine);
-/* RECALL: what the engine will not begin. */
 /* It was told to leave: what it has not begun is called back. */
 void ahead_leaving(struct engine *engine);
+/* RECALL: what the engine will not begin. */
 int ahead_recalled(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
 void ahead_engine_gone(struct engine *engine);
 

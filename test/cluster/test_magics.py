@@ -41,7 +41,7 @@ def run(shell, client, capsys):  # noqa: F811
         shown = capsys.readouterr()
         assert result.success == succeeds, shown
         out = re.sub(r"Out\[(\d+):\d+\]", r"Out[\1]", shown.out).splitlines()
-        streams = succeeds and "--no-stream" not in text and "result" not in text
+        streams = succeeds and not re.match(r"%%px .*(--no-stream|-r|-e|--group)|%\w*result", text)
         return sorted(out) if streams else out, shown.err.splitlines()
 
     return run_cell
@@ -69,12 +69,12 @@ def test_targets(run, written, engines):
 
 
 def test_groups(run):
-    text = "%%px --no-stream {}\nimport sys\nprint('o')\nprint('e', file=sys.stderr)\n1\n"
+    text = "%%px {}\nimport sys\nprint('o')\nprint('e', file=sys.stderr)\n1\n"
     by_engine = ["[stdout:0] o", "Out[0]: 1", "[stdout:1] o", "Out[1]: 1"]
     by_type = ["[stdout:0] o", "[stdout:1] o", "Out[0]: 1", "Out[1]: 1"]
     errors = ["[stderr:0] e", "[stderr:1] e"]
     assert run(text.format("-e")) == run(text.format("--group-outputs engine -t 1,0")) == (by_engine, errors)
-    assert run(text.format("")) == run(text.format("--group-outputs type")) == (by_type, errors)
+    assert run(text.format("--no-stream")) == run(text.format("--group-outputs type")) == (by_type, errors)
     assert run(text.format("-r -t 1,0")) == ([*by_engine[2:], *by_engine[:2]], errors[::-1])
 
 

@@ -172,6 +172,7 @@ class ParallelMagics:
             --local                      run the cell here, too
             -o, --out NAME               store the AsyncResult under this name
             -r, -e, --group-outputs {engine,order,type}
+                                         show output at the end, in that order
             --verbose, --no-verbose      say where it runs
             --progress-after SECONDS     show the progress after so long; -1: never
             --signal-on-interrupt SIGNAL what Ctrl-C sends to the engines; 0: nothing
@@ -286,7 +287,8 @@ class ParallelMagics:
         if not block:
             return result
         after = self.progress_after if options.progress_after is None else options.progress_after
-        if self.stream if options.stream is None else options.stream:
+        # What is grouped can be shown only when it is all there.
+        if options.stream if options.stream is not None else self.stream and not options.group:
             follower = Follower(result, shows_errors=True)
             self._wait(result, follower, after, number)
             if follower.error_count:
