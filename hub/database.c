@@ -67,16 +67,19 @@ static const char *const texts[HUB_SQL_STATEMENTS] = {
         " WHERE session = ?1 AND sequence = ?2), size = size + ?3"
         " WHERE session = ?1 AND sequence = ?2",
     [HUB_SQL_FINISH] = "DELETE FROM submissions WHERE session = ?1 AND sequence = ?2",
-    [HUB_SQL_FORGOTTEN] = "SELECT number, size, flags, session, sequence FROM tasks"
+    [HUB_SQL_FORGOTTEN] = "SELECT number, size, flags, session, sequence, function FROM tasks"
                           " WHERE session = ?1 AND sequence = ?2",
     [HUB_SQL_FORGET] = "DELETE FROM tasks WHERE number = ?1",
+    [HUB_SQL_DROP_FUNCTION] = "DELETE FROM functions WHERE name = ?1"
+                              " AND NOT EXISTS(SELECT 1 FROM tasks WHERE function = ?1)"
+                              " AND NOT EXISTS(SELECT 1 FROM submissions WHERE function = ?1)",
     [HUB_SQL_RESUBMITTED] =
         "UPDATE tasks SET again_session = ?2, again_sequence = ?3 WHERE number = ?1",
-    [HUB_SQL_OLDEST] = "SELECT number, size, flags, session, sequence, received FROM tasks"
-                       " ORDER BY received LIMIT 1",
+    [HUB_SQL_OLDEST] = "SELECT number, size, flags, session, sequence, function, received"
+                       " FROM tasks ORDER BY received LIMIT 1",
     [HUB_SQL_FULLEST] =
-        "SELECT number, size, flags, session, sequence, result IS NOT NULL FROM tasks"
-        " WHERE size > 0 ORDER BY received LIMIT 1",
+        "SELECT number, size, flags, session, sequence, function, result IS NOT NULL"
+        " FROM tasks WHERE size > 0 ORDER BY received LIMIT 1",
     [HUB_SQL_STRIP] =
         "UPDATE tasks SET request = NULL, result = NULL, stdout = NULL, stderr = NULL,"
         " display = NULL, function = NULL, size = 0, flags = ?2 WHERE number = ?1",
@@ -231,7 +234,8 @@ int hub_database_begin(struct hub_database *database, bool is_synced, struct pc_
 
 int hub_database_commit(struct hub_database *database, struct pc_err *err)
 {
-    return hub_sql_run(database, "write to", "COMMIT", err);
+    return hub_sql_drop_loose(database, err) ? -1
+                                             : hub_sql_run(database, "write to", "COMMIT", err);
 }
 
 void hub_database_rollback(struct hub_database *database)
@@ -239,6 +243,7 @@ void hub_database_rollback(struct hub_database *database)
     sqlite3_exec(database->handle, "ROLLBACK", NULL, NULL, NULL);
     database->count = database->count_before;
     database->bytes = database->bytes_before;
+    database->has_loose = false;
 }
 
 uint64_t hub_database_count(const struct hub_database *database)

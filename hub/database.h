@@ -43,13 +43,19 @@ int hub_database_forget(struct hub_database *database, const struct hub_task_key
                         struct pc_err *err);
 int hub_database_resubmitted(struct hub_database *database, const struct hub_task *task,
                              struct pc_err *err);
-/* Drops the `count` oldest, and those that ended before `older_us`; at most `max` of these. */
-int hub_database_drop(struct hub_database *database, int64_t count, int64_t older_us, int64_t max,
-                      struct pc_err *err);
-/* Drops what the oldest carry, of at most `max` tasks, until no more than that many bytes are left;
- * adds the number of results to *dropped. */
-int hub_database_strip(struct hub_database *database, uint64_t bytes, int64_t max,
-                       uint64_t *dropped, struct pc_err *err);
+/* As much as one transaction shall do, at most. */
+struct hub_database_pace {
+    int64_t tasks, time_us;
+};
+
+/* Drops the oldest until no more than `count` are left, and those that ended before `older_us`.
+ * 1: it stopped at its pace, there may be more. */
+int hub_database_drop(struct hub_database *database, uint64_t count, int64_t older_us,
+                      const struct hub_database_pace *pace, struct pc_err *err);
+/* Drops what the oldest carry until no more than that many bytes are left; adds the number of
+ * results to *dropped. 1: as above. */
+int hub_database_strip(struct hub_database *database, uint64_t bytes,
+                       const struct hub_database_pace *pace, uint64_t *dropped, struct pc_err *err);
 
 /* ---- durable tasks that have not ended; hub_database_write moves one that has ---- */
 int hub_database_submit(struct hub_database *database, const struct hub_task *task,

@@ -33,6 +33,7 @@ enum hub_sql_statement {
     HUB_SQL_FINISH,
     HUB_SQL_FORGOTTEN,
     HUB_SQL_FORGET,
+    HUB_SQL_DROP_FUNCTION,
     HUB_SQL_RESUBMITTED,
     HUB_SQL_OLDEST,
     HUB_SQL_FULLEST,
@@ -45,8 +46,10 @@ struct hub_database {
     sqlite3_stmt *statements[HUB_SQL_STATEMENTS];
     char *path;
     uint64_t count, bytes, last;
-    uint64_t count_before, bytes_before; /* the transaction */
-    bool is_synced;                      /* commits wait for the disk */
+    uint64_t count_before, bytes_before;  /* the transaction */
+    bool is_synced;                       /* commits wait for the disk */
+    uint8_t loose[PC_FUNCTION_NAME_SIZE]; /* what was dropped named it: is it still needed? */
+    bool has_loose;
 };
 
 /* Sets `err` to "can't `what` the database ...: what SQLite says"; -1. */
@@ -59,6 +62,9 @@ sqlite3_stmt *hub_sql_prepared(struct hub_database *database, enum hub_sql_state
 int hub_sql_finish(struct hub_database *database, sqlite3_stmt *statement, struct pc_err *err);
 /* Binds session and sequence to `column` and the next. */
 void hub_sql_bind_key(sqlite3_stmt *statement, int column, const struct hub_task_key *key);
+
+/* Before a commit: the last function that was left by a task goes, too, unless another names it. */
+int hub_sql_drop_loose(struct hub_database *database, struct pc_err *err);
 
 /* ---- large results ---- */
 /* For the caller to free. */

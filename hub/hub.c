@@ -26,6 +26,7 @@ static void hub_stop(struct hub *hub, int exit_code)
     pc_conn_end(&hub->parent);
     uv_close((uv_handle_t *)&hub->tick_timer, NULL);
     uv_close((uv_handle_t *)&hub->turn_end, NULL);
+    uv_close((uv_handle_t *)&hub->no_pause, NULL);
 }
 
 /* ---- messages of the parent ------------------------------------------------------------- */
@@ -202,12 +203,31 @@ static void say_recorded(struct hub *hub)
     pc_conn_send_body(&hub->scheduler.conn, PC_MSG_RECORDED, body, sizeof(body));
 }
 
-/* After each turn of the loop: all that came with it is written at once, then acknowledged. */
-static void on_turn_end(uv_check_t *handle)
+static void on_no_pause(uv_idle_t *handle)
 {
-    struct hub *hub = handle->data;
-    if (!hub->has_news)
-        return;
+    (void)handle;
+}
+
+/* As long as the store has something to do the loop does not wait for news. */
+static void keep_turning(struct hub *hub)
+{
+    if (!hub->history.store.has_work)
+        uv_idle_stop(&hub->no_pause);
+    else if (!hub->is_stopping)
+        uv_idle_start(&hub->no_pause, on_no_pause);
+}
+
+/* Nothing came: what was put off is done, a piece at a time. */
+static void use_the_time(struct hub *hub)
+{
+    struct hub_store *store = &hub->history.store;
+    if (store->has_work && !hub->is_stopping)
+        store->kind->work(store, pc_wall_us());
+}
+
+/* After each turn of the loop: all that came with it is written at once, then acknowledged. */
+static void take_in(struct hub *hub)
+{
     hub->has_news = false;
     hub_journal_write(&hub->journal);
     hub_durable_ended(&hub->history);
@@ -215,6 +235,16 @@ static void on_turn_end(uv_check_t *handle)
     hub_durable_write(&hub->history, &hub->scheduler.conn);
     if (hub_journal_is_long(&hub->journal))
         hub_snapshot_write(hub);
+}
+
+static void on_turn_end(uv_check_t *handle)
+{
+    struct hub *hub = handle->data;
+    if (hub->has_news)
+        take_in(hub);
+    else
+        use_the_time(hub);
+    keep_turning(hub);
 }
 
 /* ---- messages of the scheduler ---------------------------------------------------------- */
@@ -587,7 +617,7 @@ int hub_main(void)
             0 ||
         pc_link_init(&hub.scheduler, &hub.conns, PC_ROLE_FD_MORE, PC_FROM_SCHED, &scheduler_events,
                      &hub) < 0 ||
-        uv_check_init(&hub.loop, &hub.turn_end) < 0)
+        uv_check_init(&hub.loop, &hub.turn_end) < 0 || uv_idle_init(&hub.loop, &hub.no_pause) < 0)
         pc_fatal(1, "can't use the inherited descriptors: this command is for pcluster itself");
     hub.scheduler.on_replaced = on_new_scheduler;
     uv_check_start(&hub.turn_end, on_turn_end);

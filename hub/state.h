@@ -33,6 +33,7 @@ struct hub {
     struct pc_msg *restored_function, *restored_request;
     uint64_t functions_left; /* of that snapshot's table, which follows its end */
     uv_check_t turn_end;
+    uv_idle_t no_pause;
     uv_timer_t tick_timer;
 
     /* from CONFIG */

@@ -38,7 +38,7 @@ struct hub_store_kind {
     void (*end)(struct hub_store *store);
     /* It was submitted once more, as `task->resubmitted`. */
     void (*resubmitted)(struct hub_store *store, const struct hub_task *task);
-    /* Writes what is not written yet, before somebody relies on it. */
+    /* Writes ends of durable tasks that are not written yet, before somebody relies on it. */
     void (*sync)(struct hub_store *store);
     /* Durable tasks. NULL: this kind has no disk. Of a list by end_next: all are on disk then, or
      * none is. */
@@ -51,6 +51,8 @@ struct hub_store_kind {
     /* Calls `take` with each that has not ended, in the order of submission. */
     void (*restore_durable)(struct hub_store *store, void (*take)(void *arg, struct hub_task *task),
                             void *arg);
+    /* While `has_work`, when the hub has nothing else to do: some of what can wait. */
+    void (*work)(struct hub_store *store, int64_t now_us);
     /* Every second: commits, and drops what is too old. */
     void (*tick)(struct hub_store *store, int64_t now_us);
 };
@@ -73,6 +75,7 @@ struct hub_store {
     uint64_t stored_count, stored_bytes;     /* in the file */
     uint64_t count, bytes;                   /* kept now */
     uint64_t dropped_tasks, dropped_results; /* to stay within the limits, so far */
+    bool has_work;                           /* for `work` */
     struct hub_task *oldest;                 /* memory: in the order of ending */
     struct hub_task *oldest_full;            /* ... the first whose payload is there */
     void *more;                              /* of the kind */

@@ -7,8 +7,11 @@
 #include "hub/store.h"
 
 void hub_list_append(struct hub_store *store, struct hub_task *task);
+/* As if it had ended first. */
+void hub_list_prepend(struct hub_store *store, struct hub_task *task);
 /* Takes one out of the list, and forgets it. */
 void hub_list_remove(struct hub_store *store, struct hub_task *task);
+void hub_list_drop_oldest(struct hub_store *store);
 /* Drops the oldest until the limits are kept: first what they carry, then the tasks. */
 void hub_list_trim(struct hub_store *store);
 void hub_list_drop_older(struct hub_store *store, int64_t received_us);

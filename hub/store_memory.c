@@ -20,7 +20,7 @@ void hub_list_remove(struct hub_store *store, struct hub_task *task)
     hub_tasks_remove(store->tasks, task);
 }
 
-static void drop_oldest(struct hub_store *store)
+void hub_list_drop_oldest(struct hub_store *store)
 {
     store->dropped_tasks++;
     hub_list_remove(store, store->oldest);
@@ -40,13 +40,19 @@ static void drop_payload(struct hub_store *store)
 void hub_list_trim(struct hub_store *store)
 {
     while (store->count > store->limits.count)
-        drop_oldest(store);
+        hub_list_drop_oldest(store);
     while (store->bytes + store->tasks->function_bytes > store->limits.bytes && store->count) {
         if (store->oldest_full)
             drop_payload(store);
         else
-            drop_oldest(store);
+            hub_list_drop_oldest(store);
     }
+}
+
+static void count(struct hub_store *store, const struct hub_task *task)
+{
+    store->count++;
+    store->bytes += hub_task_cost(task) + hub_task_payload(task);
 }
 
 void hub_list_append(struct hub_store *store, struct hub_task *task)
@@ -54,14 +60,20 @@ void hub_list_append(struct hub_store *store, struct hub_task *task)
     DL_APPEND2(store->oldest, task, end_prev, end_next);
     if (!store->oldest_full)
         store->oldest_full = task;
-    store->count++;
-    store->bytes += hub_task_cost(task) + hub_task_payload(task);
+    count(store, task);
+}
+
+void hub_list_prepend(struct hub_store *store, struct hub_task *task)
+{
+    DL_PREPEND2(store->oldest, task, end_prev, end_next);
+    store->oldest_full = task;
+    count(store, task);
 }
 
 void hub_list_drop_older(struct hub_store *store, int64_t received_us)
 {
     while (store->oldest && store->oldest->received_us < received_us)
-        drop_oldest(store);
+        hub_list_drop_oldest(store);
 }
 
 /* ---- the kind --------------------------------------------------------------------------- */

@@ -3,6 +3,10 @@
  * Keeps tasks in a SQLite file. Those that have just ended are in the list in memory and written
  * in groups; only then they leave it. So a disk that is full costs nothing but memory, within the
  * limits, and what could not be written is tried again every second.
+ *
+ * Writing takes much longer than taking in, so it waits until the hub has nothing else to do: a
+ * rush goes into the list, and into the journal. One that is longer than the list may be is written
+ * at the pace of the file. Ends of durable tasks do not wait: they are at the head of the list.
  */
 #include "hub/store.h"
 
@@ -17,12 +21,16 @@
 #include "lib/mem.h"
 
 #define GROUP    500  /* tasks in one transaction */
-#define TRIM_MAX 2000 /* tasks dropped in one */
+#define TRIM_MAX 1000 /* tasks dropped in one: more than a group, or the file would grow */
+#define TRIM_US  10000
+/* What waits to be written may take that much memory, if the limits allow it. */
+#define WAITING_BYTES (UINT64_C(256) << 20)
 
 struct sqlite_store {
     struct hub_database *database;
     struct hub_task *found; /* the latest one that was given out */
     bool is_failing;
+    bool is_trimming; /* not all that has to go is gone */
     bool is_grouping; /* between begin and end */
 };
 
@@ -94,54 +102,91 @@ static void count_all(struct hub_store *store)
     store->stored_bytes = hub_database_bytes(database);
 }
 
-static void write_all(struct hub_store *store)
+/* Makes room in the file: too many tasks, or too old, go; too many bytes lose what they carry. */
+static int trim_file(struct hub_store *store, int64_t now_us, struct pc_err *err)
+{
+    struct hub_database *database = own(store)->database;
+    const struct hub_limits *limits = &store->limits;
+    const struct hub_database_pace pace = {TRIM_MAX, TRIM_US};
+    uint64_t before = hub_database_count(database);
+    int64_t older_us = limits->age_us ? now_us - limits->age_us : 0;
+    int dropped = 0, stripped = 0;
+    if (before > limits->count || older_us)
+        dropped = hub_database_drop(database, limits->count, older_us, &pace, err);
+    store->dropped_tasks += before - hub_database_count(database);
+    if (dropped >= 0 && hub_database_bytes(database) > limits->bytes)
+        stripped = hub_database_strip(database, limits->bytes, &pace, &store->dropped_results, err);
+    own(store)->is_trimming = dropped > 0 || stripped > 0;
+    return dropped < 0 || stripped < 0 ? -1 : 0;
+}
+
+static void look_for_work(struct hub_store *store)
+{
+    struct sqlite_store *sqlite = own(store);
+    store->has_work = !sqlite->is_failing && (store->count >= GROUP || sqlite->is_trimming);
+}
+
+/* Writes a group, if there is anything. */
+static int write_some(struct hub_store *store)
 {
     struct pc_err err;
-    while (store->oldest) {
-        if (write_group(store, &err)) {
-            trouble(store, &err);
-            hub_list_trim(store);
-            break;
-        }
-        trouble_is_over(store);
+    if (store->oldest && write_group(store, &err)) {
+        trouble(store, &err);
+        hub_list_trim(store);
+        count_all(store);
+        look_for_work(store);
+        return -1;
     }
     count_all(store);
+    return 0;
+}
+
+static void step(struct hub_store *store, int64_t now_us)
+{
+    struct pc_err err;
+    if (write_some(store))
+        return;
+    if (trim_file(store, now_us, &err))
+        trouble(store, &err);
+    else
+        trouble_is_over(store);
+    count_all(store);
+    look_for_work(store);
+}
+
+/* Those that the limits would have dropped as soon as they were written need not be. */
+static void trim_list(struct hub_store *store)
+{
+    while (store->count > store->limits.count && !store->oldest->is_durable)
+        hub_list_drop_oldest(store);
+}
+
+static uint64_t waiting_max(const struct hub_store *store)
+{
+    return store->limits.bytes < WAITING_BYTES ? store->limits.bytes : WAITING_BYTES;
 }
 
 static void ended(struct hub_store *store, struct hub_task *task)
 {
-    hub_list_append(store, task);
-    if (own(store)->is_failing)
+    if (task->is_durable)
+        hub_list_prepend(store, task);
+    else
+        hub_list_append(store, task);
+    if (own(store)->is_failing) {
         hub_list_trim(store);
-    else if (store->count >= GROUP)
-        write_all(store);
+        return;
+    }
+    trim_list(store);
+    if (store->bytes > waiting_max(store))
+        write_some(store);
+    look_for_work(store);
 }
 
-/* Makes room in the file: too many tasks, or too old, go; too many bytes lose what they carry. */
-static void trim_file(struct hub_store *store, int64_t now_us)
+/* Ends of durable tasks. */
+static void sync_ends(struct hub_store *store)
 {
-    struct hub_database *database = own(store)->database;
-    const struct hub_limits *limits = &store->limits;
-    struct pc_err err;
-    int64_t count = (int64_t)hub_database_count(database) - (int64_t)limits->count;
-    if (count > TRIM_MAX)
-        count = TRIM_MAX;
-    int64_t older_us = limits->age_us ? now_us - limits->age_us : 0;
-    uint64_t before = hub_database_count(database);
-    if (hub_database_drop(database, count > 0 ? count : 0, older_us, TRIM_MAX, &err))
-        trouble(store, &err);
-    store->dropped_tasks += before - hub_database_count(database);
-    if (hub_database_bytes(database) > limits->bytes &&
-        hub_database_strip(database, limits->bytes, TRIM_MAX, &store->dropped_results, &err))
-        trouble(store, &err);
-    count_all(store);
-}
-
-static void tick(struct hub_store *store, int64_t now_us)
-{
-    write_all(store);
-    if (!own(store)->is_failing)
-        trim_file(store, now_us);
+    while (write_some(store) == 0 && store->oldest && store->oldest->is_durable)
+        ;
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
@@ -293,7 +338,8 @@ static int open_sqlite(struct hub_store *store, const char *path, struct pc_err 
 
 static void close_sqlite(struct hub_store *store)
 {
-    write_all(store);
+    while (store->oldest && write_some(store) == 0)
+        ;
     give(store, NULL);
     hub_database_close(own(store)->database);
     free(store->more);
@@ -320,6 +366,7 @@ const struct hub_store_kind hub_store_sqlite = {
     .load_durable = load_durable,
     .change_durable = change_durable,
     .restore_durable = restore_durable,
-    .sync = write_all,
-    .tick = tick,
+    .sync = sync_ends,
+    .work = step,
+    .tick = step,
 };

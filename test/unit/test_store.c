@@ -46,8 +46,11 @@ static void close_history(struct scene *scene)
 
 static void tick(struct scene *scene, int64_t now_us)
 {
+    struct hub_store *store = &scene->history.store;
     if (scene->kind->tick)
-        scene->kind->tick(&scene->history.store, now_us);
+        scene->kind->tick(store, now_us);
+    while (store->has_work)
+        scene->kind->work(store, now_us);
 }
 
 static void feed(struct scene *scene, struct pc_record *record, size_t part_size)
@@ -58,7 +61,7 @@ static void feed(struct scene *scene, struct pc_record *record, size_t part_size
     memset(msg->parts[0].data, 'x', part_size);
     record->bytes = part_size;
     if (record->event != PC_RECORD_STARTED)
-        record->flags = PC_RECORD_OUTSIDE;
+        record->flags |= PC_RECORD_OUTSIDE;
     struct hub_task *task = hub_history_record(&scene->history, &scene->engines, record, msg);
     pc_msg_unref(msg);
     if (task)
@@ -74,8 +77,8 @@ static void print(struct scene *scene, uint64_t sequence, uint8_t stream, const 
     pc_msg_unref(msg);
 }
 
-/* One task from beginning to end, at time `sequence`. */
-static void run_task(struct scene *scene, uint64_t sequence, const char *label, size_t size)
+static void run_one(struct scene *scene, uint64_t sequence, const char *label, size_t size,
+                    uint8_t flags)
 {
     struct pc_buf body;
     struct pc_submit_body fields = {.kind = PC_KIND_EXECUTE,
@@ -89,6 +92,7 @@ static void run_task(struct scene *scene, uint64_t sequence, const char *label, 
                                .engine_id = PC_NO_ENGINE,
                                .session = 5,
                                .sequence = sequence,
+                               .flags = flags,
                                .time_us = (int64_t)sequence,
                                .body = body.data,
                                .body_size = (uint32_t)body.size};
@@ -104,6 +108,12 @@ static void run_task(struct scene *scene, uint64_t sequence, const char *label, 
                                 .sequence = sequence,
                                 .time_us = (int64_t)sequence + 1};
     feed(scene, &record, size);
+}
+
+/* One task from beginning to end, at time `sequence`. */
+static void run_task(struct scene *scene, uint64_t sequence, const char *label, size_t size)
+{
+    run_one(scene, sequence, label, size, 0);
 }
 
 static struct hub_task *get(struct scene *scene, uint64_t sequence)
@@ -309,6 +319,7 @@ static void a_full_disk_costs_only_memory(void **state)
     assert_int_equal(walk(scene, NULL), 700);
     setrlimit(RLIMIT_FSIZE, &old);
     tick(scene, 1000);
+    tick(scene, 1000); /* those that were no whole group */
     assert_string_equal(scene->history.store.trouble, "");
     assert_int_equal(scene->history.store.stored_count, 700);
     expect_task(scene, 700, "during", 1000);
@@ -371,6 +382,117 @@ static void files_that_can_not_be_used_are_refused(void **state)
     mkdir(scene->path, 0700);
     expect_refused(scene, "unable to open database file");
     rmdir(scene->path);
+}
+
+/* It takes longer to write than to take in: that is done when nothing comes. */
+static void a_rush_is_written_later(void **state)
+{
+    struct scene *scene = *state;
+    struct hub_store *store = &scene->history.store;
+    open_history(scene, 10000, 1 << 30);
+    for (uint64_t i = 1; i <= 3000; i++)
+        run_task(scene, i, "l", 10);
+    assert_int_equal(store->stored_count, 0);
+    assert_true(store->has_work);
+    assert_int_equal(walk(scene, NULL), 3000);
+    expect_task(scene, 1, "l", 10);
+    scene->kind->work(store, 4000);
+    assert_in_range(store->stored_count, 1, 2999); /* a piece of it */
+    assert_int_equal(walk(scene, NULL), 3000);
+    expect_task(scene, 1, "l", 10);
+    tick(scene, 4000);
+    tick(scene, 4000);
+    assert_int_equal(store->stored_count, 3000);
+    close_history(scene);
+}
+
+/* What waits to be written stays within the limits, too. */
+static void a_rush_stays_within_the_limits(void **state)
+{
+    struct scene *scene = *state;
+    struct hub_store *store = &scene->history.store;
+    open_history(scene, 1500, 1000000);
+    for (uint64_t i = 1; i <= 5000; i++) {
+        run_task(scene, i, "l", 100);
+        assert_true(store->count <= 1500);
+    }
+    tick(scene, 6000);
+    assert_int_equal(walk(scene, NULL), 1500);
+    expect_task(scene, 5000, "l", 100);
+    assert_null(get(scene, 3500));
+    assert_int_equal(store->dropped_tasks, 3500);
+    for (uint64_t i = 5001; i <= 6000; i++) {
+        run_task(scene, i, "l", 10000);
+        assert_true(store->bytes <= 1000000);
+    }
+    tick(scene, 7000);
+    tick(scene, 7000);
+    assert_true(store->stored_bytes <= 1000000);
+    assert_int_equal(walk(scene, NULL), 1500);
+    close_history(scene);
+}
+
+static void ends_of_durable_tasks_do_not_wait(void **state)
+{
+    struct scene *scene = *state;
+    struct hub_store *store = &scene->history.store;
+    struct hub_task_key key = {5, 3001};
+    open_history(scene, 10000, 1 << 30);
+    for (uint64_t i = 1; i <= 3000; i++)
+        run_task(scene, i, "l", 10);
+    run_one(scene, key.sequence, "l", 10, PC_RECORD_DURABLE);
+    assert_true(scene->history.has_durable_end);
+    scene->kind->sync(store);
+    assert_int_not_equal(scene->kind->number_of(store, &key), 0);
+    assert_true(store->has_work);
+    assert_int_equal(walk(scene, NULL), 3001);
+    close_history(scene);
+}
+
+static int rows(const char *path, const char *table)
+{
+    sqlite3 *handle;
+    sqlite3_stmt *statement;
+    char text[64];
+    snprintf(text, sizeof(text), "SELECT count(*) FROM %s", table);
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(handle, text, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int count = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(handle);
+    return count;
+}
+
+#define FIRST_NAME  "x'0101010101010101010101010101010101010101010101010101010101010101'"
+#define SECOND_NAME "x'0202020202020202020202020202020202020202020202020202020202020202'"
+
+/* However the tasks leave: dropped, stripped of what they carry, forgotten. */
+static void functions_leave_with_their_last_task(void **state)
+{
+    struct scene *scene = *state;
+    struct hub_store *store = &scene->history.store;
+    open_history(scene, 1000, 1 << 30);
+    for (uint64_t i = 1; i <= 5; i++)
+        run_task(scene, i, "l", 1000);
+    close_history(scene);
+    execute(scene->path,
+            "INSERT INTO functions VALUES(" FIRST_NAME ", x'00'), (" SECOND_NAME ", x'00');"
+            "UPDATE tasks SET function = CASE sequence % 2 WHEN 1 THEN " FIRST_NAME
+            " ELSE " SECOND_NAME " END");
+    open_history(scene, 4, 1 << 30);
+    tick(scene, 10); /* 1 goes */
+    assert_int_equal(rows(scene->path, "functions"), 2);
+    hub_store_begin(store);
+    hub_store_forget(store, get(scene, 2));
+    hub_store_forget(store, get(scene, 4));
+    hub_store_end(store);
+    assert_int_equal(rows(scene->path, "functions"), 1);
+    store->limits.bytes = 10;
+    tick(scene, 10);
+    assert_int_equal(rows(scene->path, "functions"), 0);
+    assert_int_equal(walk(scene, NULL), 2);
+    close_history(scene);
 }
 
 /* Somebody has it open and writes for ever: as bad as a full disk, and no worse. */
@@ -466,6 +588,10 @@ int main(void)
         memory(nothing_is_kept),
         sqlite(a_file_is_read_by_the_next_cluster),
         sqlite(a_full_disk_costs_only_memory),
+        sqlite(a_rush_is_written_later),
+        sqlite(a_rush_stays_within_the_limits),
+        sqlite(ends_of_durable_tasks_do_not_wait),
+        sqlite(functions_leave_with_their_last_task),
         sqlite(a_locked_file_costs_only_memory),
         sqlite(an_older_file_is_brought_up_to_date),
         sqlite(files_that_can_not_be_used_are_refused),
