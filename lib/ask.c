@@ -20,8 +20,8 @@ static struct pc_msg *ask(struct pc_client *client, struct pc_msg *msg, int time
         pc_err_set(err, PC_E_MEMORY, "out of memory");
         return NULL;
     }
-    struct pc_question question = {.next = client->questions};
     int failed = pc_client_wait_to_send(client, 0, 0, false, err);
+    struct pc_question question = {.next = client->questions}; /* others may have come meanwhile */
     msg->head.session = client->session;
     msg->head.sequence = question.sequence = client->sequence++;
     client->questions = &question;
