@@ -61,6 +61,12 @@ int eng_call_use(const uint8_t *name, struct pc_err *err)
     return pc_err_set(err, PC_E_PROTOCOL, "RUN names a function that was not sent");
 }
 
+void eng_call_forget(void)
+{
+    pc_known_fini(&known);
+    known.drop = drop_held;
+}
+
 void eng_call_clear(void)
 {
     for (size_t i = 0; i < known.count; i++)

@@ -21,6 +21,8 @@ int eng_call_use(const uint8_t *name, struct pc_err *err);
 /* Calls the function of this name, or part 0 when there is none. Then parts: pickled (args,
  * kwargs); buffers. A new reference to what it returned, or NULL with an exception. */
 PyObject *eng_call(struct pc_msg *run, const uint8_t *name);
+/* Forgets the functions that it knows by name. */
+void eng_call_forget(void);
 /* Has functions loaded anew when they are called next. */
 void eng_call_clear(void);
 

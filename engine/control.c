@@ -212,27 +212,41 @@ static const struct pc_conn_events events = {
     .on_closed = on_closed,
 };
 
+/* The control lane on its new connection. */
+static void take_over(struct control_loop *c, struct eng_return *back)
+{
+    struct eng_control *control = c->control;
+    struct pc_lifeline *lifeline = &control->membership->control;
+    struct pc_err err;
+    int before = c->fd;
+    control->sock = back->control;
+    c->fd = control->sock.fd;
+    eng_forkfix_replace(before, c->fd);
+    control->sock.wire.lifeline = lifeline;
+    if (back->is_new)
+        pc_lifeline_restart(lifeline);
+    else if (pc_lifeline_resume(lifeline, back->control_arrived, &err))
+        pc_fatal(ENG_EXIT_FAILED, "can't go on with the controller: %s", err.text);
+    if (pc_wire_resume(&control->sock.wire) ||
+        pc_conn_adopt(&c->conn, &c->conns, &control->sock, &events, c))
+        pc_fatal(ENG_EXIT_FAILED, "can't go on with the controller: out of memory");
+    c->is_cut = false;
+}
+
 /* Opens both lanes again, and waits for that: there is nothing else to do meanwhile. */
 static void rejoin(struct control_loop *c)
 {
     struct eng_control *control = c->control;
-    struct eng_membership *membership = control->membership;
-    struct pc_sock work;
-    uint64_t control_arrived, work_arrived;
+    struct eng_return back;
     struct pc_err err;
-    int before = c->fd;
     eng_lane_take(&control->work->lane);
-    if (eng_rejoin(membership, &control->sock, &control_arrived, &work, &work_arrived, &err))
+    if (eng_rejoin(control->membership, &back, &err))
         eng_control_lost(control, err.text);
-    c->fd = control->sock.fd;
-    eng_forkfix_replace(before, c->fd);
-    control->sock.wire.lifeline = &membership->control;
-    if (pc_lifeline_resume(&membership->control, control_arrived, &err) ||
-        pc_wire_resume(&control->sock.wire) ||
-        pc_conn_adopt(&c->conn, &c->conns, &control->sock, &events, c))
-        pc_fatal(ENG_EXIT_FAILED, "can't go on with the controller");
-    c->is_cut = false;
-    eng_lane_mend(&control->work->lane, &work, work_arrived, c->fd);
+    take_over(c, &back);
+    if (back.is_new)
+        eng_work_begin_anew(control->work, &back.work, c->fd);
+    else
+        eng_lane_mend(&control->work->lane, &back.work, back.work_arrived, c->fd);
     pc_conn_flush(&c->conn);
     pc_conn_start(&c->conn); /* what came right behind WELCOME */
     pump(c);                 /* writes what the work lane has to send again */

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/proto.h"
 
 #define WAIT_SLICE_NS (100 * 1000 * 1000)
@@ -58,13 +60,14 @@ static void acknowledge(struct eng_lane *lane)
     pc_msg_unref(msg);
 }
 
-struct pc_msg *eng_lane_receive(struct eng_lane *lane, struct pc_err *err)
+struct pc_msg *eng_lane_receive(struct eng_lane *lane, uint32_t *life, struct pc_err *err)
 {
     int idle = ENG_LANE_IDLE;
     if (!atomic_compare_exchange_strong(&lane->use, &idle, ENG_LANE_READING)) {
         pc_err_set(err, PC_E_LOST, "the connection is being mended");
         return NULL;
     }
+    *life = lane->life; /* it changes only while nobody reads */
     struct pc_msg *msg = pc_sock_receive(&lane->sock, -1, err);
     if (msg)
         acknowledge(lane);
@@ -116,10 +119,9 @@ void eng_lane_take(struct eng_lane *lane)
     }
 }
 
-void eng_lane_mend(struct eng_lane *lane, struct pc_sock *sock, uint64_t arrived, int control_fd)
+/* With the lock. */
+static void take_over(struct eng_lane *lane, struct pc_sock *sock, int control_fd)
 {
-    struct pc_err err;
-    pthread_mutex_lock(&lane->lock);
     pc_wire_fini(&lane->sock.wire);
     if (dup3(sock->fd, lane->sock.fd, O_CLOEXEC) < 0)
         pc_fatal(1, "can't take over a connection");
@@ -128,12 +130,54 @@ void eng_lane_mend(struct eng_lane *lane, struct pc_sock *sock, uint64_t arrived
     *sock = (struct pc_sock){.fd = -1};
     lane->sock.wire.lifeline = lane->lifeline;
     lane->control_fd = control_fd;
-    if (pc_lifeline_resume(lane->lifeline, arrived, &err) || pc_wire_resume(&lane->sock.wire))
-        pc_fatal(1, "can't go on: %s", err.text);
+}
+
+static void give_back(struct eng_lane *lane)
+{
     lane->is_broken = false;
     pthread_cond_broadcast(&lane->mended);
     pthread_mutex_unlock(&lane->lock);
     atomic_store(&lane->use, ENG_LANE_IDLE);
+}
+
+void eng_lane_mend(struct eng_lane *lane, struct pc_sock *sock, uint64_t arrived, int control_fd)
+{
+    struct pc_err err;
+    pthread_mutex_lock(&lane->lock);
+    take_over(lane, sock, control_fd);
+    if (pc_lifeline_resume(lane->lifeline, arrived, &err) || pc_wire_resume(&lane->sock.wire))
+        pc_fatal(1, "can't go on: %s", err.text);
+    give_back(lane);
+}
+
+/* References to those that are kept, in order, then NULL. */
+static struct pc_msg **kept_pieces(const struct pc_lifeline *lifeline)
+{
+    struct pc_msg **pieces = pc_xcalloc(lifeline->count + 1, sizeof(*pieces));
+    size_t count = 0;
+    uint64_t number;
+    for (size_t i = 0; i < lifeline->count; i++) {
+        struct pc_msg *msg = pc_lifeline_kept(lifeline, i, &number);
+        if (msg && msg->head.type == PC_MSG_STREAM)
+            pieces[count++] = pc_msg_ref(msg);
+    }
+    return pieces;
+}
+
+void eng_lane_begin_anew(struct eng_lane *lane, struct pc_sock *sock, int control_fd,
+                         void (*report)(void *arg, struct pc_msg **pieces), void *arg)
+{
+    pthread_mutex_lock(&lane->lock);
+    take_over(lane, sock, control_fd);
+    struct pc_msg **pieces = kept_pieces(lane->lifeline);
+    pc_lifeline_restart(lane->lifeline);
+    lane->life++;
+    lane->is_broken = false;
+    report(arg, pieces);
+    for (size_t i = 0; pieces[i]; i++)
+        pc_msg_unref(pieces[i]);
+    free(pieces);
+    give_back(lane);
 }
 
 /* ---- sending ---------------------------------------------------------------------------- */

@@ -27,6 +27,7 @@ struct eng_lane {
     pthread_mutex_t lock;
     pthread_cond_t mended;
     bool is_broken;               /* nothing is written (any more) */
+    uint32_t life;                /* which scheduler it leads to: the first, the second ... */
     _Atomic int use;              /* enum eng_lane_use */
     struct pc_lifeline *lifeline; /* NULL: a connection that breaks is the end */
     int control_fd;               /* of the control lane, which breaks with this one; -1: none */
@@ -37,9 +38,9 @@ void eng_lane_init(struct eng_lane *lane, struct pc_sock *sock, int control_fd);
 /* In a forked child: whoever held the lock is not here. */
 void eng_lane_forget(struct eng_lane *lane);
 
-/* Main thread: the next message, waiting for it. NULL: as for pc_sock_receive; after PC_E_LOST the
- * lane may be mended, see below. */
-struct pc_msg *eng_lane_receive(struct eng_lane *lane, struct pc_err *err);
+/* Main thread: the next message, waiting for it, and which scheduler it is from. NULL: as for
+ * pc_sock_receive; after PC_E_LOST the lane may be mended, see below. */
+struct pc_msg *eng_lane_receive(struct eng_lane *lane, uint32_t *life, struct pc_err *err);
 /* Main thread: waits until the lane is mended, or for a moment. False: it never will be. */
 bool eng_lane_wait(struct eng_lane *lane);
 
@@ -50,6 +51,11 @@ int eng_lane_arrived(struct eng_lane *lane, uint64_t count, struct pc_err *err);
  * messages are known to the other side, and the new control lane. */
 void eng_lane_take(struct eng_lane *lane);
 void eng_lane_mend(struct eng_lane *lane, struct pc_sock *sock, uint64_t arrived, int control_fd);
+/* Likewise, when it leads to another scheduler, which knows nothing of what was sent: `report`
+ * queues what it has to hear first, with the lock. The pieces of output that may not have come are
+ * in `pieces`; ends with a NULL. */
+void eng_lane_begin_anew(struct eng_lane *lane, struct pc_sock *sock, int control_fd,
+                         void (*report)(void *arg, struct pc_msg **pieces), void *arg);
 
 /* With the lock: what is queued will reach nobody. */
 bool eng_lane_is_gone(const struct eng_lane *lane);

@@ -36,6 +36,7 @@ static struct {
     uint64_t window;           /* bytes that may still be sent ... */
     _Atomic uint64_t credited; /* ... and what came since; needs no lock */
     uint64_t session, sequence;
+    uint64_t at[PC_STREAM_TEXTS]; /* bytes of the task that were queued */
     _Atomic uint64_t task_number; /* tasks so far; needs no lock */
     bool has_task;                /* those two are set */
     bool is_armed;                /* the timer runs */
@@ -87,7 +88,8 @@ static size_t queue_piece(int stream, const char *data, size_t size)
             n--;
     if (n == 0)
         return 0;
-    struct pc_msg *msg = pc_stream_new((uint8_t)stream, data, n);
+    uint64_t at = stream < PC_STREAM_TEXTS ? out.at[stream] : 0;
+    struct pc_msg *msg = pc_stream_new((uint8_t)stream, at, data, n);
     if (!msg)
         pc_fatal(1, "out of memory while sending output");
     msg->head.session = out.session;
@@ -95,6 +97,8 @@ static size_t queue_piece(int stream, const char *data, size_t size)
     eng_lane_queue(out.lane, msg);
     pc_msg_unref(msg);
     out.window -= n;
+    if (stream < PC_STREAM_TEXTS)
+        out.at[stream] += n;
     return n;
 }
 
@@ -147,6 +151,13 @@ void eng_out_credit(uint64_t bytes)
     atomic_fetch_add(&out.credited, bytes);
     ssize_t ignored = write(out.credit_fd, &one, sizeof(one));
     (void)ignored;
+}
+
+void eng_out_restart(uint64_t bytes)
+{
+    out.window = bytes < PC_OUTPUT_WINDOW ? PC_OUTPUT_WINDOW - bytes : 0;
+    atomic_store(&out.credited, 0);
+    eng_out_credit(0); /* whoever waits looks again */
 }
 
 /* Without lock and GIL. False: a signal came. */
@@ -285,6 +296,7 @@ void eng_out_begin(uint64_t session, uint64_t sequence)
             out.sizes[stream] = 0;
     out.session = session;
     out.sequence = sequence;
+    memset(out.at, 0, sizeof(out.at));
     out.has_task = true;
     atomic_fetch_add(&out.task_number, 1);
     pthread_mutex_unlock(&out.lane->lock);
@@ -327,15 +339,17 @@ static bool queue_rest(int left[2])
     return true;
 }
 
-void eng_out_end(struct pc_msg *result)
+void eng_out_end(struct pc_msg *result, bool *is_queued)
 {
     int left[2];
     measure_pipes(left);
     for (;;) {
         pthread_mutex_lock(&out.lane->lock);
         bool is_all = queue_rest(left);
-        if (is_all)
+        if (is_all) {
             eng_lane_queue(out.lane, result);
+            *is_queued = true;
+        }
         eng_lane_flush(out.lane, true);
         pthread_mutex_unlock(&out.lane->lock);
         if (is_all)

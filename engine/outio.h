@@ -49,14 +49,17 @@ uint64_t eng_out_task_number(void);
 
 /* From now on output belongs to this task. */
 void eng_out_begin(uint64_t session, uint64_t sequence);
-/* Sends all output of the task, then its result. Waits for both. */
-void eng_out_end(struct pc_msg *result);
+/* Sends all output of the task, then its result. Waits for both. *is_queued is set, with the
+ * lane's lock, when the result is on its way. */
+void eng_out_end(struct pc_msg *result, bool *is_queued);
 
 /* ---- control thread; these never wait --- */
 
 /* Becomes readable when a buffer has waited long enough. */
 int eng_out_timer_fd(void);
 void eng_out_credit(uint64_t bytes);
+/* With the lane's lock: only so many bytes are under way to the scheduler that there is now. */
+void eng_out_restart(uint64_t bytes);
 
 enum eng_out_state {
     ENG_OUT_IDLE,   /* all that was there is on its way */

@@ -24,6 +24,15 @@ bool eng_recall_begin(void)
     return may_run;
 }
 
+uint32_t eng_recall_restart(void)
+{
+    pthread_mutex_lock(&lock);
+    uint32_t number = *begun;
+    is_ahead = false;
+    pthread_mutex_unlock(&lock);
+    return number;
+}
+
 void eng_recall(struct pc_recall_body *body)
 {
     pthread_mutex_lock(&lock);

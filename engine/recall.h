@@ -15,6 +15,9 @@
 void eng_recall_init(uint32_t *memory);
 /* Main thread: comes to the next RUN. False: it was called back. */
 bool eng_recall_begin(void);
+/* Control thread: RUNs come from another scheduler from now on, and none was called back. Returns
+ * the number of the last one that the main thread has come to. */
+uint32_t eng_recall_restart(void);
 /* Control thread: moves body->first up to what has not begun yet. */
 void eng_recall(struct pc_recall_body *body);
 

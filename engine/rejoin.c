@@ -72,6 +72,8 @@ static char *next_hello(const struct eng_membership *membership, bool is_control
     const struct pc_lifeline *lifeline = is_control ? &membership->control : &membership->work;
     pc_json_put_str(hello, "token", membership->token);
     pc_json_put_u64(hello, "received", lifeline->received);
+    if (is_control && membership->setup->config->home[0])
+        pc_json_put_str(hello, "home", membership->setup->config->home);
     return print(hello);
 }
 
@@ -165,26 +167,44 @@ static bool is_passing(enum pc_errc code)
 }
 
 static int rejoin_lane(const struct eng_membership *membership, bool is_control, int limit_ms,
-                       struct pc_sock *sock, uint64_t *arrived, struct pc_err *err)
+                       struct pc_sock *sock, uint64_t *arrived, bool *is_new, struct pc_err *err)
 {
     char *hello = next_hello(membership, is_control);
     bool has_connected;
     struct pc_msg *welcome =
         try_lane(sock, membership->setup->config, hello, limit_ms, &has_connected, err);
     pc_json *json = welcome ? pc_json_of_msg(welcome, err) : NULL;
-    int failed = json ? pc_json_get_u64(json, "received", arrived, err) : -1;
+    *is_new = pc_json_bool_or(json, "new", false);
+    int failed = !json || (!*is_new && pc_json_get_u64(json, "received", arrived, err));
     pc_wipe(hello, strlen(hello));
     free(hello);
     pc_json_free(json);
     if (welcome && failed)
         pc_sock_close(sock);
     pc_msg_unref(welcome);
-    return failed;
+    return failed ? -1 : 0;
 }
 
-int eng_rejoin(const struct eng_membership *membership, struct pc_sock *control,
-               uint64_t *control_arrived, struct pc_sock *work, uint64_t *work_arrived,
-               struct pc_err *err)
+/* One attempt at both. */
+static int rejoin_once(const struct eng_membership *membership, int limit_ms,
+                       struct eng_return *back, struct pc_err *err)
+{
+    bool is_work_new;
+    if (rejoin_lane(membership, true, limit_ms, &back->control, &back->control_arrived,
+                    &back->is_new, err))
+        return -1;
+    if (rejoin_lane(membership, false, limit_ms, &back->work, &back->work_arrived, &is_work_new,
+                    err) == 0) {
+        if (is_work_new == back->is_new)
+            return 0;
+        pc_sock_close(&back->work); /* it was started again between the two */
+        pc_err_set(err, PC_E_LOST, "the lanes lead to two schedulers");
+    }
+    pc_sock_close(&back->control);
+    return -1;
+}
+
+int eng_rejoin(const struct eng_membership *membership, struct eng_return *back, struct pc_err *err)
 {
     int64_t end_ms = pc_clock_ms() + membership->grace_ms;
     unsigned pause = RETRY_FIRST_MS;
@@ -194,11 +214,8 @@ int eng_rejoin(const struct eng_membership *membership, struct pc_sock *control,
             return pc_err_set(err, PC_E_LOST, "the controller did not come back within %.3g s",
                               (double)membership->grace_ms / 1e3);
         int limit_ms = left_ms < REJOIN_LIMIT_MS ? (int)left_ms : REJOIN_LIMIT_MS;
-        if (rejoin_lane(membership, true, limit_ms, control, control_arrived, err) == 0) {
-            if (rejoin_lane(membership, false, limit_ms, work, work_arrived, err) == 0)
-                return 0;
-            pc_sock_close(control);
-        }
+        if (rejoin_once(membership, limit_ms, back, err) == 0)
+            return 0;
         if (!is_passing(err->code))
             return -1;
         pause_ms(&pause);

@@ -22,10 +22,15 @@ struct eng_membership {
 /* Opens both lanes for the first time. Ends the process when that can't be done. */
 void eng_join(struct eng_membership *membership, const struct eng_setup *setup,
               struct pc_sock *control, struct pc_sock *work);
-/* Opens both again; what each of them has to send again is not queued yet: *_arrived says how many
- * messages came. Waits up to the grace time. -1: it is over. */
-int eng_rejoin(const struct eng_membership *membership, struct pc_sock *control,
-               uint64_t *control_arrived, struct pc_sock *work, uint64_t *work_arrived,
+/* Both lanes opened again; what each of them has to send again is not queued yet. */
+struct eng_return {
+    struct pc_sock control, work;
+    uint64_t control_arrived, work_arrived; /* how many messages came */
+    bool is_new; /* the scheduler is another one, and knows nothing of what was sent */
+};
+
+/* Waits up to the grace time. -1: it is over. */
+int eng_rejoin(const struct eng_membership *membership, struct eng_return *back,
                struct pc_err *err);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "lib/mem.h"
 
-static struct hub_client *find(struct hub_clients *clients, uint64_t session)
+struct hub_client *hub_clients_find(struct hub_clients *clients, uint64_t session)
 {
     struct hub_client *client;
     HASH_FIND(hh, clients->by_session, &session, sizeof(session), client);
@@ -28,7 +28,7 @@ void hub_clients_fini(struct hub_clients *clients)
 
 void hub_clients_add(struct hub_clients *clients, uint64_t session, uint32_t pid, const char *host)
 {
-    struct hub_client *client = find(clients, session);
+    struct hub_client *client = hub_clients_find(clients, session);
     if (!client) {
         client = pc_xcalloc(1, sizeof(*client));
         client->session = session;
@@ -39,9 +39,22 @@ void hub_clients_add(struct hub_clients *clients, uint64_t session, uint32_t pid
     client->host = pc_xstrdup(host);
 }
 
+void hub_clients_set_away(struct hub_clients *clients, uint64_t session, bool is_away)
+{
+    struct hub_client *client = hub_clients_find(clients, session);
+    if (client)
+        client->is_away = is_away;
+}
+
+bool hub_clients_is_there(struct hub_clients *clients, uint64_t session)
+{
+    const struct hub_client *client = hub_clients_find(clients, session);
+    return client && !client->is_away;
+}
+
 void hub_clients_remove(struct hub_clients *clients, uint64_t session)
 {
-    struct hub_client *client = find(clients, session);
+    struct hub_client *client = hub_clients_find(clients, session);
     if (client)
         client_free(clients, client);
 }

@@ -3,6 +3,7 @@
 #ifndef PC_HUB_CLIENTS_H
 #define PC_HUB_CLIENTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/json.h"
@@ -13,6 +14,7 @@
 struct hub_client {
     uint64_t session;
     uint32_t pid;
+    bool is_away; /* its connection broke, and it may come back */
     char *host;
     UT_hash_handle hh;
 };
@@ -24,6 +26,11 @@ struct hub_clients {
 void hub_clients_fini(struct hub_clients *clients);
 /* A session that is known already is only brought up to date. */
 void hub_clients_add(struct hub_clients *clients, uint64_t session, uint32_t pid, const char *host);
+void hub_clients_set_away(struct hub_clients *clients, uint64_t session, bool is_away);
+/* NULL: it has left, or was never here. */
+struct hub_client *hub_clients_find(struct hub_clients *clients, uint64_t session);
+/* Neither away nor gone. */
+bool hub_clients_is_there(struct hub_clients *clients, uint64_t session);
 void hub_clients_remove(struct hub_clients *clients, uint64_t session);
 unsigned hub_clients_count(const struct hub_clients *clients);
 

@@ -170,13 +170,6 @@ void hub_durable_say(struct hub_history *history, struct pc_conn *scheduler)
     pc_buf_fini(&pairs);
 }
 
-void hub_durable_orphan(struct hub_history *history)
-{
-    struct hub_task *task;
-    for (uint64_t at = 0; (task = next_durable(history, at)) != NULL; at = task->number)
-        task->is_orphan = true;
-}
-
 /* ---- the cluster was started again ---------------------------------------------------------- */
 
 static void take(void *arg, struct hub_task *found)
@@ -291,6 +284,24 @@ static void trim_needs(struct hub_history *history, struct pc_submit_needs *need
     needs->tasks = left->data;
 }
 
+/* Of a client that is there it comes from the client, who knows better what has ended. */
+static bool is_revived(struct hub_clients *clients, const struct hub_task *task)
+{
+    return task->is_orphan &&
+           (task->is_durable || !hub_clients_is_there(clients, task->key.session));
+}
+
+static struct hub_task *next_orphan(struct hub_history *history, uint64_t number)
+{
+    struct hub_task *task;
+    while ((task = hub_tasks_after(&history->tasks, number, NULL)) != NULL) {
+        number = task->number;
+        if (task->is_orphan && !hub_task_has_ended(task))
+            return task;
+    }
+    return NULL;
+}
+
 static struct pc_msg *submission(struct hub_history *history, struct hub_task *task)
 {
     struct pc_submit_body fields;
@@ -316,19 +327,20 @@ static struct pc_msg *submission(struct hub_history *history, struct hub_task *t
     pc_buf_fini(&body);
     pc_buf_fini(&after);
     pc_msg_unref(request);
-    hub_task_drop_payload(task);
+    if (task->is_durable)
+        hub_task_drop_payload(task);
     return msg;
 }
 
-pc_json *hub_durable_revive(struct hub_history *history, const pc_json *question,
-                            struct pc_conn *scheduler)
+pc_json *hub_durable_revive(struct hub_history *history, struct hub_clients *clients,
+                            const pc_json *question, struct pc_conn *scheduler)
 {
     uint64_t at = (uint64_t)pc_json_i64_or(question, "after", 0), bytes = 0;
     struct hub_task *task;
     unsigned count = 0;
-    for (; count < PAGE_TASKS && bytes < PAGE_BYTES && (task = next_durable(history, at)) != NULL;
+    for (; count < PAGE_TASKS && bytes < PAGE_BYTES && (task = next_orphan(history, at)) != NULL;
          at = task->number) {
-        struct pc_msg *msg = task->is_orphan ? submission(history, task) : NULL;
+        struct pc_msg *msg = is_revived(clients, task) ? submission(history, task) : NULL;
         count++;
         if (!msg)
             continue;
@@ -337,6 +349,6 @@ pc_json *hub_durable_revive(struct hub_history *history, const pc_json *question
     }
     pc_json *reply = pc_json_object();
     pc_json_put_bool(reply, "ok", true);
-    pc_json_put_i64(reply, "next", next_durable(history, at) ? (int64_t)at : 0);
+    pc_json_put_i64(reply, "next", next_orphan(history, at) ? (int64_t)at : 0);
     return reply;
 }

@@ -9,6 +9,7 @@
 #ifndef PC_HUB_DURABLE_H
 #define PC_HUB_DURABLE_H
 
+#include "hub/clients.h"
 #include "hub/history.h"
 #include "lib/conn.h"
 
@@ -21,11 +22,10 @@ void hub_durable_say(struct hub_history *history, struct pc_conn *scheduler);
 /* The cluster was started: takes in those of its earlier life. `path`: of the database. What had
  * begun, and has no retries left for that, ends. */
 void hub_durable_restore(struct hub_history *history, const char *path);
-/* The scheduler is a new one, which knows none of them. */
-void hub_durable_orphan(struct hub_history *history);
 /* Sends the scheduler those that none has, as SUBMIT, after the number `after`; the answer says
- * where to go on. */
-pc_json *hub_durable_revive(struct hub_history *history, const pc_json *question,
-                            struct pc_conn *scheduler);
+ * where to go on. So comes what clients had submitted that are not there, durable or not, when the
+ * scheduler is another one. */
+pc_json *hub_durable_revive(struct hub_history *history, struct hub_clients *clients,
+                            const pc_json *question, struct pc_conn *scheduler);
 
 #endif

@@ -51,7 +51,7 @@ static void send_output(const struct asker *to, const struct hub_task *task)
         char *text = hub_task_output(task, stream, &size);
         for (size_t done = to->seen[stream]; done < size;) {
             size_t some = size - done < STREAM_BYTES ? size - done : STREAM_BYTES;
-            send_as(to, pc_stream_new(stream, text + done, some), task->engine_id);
+            send_as(to, pc_stream_new(stream, 0, text + done, some), task->engine_id);
             done += some;
         }
         free(text);
@@ -177,18 +177,21 @@ static void watch_add(struct hub_watches *watches, const struct asker *to, struc
     DL_APPEND(task->watches, watch);
     DL_APPEND2(watches->all, watch, all_prev, all_next);
     watches->count++;
-    send_as(to, pc_stream_new(PC_STREAM_STDOUT, NULL, 0),
+    send_as(to, pc_stream_new(PC_STREAM_STDOUT, 0, NULL, 0),
             task->engine_id); /* see question_answered */
     send_output(to, task);
 }
 
-void hub_watches_print(struct hub_task *task, struct pc_conn *to, const struct pc_msg *output)
+void hub_watches_print(struct hub_task *task, struct pc_conn *to, const struct pc_msg *output,
+                       size_t known)
 {
     struct hub_watch *watch;
+    const struct pc_part *part = &output->parts[0];
+    if (known == part->size)
+        return;
     DL_FOREACH (task->watches, watch) {
         const struct asker asker = {to, watch->session, watch->sequence, {0}};
-        send_as(&asker,
-                pc_stream_new(output->body[0], output->parts[0].data, output->parts[0].size),
+        send_as(&asker, pc_stream_new(output->body[0], 0, part->data + known, part->size - known),
                 task->engine_id);
     }
 }

@@ -29,8 +29,9 @@ void hub_watches_drop(struct hub_watches *watches, uint64_t session);
 int hub_fetch(struct hub_history *history, struct hub_watches *watches, struct pc_conn *to,
               const struct pc_frame *head, const pc_json *question, struct pc_err *err);
 
-/* Passes output of a task on to those who watch it. */
-void hub_watches_print(struct hub_task *task, struct pc_conn *to, const struct pc_msg *output);
+/* Passes output of a task on to those who watch it, but for the first bytes, which are known. */
+void hub_watches_print(struct hub_task *task, struct pc_conn *to, const struct pc_msg *output,
+                       size_t known);
 /* The task has ended. */
 void hub_watches_end(struct hub_watches *watches, struct hub_history *history,
                      struct hub_task *task, struct pc_conn *to);

@@ -213,10 +213,12 @@ void hub_history_leave_unwritten(struct hub_history *history, struct hub_task *t
     task->end_prev = task->end_next = NULL;
 }
 
-void hub_history_fail(struct hub_history *history, struct hub_task *task, const char *ename,
-                      const char *text)
+void hub_history_end(struct hub_history *history, struct hub_task *task, const char *ename,
+                     const char *text)
 {
     history->failed++;
+    if (!task->is_durable && task->request && !hub_task_has_ended(task))
+        history->pending_bytes -= task->request_bytes;
     task->event = PC_RECORD_ENDED;
     task->status = PC_STATUS_FAILED;
     task->completed_us = task->received_us = pc_wall_us();
@@ -224,7 +226,21 @@ void hub_history_fail(struct hub_history *history, struct hub_task *task, const 
     if (!task->result)
         pc_fatal(1, "out of memory");
     task->result_bytes = task->result->parts_bytes;
+    hub_task_close_output(task);
+}
+
+void hub_history_fail(struct hub_history *history, struct hub_task *task, const char *ename,
+                      const char *text)
+{
+    hub_history_end(history, task, ename, text);
     hub_history_keep(history, task);
+}
+
+/* Another scheduler has it, which does not know that it is on disk: that is said once more. */
+static void write_again(struct hub_history *history, struct hub_task *task)
+{
+    if (task->is_durable && !task->end_prev)
+        DL_APPEND2(history->unwritten, task, end_prev, end_next);
 }
 
 /* Known, or new. NULL: it has ended before. */
@@ -287,8 +303,10 @@ struct hub_task *hub_history_record(struct hub_history *history, struct hub_engi
         return NULL;
     }
     struct hub_task *task = task_of(history, record);
-    if (task && task->is_orphan && record->event == PC_RECORD_SUBMITTED)
+    if (task)
         task->is_orphan = false; /* a scheduler has it now */
+    if (task && task->event && record->event == PC_RECORD_SUBMITTED)
+        write_again(history, task);
     if (!task || (task->event && record->event == PC_RECORD_SUBMITTED))
         return NULL;
     struct hub_engine *engine =
@@ -306,7 +324,8 @@ struct hub_task *hub_history_record(struct hub_history *history, struct hub_engi
         task_ended(history, engine, task, record, msg);
         break;
     }
-    task->kind = record->kind;
+    if (record->kind != PC_KIND_NONE) /* else the scheduler knows only that an engine had it */
+        task->kind = record->kind;
     task->event = record->event;
     return record->event == PC_RECORD_ENDED ? task : NULL;
 }
@@ -336,13 +355,13 @@ void hub_history_keep(struct hub_history *history, struct hub_task *task)
 }
 
 struct hub_task *hub_history_output(struct hub_history *history, const struct pc_msg *msg,
-                                    uint8_t stream)
+                                    const struct pc_stream_body *body, size_t *known)
 {
     struct hub_task_key key = {.session = msg->head.session, .sequence = msg->head.sequence};
     struct hub_task *task = hub_tasks_find(&history->tasks, &key);
     if (!task || hub_task_has_ended(task))
         return NULL;
-    hub_task_print(task, stream, msg->parts[0].data, msg->parts[0].size);
+    *known = hub_task_print(task, body, msg->parts[0].data, msg->parts[0].size);
     return task;
 }
 

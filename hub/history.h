@@ -48,14 +48,18 @@ void hub_history_gap(struct hub_history *history);
 /* Ends a task that nobody will run; gives it to the store. */
 void hub_history_fail(struct hub_history *history, struct hub_task *task, const char *ename,
                       const char *text);
+/* The same, but for hub_history_keep, which has to follow. */
+void hub_history_end(struct hub_history *history, struct hub_task *task, const char *ename,
+                     const char *text);
 /* A durable task is on disk, or will not be. */
 void hub_history_leave_unwritten(struct hub_history *history, struct hub_task *task);
 void hub_history_keep(struct hub_history *history, struct hub_task *task);
 /* A FUNCTION that records may name. -1: the scheduler broke the rules. */
 int hub_history_function(struct hub_history *history, struct pc_msg *msg, struct pc_err *err);
-/* Output of a task; the task, or NULL when it has ended or is not known. */
+/* Output of a task, `body` being that of the message; the task, or NULL when it has ended or is not
+ * known. The first *known bytes were there already. */
 struct hub_task *hub_history_output(struct hub_history *history, const struct pc_msg *msg,
-                                    uint8_t stream);
+                                    const struct pc_stream_body *body, size_t *known);
 
 /* {"submitted", "done", "failed", "pending"} */
 pc_json *hub_history_totals(const struct hub_history *history);

@@ -8,6 +8,7 @@
 #include "hub/query.h"
 #include "hub/snapshot.h"
 #include "hub/state.h"
+#include "hub/successor.h"
 #include "lib/clock.h"
 #include "lib/dispatch.h"
 #include "lib/log.h"
@@ -329,7 +330,9 @@ static int on_client_up(void *role, void *peer, struct pc_msg *msg, struct pc_er
     if (!body)
         return -1;
     int status = pc_json_get_u64(body, "session", &session, err);
-    if (status == 0)
+    if (status == 0 && pc_json_member(body, "away")) /* it comes and goes */
+        hub_clients_set_away(&hub->clients, session, pc_json_bool_or(body, "away", false));
+    else if (status == 0)
         hub_clients_add(&hub->clients, session, (uint32_t)pc_json_i64_or(body, "pid", 0),
                         pc_json_str_or(body, "host", ""));
     pc_json_free(body);
@@ -381,14 +384,15 @@ static int on_function(void *role, void *peer, struct pc_msg *msg, struct pc_err
 static int on_stream(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     struct hub *hub = role;
-    uint8_t stream;
-    if (pc_stream_decode(msg, &stream, err))
+    struct pc_stream_body body;
+    size_t known;
+    if (pc_stream_decode(msg, &body, err))
         return -1;
-    if (stream >= PC_STREAM_TEXTS)
+    if (body.stream >= PC_STREAM_TEXTS)
         return 0; /* only for the client that waits */
-    struct hub_task *task = hub_history_output(&hub->history, msg, stream);
+    struct hub_task *task = hub_history_output(&hub->history, msg, &body, &known);
     if (task)
-        hub_watches_print(task, &hub->scheduler.conn, msg);
+        hub_watches_print(task, &hub->scheduler.conn, msg, known);
     return 0;
 }
 
@@ -400,9 +404,12 @@ static void note_change(struct hub *hub, const struct pc_msg *msg, const pc_json
     bool is_purge = strcmp(name, "purge") == 0;
     bool is_again =
         strcmp(name, "fetch") == 0 && strcmp(pc_json_str_or(question, "what", ""), "again") == 0;
-    if (hub->history.is_replaying || (!is_purge && !is_again))
+    const pc_json *given_up = pc_json_member(answer, "given_up");
+    if (hub->history.is_replaying || (!is_purge && !is_again && !given_up))
         return;
     pc_json *noted = pc_json_copy(question);
+    if (given_up)
+        pc_json_put(noted, "tasks", pc_json_copy(given_up));
     if (is_purge)
         pc_json_put_i64(noted, "until", pc_json_i64_or(answer, "next", INT64_C(1) << 53));
     struct pc_msg *copy = pc_json_msg(PC_MSG_QUERY, noted);
@@ -423,7 +430,9 @@ static int on_query(void *role, void *peer, struct pc_msg *msg, struct pc_err *e
     if (!question)
         answer = hub_query_refusal(why.text);
     else if (!msg->head.session && strcmp(pc_json_str_or(question, "query", ""), "revive") == 0)
-        answer = hub_durable_revive(&hub->history, question, &hub->scheduler.conn);
+        answer = hub_durable_revive(&hub->history, &hub->clients, question, &hub->scheduler.conn);
+    else if (!msg->head.session && hub_successor_asks(question))
+        answer = hub_successor_answer(hub, question);
     else if (strcmp(pc_json_str_or(question, "query", ""), "fetch") != 0)
         answer = hub_query_answer(hub, question);
     else if (hub_fetch(&hub->history, &hub->watches,
@@ -567,7 +576,7 @@ static void on_scheduler_closed(struct pc_conn *conn)
 static void on_new_scheduler(struct pc_link *link)
 {
     struct hub *hub = link->owner;
-    hub_durable_orphan(&hub->history);
+    hub_watches_fini(&hub->watches); /* who still waits asks once more */
     say_recorded(hub);
 }
 

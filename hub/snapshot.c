@@ -56,6 +56,7 @@ static pc_json *registries(struct hub *hub)
         pc_json_put_u64(row, "session", client->session);
         pc_json_put_i64(row, "pid", client->pid);
         pc_json_put_str(row, "host", client->host);
+        pc_json_put_bool(row, "away", client->is_away);
         pc_json_append(clients, row);
     }
     pc_json_put(json, "engines", engines);
@@ -216,6 +217,7 @@ static int take_registries(struct hub *hub, const pc_json *json, struct pc_err *
             return -1;
         hub_clients_add(&hub->clients, session, (uint32_t)pc_json_i64_or(row, "pid", 0),
                         pc_json_str_or(row, "host", ""));
+        hub_clients_set_away(&hub->clients, session, pc_json_bool_or(row, "away", false));
     }
     return 0;
 }

@@ -143,9 +143,11 @@ static struct pc_capture *live_output(struct hub_task *task, uint8_t stream)
     return *live;
 }
 
-void hub_task_print(struct hub_task *task, uint8_t stream, const void *data, size_t size)
+size_t hub_task_print(struct hub_task *task, const struct pc_stream_body *body, const void *data,
+                      size_t size)
 {
-    pc_capture_add(live_output(task, stream), data, size);
+    return pc_capture_add_at(live_output(task, body->stream), body->at,
+                             body->flags & PC_STREAM_AGAIN, data, size);
 }
 
 void hub_task_load_output(struct hub_task *task, uint8_t stream, const void *text, size_t size)

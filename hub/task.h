@@ -86,7 +86,7 @@ struct hub_task {
     bool is_elsewhere; /* it is in the store, which has to load request, result and output ... */
     bool is_loaded;    /* ... and has done so */
     bool is_durable;   /* its submission is on disk while it has not ended */
-    bool is_orphan;    /* ... and no scheduler has it */
+    bool is_orphan;    /* no scheduler has it, as far as is known */
 };
 
 void hub_task_free(struct hub_task *task);
@@ -110,7 +110,9 @@ int hub_task_body(const struct hub_task *task, struct pc_submit_body *body);
 /* The parts of its request with the function first, in a new message; NULL: they are not kept. */
 struct pc_msg *hub_task_request(const struct hub_task *task);
 
-void hub_task_print(struct hub_task *task, uint8_t stream, const void *data, size_t size);
+/* A piece of its output. Returns how many of the first bytes were there already. */
+size_t hub_task_print(struct hub_task *task, const struct pc_stream_body *body, const void *data,
+                      size_t size);
 /* What hub_task_output gave, before anything is printed. */
 void hub_task_load_output(struct hub_task *task, uint8_t stream, const void *text, size_t size);
 /* No more output comes: gives back the room that it does not need. */

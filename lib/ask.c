@@ -24,12 +24,14 @@ static struct pc_msg *ask(struct pc_client *client, struct pc_msg *msg, int time
     struct pc_question question = {.next = client->questions}; /* others may have come meanwhile */
     msg->head.session = client->session;
     msg->head.sequence = question.sequence = client->sequence++;
+    question.msg = msg;
     client->questions = &question;
     if (!failed && pc_client_queue(client, msg))
         failed = pc_err_set(err, PC_E_MEMORY, "out of memory");
+    question.is_sent = !failed;
     if (!failed && pc_client_send_all(client) && client->lost.code != PC_OK)
         failed = pc_client_lost_error(client, err);
-    while (!failed && !question.reply)
+    while (!failed && !question.reply && !question.is_lost)
         if (pc_client_wait_turn(client, deadline, err) && err->code != PC_E_INTERRUPTED)
             failed = -1;
     for (struct pc_question **q = &client->questions; *q; q = &(*q)->next)
@@ -37,7 +39,11 @@ static struct pc_msg *ask(struct pc_client *client, struct pc_msg *msg, int time
             *q = question.next;
             break;
         }
-    if (!question.reply && err->code == PC_E_TIMEOUT)
+    if (question.is_lost)
+        pc_err_set(err, PC_E_LOST,
+                   "the scheduler was started again before it answered, and whether it has done "
+                   "this is not known: look, and ask again if it has not");
+    else if (!question.reply && err->code == PC_E_TIMEOUT)
         pc_err_set(err, PC_E_TIMEOUT, "the controller at %s did not answer in time",
                    client->address);
     pc_msg_unref(msg);
@@ -72,8 +78,8 @@ int pc_query(struct pc_client *client, const char *json, int timeout_ms, char **
 
 /* ---- aborting --------------------------------------------------------------------------- */
 
-static struct pc_msg *abort_message(struct pc_client *client, struct pc_call *const *calls,
-                                    size_t count, unsigned flags, uint32_t engine_id)
+struct pc_msg *pc_client_abort_message(struct pc_client *client, struct pc_call *const *calls,
+                                       size_t count, unsigned flags, uint32_t engine_id)
 {
     struct pc_buf tasks, body;
     struct pc_msg *msg = NULL;
@@ -108,6 +114,14 @@ static int check_answer(struct pc_msg *answer, struct pc_err *err)
     return failed ? -1 : 0;
 }
 
+static void note_aborted(struct pc_call *const *calls, size_t count, unsigned flags)
+{
+    for (size_t i = 0; i < count; i++) {
+        calls[i]->is_aborted = true;
+        calls[i]->abort_flags |= (uint8_t)flags;
+    }
+}
+
 int pc_abort(struct pc_client *client, struct pc_call *const *calls, size_t count, unsigned flags,
              struct pc_err *err)
 {
@@ -124,7 +138,9 @@ int pc_abort(struct pc_client *client, struct pc_call *const *calls, size_t coun
         return -1;
     for (size_t done = 0; done < count && !failed;) {
         size_t some = count - done < PC_ABORT_TASKS_MAX ? count - done : PC_ABORT_TASKS_MAX;
-        struct pc_msg *msg = abort_message(client, calls + done, some, flags, PC_NO_ENGINE);
+        struct pc_msg *msg =
+            pc_client_abort_message(client, calls + done, some, flags, PC_NO_ENGINE);
+        note_aborted(calls + done, some, flags);
         failed = check_answer(ask(client, msg, 0, err), err);
         done += some;
     }
@@ -142,7 +158,8 @@ int pc_interrupt(struct pc_client *client, const uint32_t *engines, size_t count
     if (pc_client_enter(client, err))
         return -1;
     for (size_t i = 0; i < count && !failed; i++) {
-        struct pc_msg *msg = abort_message(client, NULL, 0, PC_ABORT_INTERRUPT, engines[i]);
+        struct pc_msg *msg =
+            pc_client_abort_message(client, NULL, 0, PC_ABORT_INTERRUPT, engines[i]);
         failed = check_answer(ask(client, msg, 0, err), err);
     }
     pc_client_leave(client);

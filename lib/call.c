@@ -34,6 +34,7 @@ struct pc_call *pc_call_ref(struct pc_call *call)
 
 void pc_call_free(struct pc_call *call)
 {
+    pc_call_drop_request(call);
     pc_msg_unref(call->result);
     pc_msg_unref(call->published);
     for (int i = 0; i < 3; i++) {
@@ -94,6 +95,7 @@ void pc_client_announce(struct pc_client *client, struct pc_call *call)
 void pc_client_end_call(struct pc_client *client, struct pc_call *call, struct pc_msg *result,
                         const struct pc_result_body *body)
 {
+    pc_call_drop_request(call);
     call->result = result;
     call->times = *body;
     call->received_us = pc_wall_us();
@@ -202,7 +204,7 @@ static int read_output(struct pc_call *call, enum pc_stream stream, uint64_t *si
     if (capture) {
         *data = pc_capture_since(capture, since, size);
         if (take)
-            pc_capture_fini(capture);
+            pc_capture_take(capture);
     }
     pc_client_leave(call->client);
     return 0;

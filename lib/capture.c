@@ -39,7 +39,7 @@ void pc_capture_add(struct pc_capture *capture, const void *data, size_t size)
 {
     const uint8_t *from = data;
     size_t n = 0;
-    if (capture->head.size < capture->half && !capture->tail.size)
+    if (capture->head.size < capture->half && !capture->tail.size && !capture->dropped)
         n = put_some(&capture->head, from, size, capture->half);
     from += n;
     size -= n;
@@ -61,6 +61,42 @@ void pc_capture_add(struct pc_capture *capture, const void *data, size_t size)
         from += n;
         size -= n;
     }
+}
+
+uint64_t pc_capture_total(const struct pc_capture *capture)
+{
+    return capture->taken + capture->head.size + capture->dropped + capture->tail.size;
+}
+
+void pc_capture_take(struct pc_capture *capture)
+{
+    uint64_t taken = pc_capture_total(capture), base = capture->base;
+    pc_capture_fini(capture);
+    capture->taken = taken;
+    capture->base = base;
+}
+
+/* So many bytes did not come. What is in between would be in the wrong place: there is one gap. */
+static void lose(struct pc_capture *capture, uint64_t count)
+{
+    capture->dropped += count + capture->tail.size;
+    capture->tail.size = capture->tail_start = 0;
+}
+
+size_t pc_capture_add_at(struct pc_capture *capture, uint64_t at, bool is_again, const void *data,
+                         size_t size)
+{
+    uint64_t total = pc_capture_total(capture);
+    size_t known = 0;
+    if (at == 0 && !is_again)
+        capture->base = total;
+    uint64_t begin = capture->base + at;
+    if (begin > total)
+        lose(capture, begin - total);
+    else if (is_again)
+        known = total - begin < size ? (size_t)(total - begin) : size;
+    pc_capture_add(capture, (const uint8_t *)data + known, size - known);
+    return known;
 }
 
 void pc_capture_load(struct pc_capture *capture, const void *text, size_t size)

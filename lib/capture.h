@@ -6,6 +6,7 @@
 #ifndef PC_LIB_CAPTURE_H
 #define PC_LIB_CAPTURE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,14 +24,25 @@ struct pc_capture {
     struct pc_buf tail; /* after that; a ring once it is full */
     size_t tail_start;  /* where the ring begins */
     uint64_t dropped;   /* bytes lost between head and tail */
+    uint64_t taken;     /* bytes that came before and were taken out */
+    uint64_t base;      /* bytes that came before this attempt at the task */
 };
 
 void pc_capture_init(struct pc_capture *capture, size_t half);
 void pc_capture_fini(struct pc_capture *capture);
 /* Out of memory counts as dropped. */
 void pc_capture_add(struct pc_capture *capture, const void *data, size_t size);
+/* The same for a piece that says at which byte of its attempt it begins: what came before is left
+ * out, which is possible only with `is_again`, and what is missing counts as lost. Returns how many
+ * of the first bytes were left out. */
+size_t pc_capture_add_at(struct pc_capture *capture, uint64_t at, bool is_again, const void *data,
+                         size_t size);
 /* Into an empty one what pc_capture_text gave: with the line between it counts as it did. */
 void pc_capture_load(struct pc_capture *capture, const void *text, size_t size);
+/* Empties it; what comes afterwards follows what was there. */
+void pc_capture_take(struct pc_capture *capture);
+/* How many bytes came so far, with those that were lost or taken out. */
+uint64_t pc_capture_total(const struct pc_capture *capture);
 /* A copy for the caller to free(); NULL when empty (*size is 0) or out of memory. */
 /* The same for what came after the first *since bytes; *since becomes the number of all so far. */
 char *pc_capture_since(const struct pc_capture *capture, uint64_t *since, size_t *size);

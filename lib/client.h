@@ -40,6 +40,13 @@ struct pc_call {
     int64_t submitted_us, received_us;
     struct pc_result_body times;
     char *label; /* of the request, or NULL */
+    /* Until it has ended, for a scheduler that is started again: the SUBMIT, when its memory is
+     * ours, with the function that it names; what was asked of the hub; whether it was aborted. */
+    struct pc_msg *request;
+    struct pc_function *function;
+    uint8_t fetch; /* enum pc_fetch */
+    bool is_aborted;
+    uint8_t abort_flags;
     struct pc_msg *result;
     struct pc_capture *output[3]; /* by enum pc_stream; made when needed; guarded by the lock */
     struct pc_msg *published;     /* the last STREAM of kind DATA; guarded by the lock */
@@ -54,7 +61,10 @@ struct pc_call {
 struct pc_question {
     struct pc_question *next;
     uint64_t sequence;
+    struct pc_msg *msg; /* once is_sent */
     struct pc_msg *reply;
+    bool is_sent;
+    bool is_lost; /* the scheduler was started again, and asking twice could do it twice */
 };
 
 struct pc_loop;
@@ -161,6 +171,13 @@ int pc_client_queue(struct pc_client *client, struct pc_msg *msg);
 /* In place of pc_client_read_turn while the connection is cut: tries to connect again. */
 int pc_client_reconnect_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
 
+/* repeat.c */
+/* The scheduler was started again: `welcome` is its word to a session that it does not know. Queues
+ * all that has not ended once more. -1: out of memory. */
+int pc_client_repeat(struct pc_client *client, const pc_json *welcome);
+/* Drops what a call keeps for that. */
+void pc_call_drop_request(struct pc_call *call);
+
 /* filing.c */
 void pc_client_lose_connection(struct pc_client *client, const struct pc_err *why);
 void pc_client_lose(struct pc_client *client, enum pc_errc code, const char *text);
@@ -178,6 +195,15 @@ int pc_client_read_turn(struct pc_client *client, int64_t deadline_ms, struct pc
 int pc_client_wait_turn(struct pc_client *client, int64_t deadline_ms, struct pc_err *err);
 struct pc_call *pc_client_take_ended(struct pc_client *client);
 
+/* ask.c */
+/* The ABORT of these calls, or with none of what runs on the engine. NULL: out of memory. */
+struct pc_msg *pc_client_abort_message(struct pc_client *client, struct pc_call *const *calls,
+                                       size_t count, unsigned flags, uint32_t engine_id);
+/* fetch.c */
+/* The question for what this fetched call stands for, but for what has come of it. NULL: out of
+ * memory. */
+struct pc_msg *pc_client_fetch_message(const struct pc_call *call);
+
 /* request.c */
 int pc_request_check(const struct pc_request *request, struct pc_err *err);
 /* Whether it is to be durable: 1, 0; -1: it can't be. */
@@ -188,6 +214,8 @@ int pc_request_durable(const struct pc_client *client, const struct pc_request *
 /* From WELCOME or WINDOW. */
 void pc_client_set_window(struct pc_client *client, const pc_json *json);
 int pc_client_send_all(struct pc_client *client);
+/* Queues the function (NULL: none) unless the controller has it. -1: out of memory. */
+int pc_client_send_function(struct pc_client *client, const struct pc_function *function);
 int pc_client_register_calls(struct pc_client *client, const struct pc_request *request,
                              struct pc_call **calls, size_t count, uint64_t bytes,
                              struct pc_err *err);

@@ -28,7 +28,9 @@ static const char *word_of(enum pc_fetch what)
     return NULL;
 }
 
-static struct pc_msg *question(const char *what, const struct pc_task_id *tasks, size_t count)
+/* `seen`: what is left out of the answers; NULL: nothing. */
+static struct pc_msg *question(const char *what, const struct pc_task_id *tasks, size_t count,
+                               pc_json *seen)
 {
     pc_json *json = pc_json_object(), *ids = pc_json_array();
     char id[48];
@@ -39,7 +41,21 @@ static struct pc_msg *question(const char *what, const struct pc_task_id *tasks,
     pc_json_put_str(json, "query", "fetch");
     pc_json_put_str(json, "what", what);
     pc_json_put(json, "tasks", ids);
+    if (seen)
+        pc_json_put(json, "seen", seen);
     return pc_json_msg(PC_MSG_QUERY, json);
+}
+
+struct pc_msg *pc_client_fetch_message(const struct pc_call *call)
+{
+    pc_json *seen = pc_json_array();
+    for (int i = 0; i < PC_STREAM_TEXTS; i++) {
+        char number[24];
+        snprintf(number, sizeof(number), "%" PRIu64,
+                 call->output[i] ? pc_capture_total(call->output[i]) : 0);
+        pc_json_append_str(seen, number);
+    }
+    return question(word_of((enum pc_fetch)call->fetch), &call->fetched, 1, seen);
 }
 
 /* Asks for some of them. Under the lock. */
@@ -48,7 +64,7 @@ static int fetch_some(struct pc_client *client, enum pc_fetch what, const struct
 {
     static const struct pc_request nothing = {.is_balanced = true}; /* as far as is known here */
     int failed = -1;
-    struct pc_msg *msg = question(word_of(what), tasks, count);
+    struct pc_msg *msg = question(word_of(what), tasks, count, NULL);
     if (!msg)
         return pc_err_set(err, PC_E_MEMORY, "out of memory");
     if (pc_client_wait_to_send(client, 0, count, false, err))
@@ -60,6 +76,7 @@ static int fetch_some(struct pc_client *client, enum pc_fetch what, const struct
     for (size_t i = 0; i < count && what != PC_FETCH_AGAIN; i++) {
         calls[i]->is_fetched = true;
         calls[i]->fetched = tasks[i];
+        calls[i]->fetch = (uint8_t)what;
     }
     if (pc_client_queue(client, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");

@@ -98,9 +98,10 @@ static int file_result(struct pc_client *client, struct pc_msg *msg, struct pc_e
 
 static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_err *err)
 {
-    uint8_t stream;
-    if (pc_stream_decode(msg, &stream, err))
+    struct pc_stream_body body;
+    if (pc_stream_decode(msg, &body, err))
         return -1;
+    uint8_t stream = body.stream;
     struct pc_call *call = pending_call(client, msg);
     if (!call)
         return 0; /* printed after its task had ended */
@@ -117,7 +118,8 @@ static int file_stream(struct pc_client *client, struct pc_msg *msg, struct pc_e
         pc_capture_init(call->output[stream],
                         stream == PC_STREAM_DISPLAY ? PC_CAPTURE_SHOW_HALF : PC_CAPTURE_HALF);
     }
-    pc_capture_add(call->output[stream], msg->parts[0].data, msg->parts[0].size);
+    pc_capture_add_at(call->output[stream], body.at, body.flags & PC_STREAM_AGAIN,
+                      msg->parts[0].data, msg->parts[0].size);
     if (client->loop)
         pc_loop_note(client, call);
     return 0;

@@ -50,6 +50,11 @@ void pc_lifeline_fini(struct pc_lifeline *lifeline)
                                      .hears_apart = lifeline->hears_apart};
 }
 
+void pc_lifeline_restart(struct pc_lifeline *lifeline)
+{
+    pc_lifeline_fini(lifeline);
+}
+
 static int grow(struct pc_lifeline *lifeline)
 {
     size_t capacity = lifeline->capacity ? 2 * lifeline->capacity : 4;

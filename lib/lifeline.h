@@ -48,6 +48,9 @@ void pc_lifeline_fini(struct pc_lifeline *lifeline);
 int pc_lifeline_keep(struct pc_lifeline *lifeline, struct pc_msg *msg);
 /* The memory of this message is about to go away: from now on it can't be sent again. */
 void pc_lifeline_give_up(struct pc_lifeline *lifeline, const struct pc_msg *msg);
+/* The other side was started again and knows nothing of the session: both begin to count anew. What
+ * was kept is dropped: who sends says it once more as far as it still matters. */
+void pc_lifeline_restart(struct pc_lifeline *lifeline);
 /* For the next frame: how many were received, modulo 2^16; 0 when that is told apart. */
 uint16_t pc_lifeline_tell(struct pc_lifeline *lifeline);
 /* For a message of another lane: how many were received. */

@@ -70,6 +70,9 @@ enum pc_sender {
     X(22, RECORDS, PC_FROM_SCHED, 1 * PC_MIB, PC_ANY_PARTS)                                        \
     X(23, ABORT, PC_FROM_CLIENT | PC_FROM_SCHED, 64 * PC_KIB, 0)                                   \
     X(26, RECALL, PC_FROM_SCHED | PC_FROM_CONTROL, 8, 0)                                           \
+    /* to a scheduler that was started again: what the sender has of the tasks before */           \
+    X(31, HELD, PC_FROM_WORK, 24, 0)                                                               \
+    X(42, RESUMED, PC_FROM_CLIENT, 64 * PC_KIB, 0)                                                 \
     /* questions; JSON bodies */                                                                   \
     X(24, QUERY, PC_FROM_CLIENT | PC_FROM_SCHED, 1 * PC_MIB, 0)                                    \
     X(25, REPLY, PC_FROM_SCHED | PC_FROM_HUB | PC_FROM_PARENT, 64 * PC_MIB, 0)                     \

@@ -257,18 +257,64 @@ int pc_recall_decode(const struct pc_msg *msg, struct pc_recall_body *body, stru
     return 0;
 }
 
-int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err)
+void pc_held_encode(uint8_t out[PC_HELD_SIZE], const struct pc_held_body *body)
 {
-    if (msg->head.body_size != PC_STREAM_BODY_SIZE || msg->head.part_count != 1 ||
-        msg->body[0] > PC_STREAM_DATA || pc_load_u32(msg->body + 4) != 0 ||
-        (pc_load_u32(msg->body) >> 8) != 0 ||
-        (msg->body[0] == PC_STREAM_DATA && msg->parts_bytes > PC_DATA_MAX))
+    pc_store_u32(out, body->begun);
+    pc_store_u32(out + 4, body->count);
+    pc_store_u64(out + 8, body->session);
+    pc_store_u64(out + 16, body->sequence);
+}
+
+int pc_held_decode(const struct pc_msg *msg, struct pc_held_body *body, struct pc_err *err)
+{
+    if (msg->head.body_size != PC_HELD_SIZE)
         return malformed(msg, err);
-    *stream = msg->body[0];
+    *body = (struct pc_held_body){.begun = pc_load_u32(msg->body),
+                                  .count = pc_load_u32(msg->body + 4),
+                                  .session = pc_load_u64(msg->body + 8),
+                                  .sequence = pc_load_u64(msg->body + 16)};
+    bool is_empty = !body->session && !body->sequence;
+    return body->count > 1 || (!body->count && !is_empty) ? malformed(msg, err) : 0;
+}
+
+int pc_resumed_decode(const struct pc_msg *msg, struct pc_resumed_body *body, struct pc_err *err)
+{
+    size_t size = msg->head.body_size;
+    if (size < PC_RESUMED_HEAD_SIZE || size % 8 ||
+        size > PC_RESUMED_HEAD_SIZE + 8 * PC_RESUMED_MAX || pc_load_u64(msg->body) > 1)
+        return malformed(msg, err);
+    *body = (struct pc_resumed_body){.is_last = msg->body[0],
+                                     .count = (uint32_t)(size / 8 - 1),
+                                     .sequences = msg->body + PC_RESUMED_HEAD_SIZE};
     return 0;
 }
 
-struct pc_msg *pc_stream_new(uint8_t stream, const void *data, size_t size)
+struct pc_msg *pc_resumed_new(const struct pc_resumed_body *body)
+{
+    struct pc_msg *msg =
+        pc_msg_new(PC_MSG_RESUMED, PC_RESUMED_HEAD_SIZE + 8 * (size_t)body->count, NULL, 0);
+    if (!msg)
+        return NULL;
+    pc_store_u64(msg->body, body->is_last);
+    if (body->count)
+        memcpy(msg->body + PC_RESUMED_HEAD_SIZE, body->sequences, 8 * (size_t)body->count);
+    return msg;
+}
+
+int pc_stream_decode(const struct pc_msg *msg, struct pc_stream_body *body, struct pc_err *err)
+{
+    if (msg->head.body_size != PC_STREAM_BODY_SIZE || msg->head.part_count != 1)
+        return malformed(msg, err);
+    *body = (struct pc_stream_body){
+        .stream = msg->body[0], .flags = msg->body[1], .at = pc_load_u64(msg->body + 8)};
+    if (body->stream > PC_STREAM_DATA || body->flags & ~PC_STREAM_AGAIN ||
+        pc_load_u16(msg->body + 2) || pc_load_u32(msg->body + 4) ||
+        (body->stream == PC_STREAM_DATA && msg->parts_bytes > PC_DATA_MAX))
+        return malformed(msg, err);
+    return 0;
+}
+
+struct pc_msg *pc_stream_new(uint8_t stream, uint64_t at, const void *data, size_t size)
 {
     uint64_t part_size = size;
     struct pc_msg *msg = pc_msg_new(PC_MSG_STREAM, PC_STREAM_BODY_SIZE, &part_size, 1);
@@ -276,6 +322,7 @@ struct pc_msg *pc_stream_new(uint8_t stream, const void *data, size_t size)
         return NULL;
     memset(msg->body, 0, PC_STREAM_BODY_SIZE);
     msg->body[0] = stream;
+    pc_store_u64(msg->body + 8, at);
     if (size)
         memcpy(msg->parts[0].data, data, size);
     return msg;

@@ -123,13 +123,44 @@ struct pc_recall_body {
 void pc_recall_encode(uint8_t out[PC_RECALL_SIZE], const struct pc_recall_body *body);
 int pc_recall_decode(const struct pc_msg *msg, struct pc_recall_body *body, struct pc_err *err);
 
-/* STREAM: stream u8 (enum pc_stream), zero u8[7]. Part 0: the bytes. */
-#define PC_STREAM_DATA      3 /* what the task has published: a pickle, replaces the last one */
-#define PC_STREAM_TEXTS     3 /* those below are text, which the hub keeps */
+/* HELD: begun u32: the number of the last RUN that the engine had come to; count u32, 0 or 1:
+ * whether it runs a task; session u64, sequence u64 of that. The results that it keeps go first. */
+#define PC_HELD_SIZE 24
+struct pc_held_body {
+    uint32_t begun, count;
+    uint64_t session, sequence;
+};
+void pc_held_encode(uint8_t out[PC_HELD_SIZE], const struct pc_held_body *body);
+int pc_held_decode(const struct pc_msg *msg, struct pc_held_body *body, struct pc_err *err);
+
+/* RESUMED: is_last u8, zero u8[7], then the sequence u64 of each unfinished call that the client
+ * can't submit again. */
+#define PC_RESUMED_HEAD_SIZE 8
+#define PC_RESUMED_MAX       4000
+struct pc_resumed_body {
+    bool is_last;
+    uint32_t count;
+    const uint8_t *sequences; /* 8 bytes each */
+};
+int pc_resumed_decode(const struct pc_msg *msg, struct pc_resumed_body *body, struct pc_err *err);
+/* NULL: out of memory. */
+struct pc_msg *pc_resumed_new(const struct pc_resumed_body *body);
+
+/* STREAM: stream u8 (enum pc_stream), flags u8 (PC_STREAM_AGAIN), zero u8[6], at u64: bytes of this
+ * stream that this attempt at the task had put out before. Part 0: the bytes. */
+#define PC_STREAM_AGAIN     0x01 /* the earlier scheduler was sent it: it may be there already */
+#define PC_STREAM_DATA      3    /* what the task has published: a pickle, replaces the last one */
+#define PC_STREAM_TEXTS     3    /* those below are text, which the hub keeps */
 #define PC_DATA_MAX         (64 * 1024) /* bytes of that */
-#define PC_STREAM_BODY_SIZE 8
-int pc_stream_decode(const struct pc_msg *msg, uint8_t *stream, struct pc_err *err);
-struct pc_msg *pc_stream_new(uint8_t stream, const void *data, size_t size);
+#define PC_STREAM_BODY_SIZE 16
+struct pc_stream_body {
+    uint8_t stream;
+    uint8_t flags;
+    uint64_t at;
+};
+int pc_stream_decode(const struct pc_msg *msg, struct pc_stream_body *body, struct pc_err *err);
+/* Of an attempt that has put out `at` bytes before. */
+struct pc_msg *pc_stream_new(uint8_t stream, uint64_t at, const void *data, size_t size);
 
 /* OUTPUT_CREDIT: bytes u64: the engine may send that many more bytes of output; came u64: how many
  * messages of its work lane have come so far, see lifeline.h. */

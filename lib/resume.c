@@ -75,7 +75,7 @@ static char *hello_text(const struct pc_client *client)
 
 /* Without the lock: nobody else changes what it uses while the connection is cut. */
 static int connect_again(const struct pc_client *client, struct pc_sock *sock, int timeout_ms,
-                         uint64_t *arrived, struct pc_err *err)
+                         pc_json **said, struct pc_err *err)
 {
     int64_t deadline_ms = pc_clock_ms() + timeout_ms;
     if (pc_sock_connect(sock, &client->file, client->transport, timeout_ms, NULL, 0, err))
@@ -87,13 +87,11 @@ static int connect_again(const struct pc_client *client, struct pc_sock *sock, i
     if (hello)
         pc_wipe(hello, strlen(hello));
     free(hello);
-    pc_json *json = welcome ? pc_json_of_msg(welcome, err) : NULL;
-    int failed = json ? pc_json_get_u64(json, "received", arrived, err) : -1;
-    pc_json_free(json);
+    *said = welcome ? pc_json_of_msg(welcome, err) : NULL;
     pc_msg_unref(welcome);
-    if (failed)
+    if (!*said)
         pc_sock_close(sock);
-    return failed;
+    return *said ? 0 : -1;
 }
 
 /* Calls whose submission has not arrived and was too large to be kept. */
@@ -117,11 +115,23 @@ static void fail_given_up(struct pc_client *client)
     }
 }
 
+/* Queues what the other side does not have. -1: out of memory. */
+static int queue_missing(struct pc_client *client, const pc_json *welcome, bool is_new)
+{
+    if (is_new)
+        return pc_client_repeat(client, welcome);
+    fail_given_up(client);
+    return pc_wire_resume(&client->sock.wire);
+}
+
 /* The new connection takes the place of the old one. */
-static void adopt(struct pc_client *client, struct pc_sock *fresh, uint64_t arrived)
+static void adopt(struct pc_client *client, struct pc_sock *fresh, const pc_json *welcome)
 {
     struct pc_err err;
-    if (pc_lifeline_resume(&client->lifeline, arrived, &err)) {
+    uint64_t arrived;
+    bool is_new = pc_json_bool_or(welcome, "new", false); /* it knows nothing of the session */
+    if (!is_new && (pc_json_get_u64(welcome, "received", &arrived, &err) ||
+                    pc_lifeline_resume(&client->lifeline, arrived, &err))) {
         pc_sock_close(fresh);
         pc_client_lose_connection(client, &err);
         return;
@@ -131,8 +141,7 @@ static void adopt(struct pc_client *client, struct pc_sock *fresh, uint64_t arri
     client->sock.wire = fresh->wire;
     client->sock.wire.lifeline = &client->lifeline;
     client->is_cut = false;
-    fail_given_up(client);
-    if (pc_wire_resume(&client->sock.wire))
+    if (queue_missing(client, welcome, is_new))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
     else if (pc_client_write_out(client) >= 0)
         pc_client_file_all(client); /* what came right behind WELCOME */
@@ -171,7 +180,7 @@ int pc_client_reconnect_turn(struct pc_client *client, int64_t deadline_ms, stru
     struct pc_sock fresh;
     struct pc_err why;
     char text[64];
-    uint64_t arrived = 0;
+    pc_json *welcome = NULL;
     int64_t now_ms = pc_clock_ms(), left_ms = client->cut_until_ms - now_ms;
     if (left_ms <= 0) {
         snprintf(text, sizeof(text), "it did not come back within %.3g s", client->grace_ms / 1e3);
@@ -191,7 +200,7 @@ int pc_client_reconnect_turn(struct pc_client *client, int64_t deadline_ms, stru
         why = (struct pc_err){.code = PC_E_INTERRUPTED, .text = "interrupted by a signal"};
     } else {
         pthread_mutex_unlock(&client->lock);
-        failed = connect_again(client, &fresh, (int)budget_ms, &arrived, &why);
+        failed = connect_again(client, &fresh, (int)budget_ms, &welcome, &why);
         pthread_mutex_lock(&client->lock);
         client->try_ms = pc_clock_ms() + client->pause_ms;
         client->pause_ms =
@@ -199,8 +208,9 @@ int pc_client_reconnect_turn(struct pc_client *client, int64_t deadline_ms, stru
         if (!failed && client->lost.code != PC_OK)
             pc_sock_close(&fresh); /* the client was closed meanwhile */
         else if (!failed)
-            adopt(client, &fresh, arrived);
+            adopt(client, &fresh, welcome);
     }
+    pc_json_free(welcome);
     client->is_reading = false;
     pthread_cond_broadcast(&client->filed);
     if (failed && why.code == PC_E_INTERRUPTED)

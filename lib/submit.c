@@ -250,8 +250,7 @@ static uint64_t function_bytes(const struct pc_client *client, const struct pc_f
     return function->msg->parts_bytes;
 }
 
-/* Queues the function, unless the controller has it. -1: out of memory. */
-static int send_function(struct pc_client *client, const struct pc_function *function)
+int pc_client_send_function(struct pc_client *client, const struct pc_function *function)
 {
     if (!function || pc_known_use(&client->known, function->msg->body))
         return 0;
@@ -298,17 +297,20 @@ int pc_submit(struct pc_client *client, const struct pc_request *request, struct
     if (pc_client_register_calls(client, request, calls, count, bytes, err))
         goto out;
     pc_client_send_acks(client);
+    bool is_kept = is_copied(client, request);
     client->is_sending = true;
-    if (send_function(client, request->function) || pc_client_queue(client, msg))
+    if (pc_client_send_function(client, request->function) || pc_client_queue(client, msg))
         pc_client_lose(client, PC_E_MEMORY, "out of memory while sending");
     for (size_t i = 0; i < count; i++) {
         calls[i]->number = client->lifeline.sent;
         calls[i]->is_durable = is_durable;
+        calls[i]->request = is_kept ? pc_msg_ref(msg) : NULL;
+        calls[i]->function = is_kept ? pc_function_ref(request->function) : NULL;
     }
     if (client->lost.code == PC_OK && may_linger(client, request, msg))
         client->lingers = true;
     else if (client->lost.code == PC_OK)
-        send_submission(client, msg, is_copied(client, request));
+        send_submission(client, msg, is_kept);
     client->is_sending = false;
     if (client->waiting)
         pthread_cond_broadcast(&client->filed);

@@ -40,9 +40,17 @@ void parent_end_engines(struct parent *parent, const char *why)
         pc_json_put_str(body, "tail", why);
         if (parent->state < PARENT_STOPPING && engine->is_wanted) /* the next nursery starts it */
             pc_json_put_bool(body, "replaced", true);
+        parent_engines_exited(&parent->engines, engine, true, body);
         parent_role_send(&parent->scheduler, PC_MSG_EXITED, body);
-        parent_engines_exited(&parent->engines, engine, true);
     }
+}
+
+void parent_report_ends(struct parent *parent)
+{
+    struct parent_engine *engine, *next;
+    HASH_ITER (hh, parent->engines.by_uuid, engine, next)
+        if (engine->report)
+            parent_role_send(&parent->scheduler, PC_MSG_EXITED, pc_json_copy(engine->report));
 }
 
 /* ---- starting it again ------------------------------------------------------------------ */

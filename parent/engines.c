@@ -34,6 +34,7 @@ static void drop_unknown(struct parent_engines *engines, struct parent_engine *e
     if (engine->is_spawned || engine->is_up)
         return;
     HASH_DEL(engines->by_uuid, engine);
+    pc_json_free(engine->report);
     free(engine);
 }
 
@@ -84,7 +85,7 @@ void parent_engines_down(struct parent_engines *engines, uint32_t id)
 }
 
 void parent_engines_exited(struct parent_engines *engines, struct parent_engine *engine,
-                           bool is_replaced)
+                           bool is_replaced, const pc_json *report)
 {
     if (!engine->is_spawned)
         return;
@@ -92,6 +93,7 @@ void parent_engines_exited(struct parent_engines *engines, struct parent_engine 
     if (engine->is_up)
         engines->ready_count--;
     engine->is_spawned = false;
+    engine->report = pc_json_copy(report);
     engines->spawned_count--;
     drop_unknown(engines, engine);
 }
@@ -111,6 +113,7 @@ void parent_engines_fini(struct parent_engines *engines)
     HASH_CLEAR(hh_id, engines->by_id);
     HASH_ITER (hh, engines->by_uuid, engine, next) {
         HASH_DEL(engines->by_uuid, engine);
+        pc_json_free(engine->report);
         free(engine);
     }
     *engines = (struct parent_engines){0};

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/err.h"
+#include "lib/json.h"
 
 #include <uthash.h>
 
@@ -27,6 +28,7 @@ struct parent_engine {
     bool is_ending;   /* it was told to leave ... */
     bool was_termed;  /* ... and then sent SIGTERM */
     int64_t end_ms;   /* when it is helped to */
+    pc_json *report;  /* EXITED, until the scheduler knows that it is down; NULL: it lives */
     UT_hash_handle hh, hh_id;
 };
 
@@ -44,8 +46,9 @@ int parent_engines_up(struct parent_engines *engines, const char *uuid, uint32_t
                       struct pc_err *err);
 void parent_engines_down(struct parent_engines *engines, uint32_t id);
 struct parent_engine *parent_engines_find(struct parent_engines *engines, const char *uuid);
+/* `report` is the EXITED that the scheduler is sent; it is copied. */
 void parent_engines_exited(struct parent_engines *engines, struct parent_engine *engine,
-                           bool is_replaced);
+                           bool is_replaced, const pc_json *report);
 /* The scheduler wants another one in place of `uuid`. True: that one has ended already, of which
  * the scheduler had not heard then, and nobody has taken its place. */
 bool parent_engines_lack(struct parent_engines *engines, const char *uuid);

@@ -17,12 +17,15 @@ static int on_ready(void *role_of, void *peer, struct pc_msg *msg, struct pc_err
     struct parent *parent = role_of;
     struct parent_role *role = peer;
     struct pc_err why;
+    bool was_ready = role->is_ready; /* it has taken new keys */
     role->is_ready = true;
     parent_service_pong(parent, role); /* it can't answer what the one before it was asked */
     pc_debug("the %s (pid %d) is ready", role->name, (int)role->pid);
     if (role == &parent->scheduler && parent->state == PARENT_STARTING &&
         parent_files_write(&parent->files, &why) < 0)
         parent_fail(parent, "%s", why.text);
+    if (role == &parent->scheduler && !was_ready)
+        parent_report_ends(parent);
     if (role == &parent->scheduler && parent->has_new_keys)
         parent_keys_hold(parent);
     if (role == &parent->nursery && parent->state <= PARENT_READY) {
@@ -275,10 +278,10 @@ static int on_exited(void *role, void *peer, struct pc_msg *msg, struct pc_err *
         parent_cgroup_remove(&parent->cgroup, engine->uuid);
         is_replaced = was_ending ? parent_engine_ended(parent, was_wanted)
                                  : parent_restart_engine(parent, signal || code);
-        parent_engines_exited(&parent->engines, engine, is_replaced);
+        pc_json_put_bool(body, "replaced", is_replaced);
+        parent_engines_exited(&parent->engines, engine, is_replaced, body);
     }
     /* The scheduler knows best which tasks that ends. */
-    pc_json_put_bool(body, "replaced", is_replaced);
     parent_role_send(&parent->scheduler, PC_MSG_EXITED, body);
     return 0;
 }

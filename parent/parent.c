@@ -204,6 +204,8 @@ static int parent_init(struct parent *parent, struct pc_err *err)
     parent_role_init(parent, &parent->scheduler, "scheduler", PC_FROM_SCHED);
     parent_role_init(parent, &parent->hub, "hub", PC_FROM_HUB);
     parent_role_init(parent, &parent->nursery, "nursery", PC_FROM_NURSERY);
+    if (parent->options->grace_ms > 0) /* else nobody would come back to it */
+        parent->scheduler.restart = parent_start_scheduler;
     parent->hub.restart = parent_start_hub;
     parent->nursery.restart = parent_start_nursery;
     return 0;

@@ -12,12 +12,14 @@
 #include "lib/clock.h"
 #include "lib/key.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "parent/state.h"
 
 #define JOIN_LIMIT_MS  10000
 #define AGAIN_LIMIT_MS 1000 /* one attempt; nobody is served meanwhile */
 #define PAUSE_FIRST_MS 10
 #define PAUSE_MAX_MS   500
+#define HOST_MAX       64 /* of what a system is called; HELLO has room for no more */
 
 /* `again`: it goes on where it was. */
 static char *host_hello(const struct parent *parent, bool again)
@@ -31,13 +33,13 @@ static char *host_hello(const struct parent *parent, bool again)
     pc_json_put_str(hello, "role", "host");
     pc_json_put_str(hello, "public_key", key);
     pc_json_put_str(hello, "uuid", parent->home);
+    gethostname(host, HOST_MAX);
+    pc_json_put_i64(hello, "pid", getpid());
+    pc_json_put_str(hello, "host", host);
     if (again) {
         pc_json_put_str(hello, "token", parent->rejoin.token);
         pc_json_put_u64(hello, "received", parent->scheduler.lifeline.received);
     } else {
-        gethostname(host, sizeof(host) - 1);
-        pc_json_put_i64(hello, "pid", getpid());
-        pc_json_put_str(hello, "host", host);
         pc_json_put_str(hello, "python", PC_EMBED_PYTHON);
     }
     char *text = pc_json_print(hello);
@@ -95,22 +97,45 @@ static bool is_passing(enum pc_errc code)
            code == PC_E_PROTOCOL || code == PC_E_REFUSED || code == PC_E_SYSTEM;
 }
 
+/* To a scheduler that knows nothing of us: from the beginning, with what the one before it may not
+ * have got. */
+static void begin_anew(struct pc_lifeline *lifeline)
+{
+    uint64_t number;
+    size_t count = lifeline->count;
+    struct pc_msg **kept = pc_xcalloc(count + 1, sizeof(*kept));
+    for (size_t i = 0; i < count; i++)
+        kept[i] = pc_msg_ref(pc_lifeline_kept(lifeline, i, &number));
+    pc_lifeline_restart(lifeline);
+    for (size_t i = 0; i < count; i++) {
+        if (pc_lifeline_keep(lifeline, kept[i]))
+            pc_fatal(1, "out of memory");
+        pc_msg_unref(kept[i]);
+    }
+    free(kept);
+}
+
 static int try_again(struct parent *parent, struct pc_err *err)
 {
     struct pc_lifeline *lifeline = &parent->scheduler.lifeline;
     struct pc_sock sock;
-    uint64_t arrived;
+    uint64_t arrived = 0;
     pc_json *welcome = say_hello(parent, &sock, true, AGAIN_LIMIT_MS, err);
     if (!welcome)
         return -1;
+    bool is_new = pc_json_bool_or(welcome, "new", false);
     sock.wire.lifeline = lifeline;
-    int status = pc_json_get_u64(welcome, "received", &arrived, err);
+    if (is_new)
+        begin_anew(lifeline);
+    int status = is_new ? 0 : pc_json_get_u64(welcome, "received", &arrived, err);
     if (status == 0)
         status = pc_lifeline_resume(lifeline, arrived, err);
     if (status == 0 && pc_wire_resume(&sock.wire))
         status = pc_err_set(err, PC_E_MEMORY, "out of memory");
     if (status == 0)
         status = parent_role_join(&parent->scheduler, &sock, err);
+    if (status == 0 && is_new)
+        parent_report_ends(parent);
     if (status == 0)
         pc_conn_flush(&parent->scheduler.conn);
     pc_json_free(welcome);

@@ -74,9 +74,16 @@ pc_json *parent_keys_config(const struct parent *parent)
     return config;
 }
 
+/* Not the first one: it has to find out what there is. */
+static bool is_successor(const struct parent *parent)
+{
+    return parent->state >= PARENT_READY;
+}
+
 static pc_json *scheduler_config(const struct parent *parent, int begun_fd)
 {
     pc_json *config = common_config(parent);
+    pc_json_put_bool(config, "is_successor", is_successor(parent));
     pc_json_put_str(config, "home", parent->home);
     put_key(config, "controller_private", parent->files.controller.private_key);
     put_keys(config, &parent->files);

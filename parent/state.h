@@ -231,6 +231,9 @@ void parent_role_gone(struct parent_role *role);
 /* Ends with all their children the engines that a nursery left. */
 void parent_end_engines(struct parent *parent, const char *why);
 void parent_kill_group(uint32_t pid);
+/* To a scheduler that was started again: those of which the one before has not said that they are
+ * down. */
+void parent_report_ends(struct parent *parent);
 /* After SIGCHLD: takes note of our roles, and buries the orphans of engines. */
 void parent_reap(struct parent *parent);
 

@@ -136,8 +136,31 @@ static void on_timer(uv_timer_t *timer)
     wake_for_first(s);
 }
 
+void away_begin_client(struct sched *s, struct client *client)
+{
+    client->away.client = client;
+    begin(s, &client->away);
+}
+
+/* So it is known that it was told nothing since. */
+static void tell_hub(struct sched *s, const struct client *client, bool is_away)
+{
+    pc_json *json = pc_json_object();
+    pc_json_put_u64(json, "session", client->session);
+    pc_json_put_bool(json, "away", is_away);
+    records_flush(s);
+    ledger_tell(s, pc_json_msg(PC_MSG_CLIENT_UP, json));
+}
+
+void away_client_back(struct sched *s, struct client *client)
+{
+    away_end(s, &client->away);
+    tell_hub(s, client, false);
+}
+
 void away_client(struct sched *s, struct client *client)
 {
+    tell_hub(s, client, true);
     client->peer->client = NULL;
     client->peer->conn.sock.wire.lifeline = NULL;
     client->peer = NULL;

@@ -57,6 +57,22 @@ struct client *client_of_past(struct sched *s, uint64_t session)
     return client;
 }
 
+static struct client *client_unheard(struct sched *s, uint64_t session)
+{
+    struct client *client = client_of_past(s, session);
+    client->is_returning = true;
+    away_begin_client(s, client);
+    pc_json *json = pc_json_object();
+    pc_json_put_u64(json, "session", session);
+    ledger_tell(s, pc_json_msg(PC_MSG_CLIENT_UP, json));
+    return client;
+}
+
+bool client_is_new(const struct client *client)
+{
+    return client->is_returning && client->lifeline.received == 0;
+}
+
 struct client *client_resume(struct sched *s, struct peer *peer, const pc_json *hello,
                              struct pc_err *err)
 {
@@ -70,17 +86,19 @@ struct client *client_resume(struct sched *s, struct peer *peer, const pc_json *
         return NULL;
     }
     HASH_FIND(hh, s->clients, &session, sizeof(session), client);
+    if (!client && s->is_successor) /* the hub had not heard of it yet */
+        client = client_unheard(s, session);
     if (!client || !client_is_there(client)) {
         pc_err_set(err, PC_E_LOST, "the session has ended: the client was away too long");
         return NULL;
     }
-    if (pc_lifeline_resume(&client->lifeline, received, err))
+    if (!client_is_new(client) && pc_lifeline_resume(&client->lifeline, received, err))
         return NULL;
     if (client->peer) { /* the client knows better that the old connection is of no use */
         pc_conn_close(&client->peer->conn);
         away_client(s, client);
     }
-    away_end(s, &client->away);
+    away_client_back(s, client);
     attach(client, peer);
     questions_advance(s, client);
     pc_debug("session %016llx goes on ('%s')", (unsigned long long)session, peer->name);
@@ -119,6 +137,7 @@ void client_lost(struct sched *s, struct client *client)
     pc_lifeline_fini(&client->lifeline);
     pc_known_fini(&client->functions); /* its tasks keep what they need */
     client_keep_unread(s, client);
+    again_client_lost(s, client);
     for (task = client->tasks; task; task = next) {
         next = task->client_next;
         if (task_is_over(task) && !task->waits_for_hub)
@@ -150,29 +169,6 @@ int client_function(struct client *client, struct pc_msg *msg, struct pc_err *er
     return 0;
 }
 
-static int submit_direct(struct sched *s, struct client *client, struct pc_msg *msg,
-                         const struct pc_submit_body *body, struct pc_msg *function, bool is_again)
-{
-    char text[96];
-    for (uint32_t i = 0; i < body->target_count; i++) {
-        uint32_t id = pc_load_u32(body->targets + 4 * (size_t)i);
-        struct engine *engine = engine_find(s, id);
-        struct task *task = task_new(s, client, msg->head.sequence + i, msg, body);
-        if (!task)
-            return -1;
-        task->is_again = is_again;
-        task_set_function(task, function);
-        if (engine && engine->state == ENGINE_UP) {
-            task_set_state(task, TASK_READY);
-            queue_direct(s, task, engine);
-        } else {
-            snprintf(text, sizeof(text), "engine %u is not registered (any more)", id);
-            task_fail(s, task, "EngineError", text);
-        }
-    }
-    return 0;
-}
-
 static void take_options(struct sched *s, struct task *task, const struct pc_submit_body *body)
 {
     struct more *more = more_of(task);
@@ -184,6 +180,74 @@ static void take_options(struct sched *s, struct task *task, const struct pc_sub
         more->tags = pc_xasprintf("%.*s", (int)body->tags_size, body->tags);
     if (body->timeout_ms)
         timeouts_start_by(s, task, body->timeout_ms);
+}
+
+bool client_takes_claim(struct sched *s, struct task *task, const struct pc_submit_body *body)
+{
+    if (!again_is_claimed(s, &task->key))
+        return false;
+    task->is_balanced = body->flags & PC_SUBMIT_BALANCED;
+    if (task->is_balanced && body->flags & PC_SUBMIT_OPTIONS)
+        take_options(s, task, body);
+    again_claim(s, task);
+    return true;
+}
+
+/* An engine runs it, and now there is more to know of it. */
+static void learn(struct sched *s, struct task *task, struct pc_msg *msg,
+                  const struct pc_submit_body *body, struct pc_msg *function)
+{
+    window_take(task->client, msg, 1, true, NULL);
+    task_learn(task, msg, body);
+    task_set_function(task, function);
+    if (task->is_balanced && body->flags & PC_SUBMIT_OPTIONS)
+        take_options(s, task, body);
+    timeouts_clear(s, task);
+    if (task->state == TASK_RUNNING)
+        timeouts_running(s, task);
+    records_submitted(s, task, body);
+}
+
+/* An earlier scheduler had this task. True: it is known here already, and goes on. */
+static bool goes_on(struct sched *s, struct client *client, struct pc_msg *msg,
+                    const struct pc_submit_body *body, struct pc_msg *function)
+{
+    struct task *task =
+        client->is_returning ? task_find(s, client->session, msg->head.sequence) : NULL;
+    if (!task)
+        return false;
+    if (!task_is_over(task) && !task->request)
+        learn(s, task, msg, body, function);
+    else if (task->is_durable && !task->is_held)
+        durable_tell_accepted(s, task);
+    return true;
+}
+
+static int submit_direct(struct sched *s, struct client *client, struct pc_msg *msg,
+                         const struct pc_submit_body *body, struct pc_msg *function, bool is_again,
+                         bool is_repeated)
+{
+    char text[96];
+    for (uint32_t i = 0; i < body->target_count; i++) {
+        uint32_t id = pc_load_u32(body->targets + 4 * (size_t)i);
+        struct engine *engine = engine_find(s, id);
+        struct task *task = task_new(s, client, msg->head.sequence + i, msg, body);
+        if (!task)
+            return -1;
+        task->is_again = is_again;
+        task->is_repeated = is_repeated;
+        task_set_function(task, function);
+        if (task->is_repeated && client_takes_claim(s, task, body))
+            continue;
+        if (engine && engine->state == ENGINE_UP) {
+            task_set_state(task, TASK_READY);
+            queue_direct(s, task, engine);
+        } else {
+            snprintf(text, sizeof(text), "engine %u is not registered (any more)", id);
+            task_fail(s, task, "EngineError", text);
+        }
+    }
+    return 0;
 }
 
 void client_place(struct sched *s, struct task *task, const struct pc_submit_body *body)
@@ -204,7 +268,14 @@ void client_place(struct sched *s, struct task *task, const struct pc_submit_bod
         place_task(s, task);
 }
 
-static int take_in(struct sched *s, struct client *client, struct pc_msg *msg, bool is_again,
+/* From whom a submission is. */
+enum source {
+    FROM_CLIENT,
+    FOR_CLIENT,   /* the hub submits it again on behalf of the client */
+    FROM_THE_PAST /* the hub had it of an earlier scheduler; the client is not there */
+};
+
+static int take_in(struct sched *s, struct client *client, struct pc_msg *msg, enum source source,
                    struct pc_err *err)
 {
     struct pc_submit_body body;
@@ -217,10 +288,14 @@ static int take_in(struct sched *s, struct client *client, struct pc_msg *msg, b
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT names a function that was not sent");
     struct pc_msg *function = known ? known->data : NULL;
     bool is_balanced = body.flags & PC_SUBMIT_BALANCED;
+    bool is_repeated = source == FROM_THE_PAST || client->is_returning;
+    bool is_again = source != FROM_CLIENT || is_repeated;
+    if (goes_on(s, client, msg, &body, function))
+        return 0;
     if (window_take(client, msg, is_balanced ? 1 : body.target_count, is_again, err))
         return -1;
     if (!is_balanced) {
-        if (submit_direct(s, client, msg, &body, function, is_again))
+        if (submit_direct(s, client, msg, &body, function, is_again, is_repeated))
             return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
         return 0;
     }
@@ -229,17 +304,27 @@ static int take_in(struct sched *s, struct client *client, struct pc_msg *msg, b
     if (!task)
         return pc_err_set(err, PC_E_PROTOCOL, "SUBMIT uses a task number twice");
     task->is_again = is_again;
+    task->is_repeated = is_repeated;
     task_set_function(task, function);
-    if (is_durable)
+    if (task->is_repeated && client_takes_claim(s, task, &body))
+        return 0;
+    if (is_durable) {
         durable_hold(s, task);
-    else
-        client_place(s, task, &body);
+        return 0;
+    }
+    again_place(s, task, &body);
     return 0;
 }
 
 int client_submit(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
 {
-    return take_in(s, client, msg, false, err);
+    return take_in(s, client, msg, FROM_CLIENT, err);
+}
+
+int client_revive(struct sched *s, struct pc_msg *msg, struct pc_err *err)
+{
+    struct client *client = client_of_past(s, msg->head.session);
+    return take_in(s, client, msg, FROM_THE_PAST, err);
 }
 
 int client_ack(struct sched *s, struct client *client, struct pc_msg *msg, struct pc_err *err)
@@ -282,7 +367,7 @@ void client_resubmit(struct sched *s, struct pc_msg *msg)
     struct client *client;
     struct pc_err err;
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
-    if (!client || !client_is_there(client) || take_in(s, client, msg, true, &err) == 0)
+    if (!client || !client_is_there(client) || take_in(s, client, msg, FOR_CLIENT, &err) == 0)
         return;
     /* The number came from the client: the fault is its own. */
     struct peer *peer = client->peer;

@@ -90,6 +90,9 @@ static int add_edges(struct sched *s, struct task *task, const struct pc_submit_
             DL_APPEND(source->dependents, edge);
         } else if (past_find(s, &key, &is_ok, &engine_id)) {
             settle(more, is_follow, is_ok, engine_id);
+        } else if (task->is_repeated && !is_follow && key.session == task->key.session) {
+            /* It was met before, or the earlier scheduler had ended this one. */
+            needs->met++;
         } else {
             return -1;
         }

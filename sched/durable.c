@@ -68,6 +68,16 @@ static void tell(struct sched *s, uint64_t session, struct pc_buf *pairs)
     pairs->size = 0;
 }
 
+void durable_tell_accepted(struct sched *s, const struct task *task)
+{
+    struct pc_buf pairs;
+    pc_buf_init(&pairs, 0);
+    pc_buf_put_u64(&pairs, task->key.session);
+    pc_buf_put_u64(&pairs, task->key.sequence);
+    tell(s, task->key.session, &pairs);
+    pc_buf_fini(&pairs);
+}
+
 static void go(struct sched *s, struct task *task)
 {
     struct pc_submit_body body;
@@ -79,7 +89,7 @@ static void go(struct sched *s, struct task *task)
     }
     if (pc_submit_decode(task->request, &body, &err))
         pc_fatal(1, "a submission can't be read twice: %s", err.text);
-    client_place(s, task, &body);
+    again_place(s, task, &body);
 }
 
 static void take_accepted(struct sched *s, struct pc_reader *reader)
@@ -146,7 +156,8 @@ void durable_refuse_all(struct sched *s, const char *why)
 
 void durable_ask(struct sched *s)
 {
-    if (!s->takes_durable || s->has_revived)
+    bool has_any = s->takes_durable || s->is_successor;
+    if (!has_any || s->has_revived || (s->is_successor && (!s->has_heritage || s->is_again)))
         return;
     pc_json *query = pc_json_object();
     pc_json_put_str(query, "query", "revive");
@@ -160,25 +171,38 @@ int durable_revive(struct sched *s, struct pc_msg *submit, struct pc_err *err)
     uint64_t session = submit->head.session, sequence = submit->head.sequence;
     if (pc_submit_decode(submit, &body, err))
         return -1;
-    if (!(body.flags & PC_SUBMIT_DURABLE) || body.flags & PC_SUBMIT_NAMED ||
+    bool is_durable = body.flags & PC_SUBMIT_DURABLE;
+    if ((!is_durable && !s->is_successor) || body.flags & PC_SUBMIT_NAMED ||
         task_find(s, session, sequence))
         return 0; /* whoever asked for it is gone; or it is here */
+    if (!is_durable)
+        return client_revive(s, submit, err);
     struct client *client = client_of_past(s, session);
     window_take(client, submit, 1, true, NULL);
     struct task *task = task_new(s, client, sequence, submit, &body);
     task->is_again = task->is_durable = task->is_balanced = true;
-    go(s, task);
+    task->is_repeated = s->is_successor;
+    if (!client_takes_claim(s, task, &body))
+        go(s, task);
     return 0;
 }
 
-void durable_answered(struct sched *s, const struct pc_msg *reply)
+int durable_answered(struct sched *s, const struct pc_msg *reply)
 {
     pc_json *json = reply->head.session ? NULL : pc_json_of_msg(reply, NULL);
     if (!json)
-        return;
+        return 0;
+    bool is_revival = pc_json_member(json, "next");
     int64_t next = pc_json_i64_or(json, "next", 0);
+    if (!is_revival)
+        again_settled(s, json);
+    pc_json_free(json);
+    if (!is_revival)
+        return 0;
     s->has_revived = next == 0;
     s->revived = (uint64_t)next;
-    pc_json_free(json);
+    if (s->has_revived)
+        again_settle(s, 0);
     durable_ask(s);
+    return 0;
 }

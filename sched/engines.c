@@ -51,6 +51,61 @@ static bool is_presentable(const pc_json *hello)
            pc_tags_are_valid(tags, strlen(tags));
 }
 
+static void take_home(struct engine *engine, const pc_json *hello)
+{
+    if (pc_hex_decode(pc_json_str_or(hello, "home", ""), engine->home, sizeof(engine->home)))
+        memset(engine->home, 0, sizeof(engine->home));
+}
+
+/* Without id and state; `about` says what it is, with its uuid. */
+static struct engine *engine_new(struct sched *s, const uint8_t uuid[SCHED_UUID_SIZE],
+                                 const pc_json *about)
+{
+    struct engine *engine = pc_xcalloc(1, sizeof(*engine));
+    engine->sched = s;
+    engine->id = PC_NO_ENGINE;
+    engine->heard_ms = world_now_ms(s);
+    engine->work_line.is_told_apart = true;
+    memcpy(engine->uuid, uuid, sizeof(engine->uuid));
+    snprintf(engine->tags, sizeof(engine->tags), "%s", pc_json_str_or(about, "tags", ""));
+    pc_buf_init(&engine->acks, 0);
+    uv_timer_init(&s->loop, &engine->exit_timer);
+    engine->exit_timer.data = engine;
+    engine->about = pc_json_object();
+    pc_json_put_i64(engine->about, "pid", pc_json_i64_or(about, "pid", 0));
+    pc_json_put_str(engine->about, "host", pc_json_str_or(about, "host", ""));
+    pc_json_put_str(engine->about, "python", pc_json_str_or(about, "python", ""));
+    pc_json_put_str(engine->about, "uuid", pc_json_str_or(about, "uuid", ""));
+    pc_json_put_str(engine->about, "tags", engine->tags);
+    HASH_ADD(hh_uuid, s->engines_by_uuid, uuid, sizeof(engine->uuid), engine);
+    return engine;
+}
+
+static void set_id(struct engine *engine, uint32_t id)
+{
+    engine->id = id;
+    pc_json_put_i64(engine->about, "id", id);
+    HASH_ADD(hh_id, engine->sched->engines_by_id, id, sizeof(engine->id), engine);
+}
+
+bool engine_inherit(struct sched *s, const pc_json *about)
+{
+    uint8_t uuid[SCHED_UUID_SIZE];
+    struct pc_err err;
+    uint32_t id;
+    if (!is_presentable(about) || pc_json_get_u32(about, "id", &id, &err) || engine_find(s, id) ||
+        engine_named(s, about) ||
+        pc_hex_decode(pc_json_str_or(about, "uuid", ""), uuid, sizeof(uuid)))
+        return false;
+    struct engine *engine = engine_new(s, uuid, about);
+    set_id(engine, id);
+    engine->state = ENGINE_UP;
+    engine->is_unreported = true;
+    away_engine(engine);
+    queue_engine_up(engine);
+    return true;
+}
+
 /* ---- coming back ------------------------------------------------------------------------ */
 
 static void detach_lane(struct peer *peer)
@@ -74,7 +129,7 @@ bool engine_cut(struct engine *engine)
 {
     if (engine->state != ENGINE_UP)
         return false;
-    if (home_has_left(engine)) {
+    if (!engine->is_unreported && home_has_left(engine)) { /* else its home may not be back */
         engine_set_left(engine);
         return false;
     }
@@ -98,13 +153,24 @@ static struct engine *returning(struct sched *s, struct peer *peer, const pc_jso
     return NULL;
 }
 
+/* It has to be told that this is another scheduler, until something came of it that it knows. */
+static bool is_new_to(const struct engine *engine)
+{
+    return engine->is_unreported && engine->work_line.received == 0;
+}
+
 static void resume_lane(struct engine *engine, struct peer **lane, struct peer *peer,
                         struct pc_lifeline *lifeline, const pc_json *hello, enum pc_sender sender)
 {
     struct pc_err err;
     uint64_t received;
-    if (pc_json_get_u64(hello, "received", &received, &err) ||
-        pc_lifeline_resume(lifeline, received, &err)) {
+    bool is_new = is_new_to(engine);
+    if (is_new && (lifeline->received || lifeline->arrived))
+        pc_lifeline_restart(lifeline); /* it had begun to go on, and broke off */
+    if (is_new)
+        ;
+    else if (pc_json_get_u64(hello, "received", &received, &err) ||
+             pc_lifeline_resume(lifeline, received, &err)) {
         hello_refuse(peer, "session", err.text);
         return;
     }
@@ -113,6 +179,7 @@ static void resume_lane(struct engine *engine, struct peer **lane, struct peer *
     pc_json *welcome = pc_json_object();
     pc_json_put_i64(welcome, "engine_id", engine->id);
     pc_json_put_u64(welcome, "received", lifeline->received);
+    pc_json_put_bool(welcome, "new", is_new);
     pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
     peer->conn.sock.wire.lifeline = lifeline;
     if (pc_wire_resume(&peer->conn.sock.wire))
@@ -125,6 +192,8 @@ static void resume_control(struct sched *s, struct peer *peer, const pc_json *he
     if (!engine)
         return;
     engine_cut(engine); /* the engine knows better that what there is is of no use */
+    if (engine->is_unreported)
+        take_home(engine, hello);
     engine->heard_ms = world_now_ms(s);
     resume_lane(engine, &engine->control, peer, &engine->control_line, hello, PC_FROM_CONTROL);
 }
@@ -141,6 +210,10 @@ static void resume_work(struct sched *s, struct peer *peer, const pc_json *hello
         resume_lane(engine, &engine->work, peer, &engine->work_line, hello, PC_FROM_WORK);
     if (!engine || engine->work != peer)
         return;
+    if (engine->is_unreported) { /* it is back when it has said what it has */
+        engine->heard_ms = world_now_ms(s);
+        return;
+    }
     away_end(s, &engine->away);
     engine->heard_ms = world_now_ms(s);
     pc_debug("engine %u is back ('%s')", engine->id, peer->name);
@@ -148,6 +221,19 @@ static void resume_work(struct sched *s, struct peer *peer, const pc_json *hello
 }
 
 /* ---- registering ------------------------------------------------------------------------ */
+
+static void welcome_control(struct engine *engine)
+{
+    struct sched *s = engine->sched;
+    pc_json *welcome = pc_json_object();
+    pc_json_put_i64(welcome, "engine_id", engine->id);
+    token_put(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), welcome);
+    pc_json_put_i64(welcome, "heartbeat_ms", s->heartbeat_ms);
+    pc_json_put_i64(welcome, "grace_ms", s->grace_ms);
+    pc_conn_send(&engine->control->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
+    if (s->grace_ms)
+        engine->control->conn.sock.wire.lifeline = &engine->control_line;
+}
 
 void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hello)
 {
@@ -165,32 +251,24 @@ void engine_hello_control(struct sched *s, struct peer *peer, const pc_json *hel
         hello_refuse(peer, "protocol", "HELLO of an engine without a valid uuid");
         return;
     }
-    if (engine_named(s, hello)) {
+    struct engine *known = engine_named(s, hello);
+    if (known && is_new_to(known) && !known->control) {
+        /* It was only registering when the earlier scheduler died: it has nothing to report. */
+        known->control = peer;
+        set_sender(peer, PC_FROM_CONTROL, known);
+        take_home(known, hello);
+        welcome_control(known);
+        return;
+    }
+    if (known) {
         hello_refuse(peer, "protocol", "an engine with this uuid is registered already");
         return;
     }
-    struct engine *engine = pc_xcalloc(1, sizeof(*engine));
-    engine->sched = s;
-    engine->id = PC_NO_ENGINE;
+    struct engine *engine = engine_new(s, uuid, hello);
     engine->state = ENGINE_ASKING;
     engine->control = peer;
-    engine->heard_ms = world_now_ms(s);
-    engine->work_line.is_told_apart = true;
-    memcpy(engine->uuid, uuid, sizeof(uuid));
-    snprintf(engine->tags, sizeof(engine->tags), "%s", pc_json_str_or(hello, "tags", ""));
-    if (pc_hex_decode(pc_json_str_or(hello, "home", ""), engine->home, sizeof(engine->home)))
-        memset(engine->home, 0, sizeof(engine->home));
-    pc_buf_init(&engine->acks, 0);
-    uv_timer_init(&s->loop, &engine->exit_timer);
-    engine->exit_timer.data = engine;
-    engine->about = pc_json_object();
-    pc_json_put_i64(engine->about, "pid", pc_json_i64_or(hello, "pid", 0));
-    pc_json_put_str(engine->about, "host", pc_json_str_or(hello, "host", ""));
-    pc_json_put_str(engine->about, "python", pc_json_str_or(hello, "python", ""));
-    pc_json_put_str(engine->about, "uuid", pc_json_str_or(hello, "uuid", ""));
-    pc_json_put_str(engine->about, "tags", engine->tags);
+    take_home(engine, hello);
     set_sender(peer, PC_FROM_CONTROL, engine);
-    HASH_ADD(hh_uuid, s->engines_by_uuid, uuid, sizeof(engine->uuid), engine);
     ledger_tell(s, pc_json_msg(PC_MSG_ENGINE_UP, pc_json_copy(engine->about)));
 }
 
@@ -221,18 +299,9 @@ void engine_got_id(struct sched *s, struct pc_msg *msg)
         pc_json_put_str(down, "reason", "it left before it was registered");
         ledger_tell(s, pc_json_msg(PC_MSG_ENGINE_DOWN, down));
     } else {
-        engine->id = id;
+        set_id(engine, id);
         engine->state = ENGINE_HALF;
-        pc_json_put_i64(engine->about, "id", id);
-        HASH_ADD(hh_id, s->engines_by_id, id, sizeof(engine->id), engine);
-        pc_json *welcome = pc_json_object();
-        pc_json_put_i64(welcome, "engine_id", id);
-        token_put(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), welcome);
-        pc_json_put_i64(welcome, "heartbeat_ms", s->heartbeat_ms);
-        pc_json_put_i64(welcome, "grace_ms", s->grace_ms);
-        pc_conn_send(&engine->control->conn, pc_json_msg(PC_MSG_WELCOME, welcome));
-        if (s->grace_ms)
-            engine->control->conn.sock.wire.lifeline = &engine->control_line;
+        welcome_control(engine);
     }
     pc_json_free(json);
 }
@@ -244,7 +313,8 @@ void engine_hello_work(struct sched *s, struct peer *peer, const pc_json *hello)
         resume_work(s, peer, hello);
         return;
     }
-    if (!engine || engine->state != ENGINE_HALF || engine->work ||
+    bool was_registering = engine && is_new_to(engine) && engine->control;
+    if (!engine || (engine->state != ENGINE_HALF && !was_registering) || engine->work ||
         !token_is_right(s, TOKEN_ENGINE, engine->uuid, sizeof(engine->uuid), hello)) {
         hello_refuse(peer, "protocol", "a work lane for an engine that is not registered");
         return;
@@ -263,7 +333,10 @@ void engine_hello_work(struct sched *s, struct peer *peer, const pc_json *hello)
     pc_json_put(news, "up", up);
     clients_tell_engines(s, news);
     pc_debug("engine %u is up ('%s')", engine->id, peer->name);
-    queue_engine_up(engine);
+    if (was_registering)
+        again_reported(engine);
+    else
+        queue_engine_up(engine);
 }
 
 struct pc_msg *engines_list(struct sched *s)

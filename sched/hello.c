@@ -40,8 +40,8 @@ static const char *role_of_key(struct sched *s, const pc_json *hello, const uint
 static void welcome_host(struct sched *s, struct peer *peer, const pc_json *hello)
 {
     struct pc_err err;
-    bool is_back = pc_json_member(hello, "received");
-    if (is_back && !home_resume(s, peer, hello, &err)) {
+    bool is_back = pc_json_member(hello, "received"), is_new = false;
+    if (is_back && !home_resume(s, peer, hello, &is_new, &err)) {
         hello_refuse(peer, "session", err.text);
         return;
     }
@@ -58,10 +58,11 @@ static void welcome_host(struct sched *s, struct peer *peer, const pc_json *hell
     token_put(s, TOKEN_HOST, home->uuid, sizeof(home->uuid), json);
     pc_json_put_i64(json, "grace_ms", s->grace_ms);
     pc_json_put_u64(json, "received", home->lifeline.received);
+    pc_json_put_bool(json, "new", is_new);
     pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
     if (s->grace_ms)
         peer->conn.sock.wire.lifeline = &home->lifeline;
-    if (!is_back)
+    if (!is_back || is_new)
         pc_conn_send(&peer->conn, engines_list(s));
     else if (pc_wire_resume(&peer->conn.sock.wire))
         pc_fatal(1, "out of memory");
@@ -76,13 +77,20 @@ static void resume_client(struct sched *s, struct peer *peer, const pc_json *hel
         hello_refuse(peer, "session", err.text);
         return;
     }
+    bool is_new = client_is_new(client);
     pc_json *json = pc_json_object();
     pc_json_put_u64(json, "session", client->session);
     pc_json_put_u64(json, "received", client->lifeline.received);
+    if (is_new) { /* to the client: it begins with everything anew */
+        pc_json_put_bool(json, "new", true);
+        window_tell(s, client, json);
+    }
     pc_conn_send(&peer->conn, pc_json_msg(PC_MSG_WELCOME, json));
     peer->conn.sock.wire.lifeline = &client->lifeline;
     if (pc_wire_resume(&peer->conn.sock.wire))
         pc_fatal(1, "out of memory");
+    if (is_new)
+        pc_conn_send(&peer->conn, engines_list(s));
 }
 
 static void welcome_client(struct sched *s, struct peer *peer, const pc_json *hello)

@@ -60,15 +60,21 @@ bool home_add(struct sched *s, struct peer *peer, const pc_json *hello)
     return true;
 }
 
-bool home_resume(struct sched *s, struct peer *peer, const pc_json *hello, struct pc_err *err)
+bool home_resume(struct sched *s, struct peer *peer, const pc_json *hello, bool *is_new,
+                 struct pc_err *err)
 {
     uint8_t uuid[SCHED_UUID_SIZE];
     uint64_t received;
     struct home *home = NULL;
+    *is_new = false;
     if (pc_hex_decode(pc_json_str_or(hello, "uuid", ""), uuid, sizeof(uuid)) == 0)
         home = find_home(s, uuid);
-    if (!home || home == &s->home || !s->grace_ms ||
-        !token_is_right(s, TOKEN_HOST, uuid, sizeof(uuid), hello)) {
+    bool is_right = s->grace_ms && token_is_right(s, TOKEN_HOST, uuid, sizeof(uuid), hello);
+    if (!home && is_right && s->is_successor) { /* an earlier scheduler knew it */
+        *is_new = home_add(s, peer, hello);
+        return *is_new;
+    }
+    if (!home || home == &s->home || !is_right) {
         pc_err_set(err, PC_E_LOST, "a host that was given up, or never was there");
         return false;
     }

@@ -57,14 +57,14 @@ int output_forward(struct engine *engine, struct pc_msg *msg, struct pc_err *err
 {
     struct sched *s = engine->sched;
     struct client *client;
-    uint8_t stream;
-    if (pc_stream_decode(msg, &stream, err))
+    struct pc_stream_body body;
+    if (pc_stream_decode(msg, &body, err))
         return -1;
     engine->owed += msg->parts_bytes;
     if (engine->owed > 2 * PC_OUTPUT_WINDOW)
         return pc_err_set(err, PC_E_PROTOCOL, "it sends more output than its window allows");
     msg->head.engine_id = engine->id;
-    if (stream < PC_STREAM_TEXTS) /* the rest is only for the client */
+    if (body.stream < PC_STREAM_TEXTS) /* the rest is only for the client */
         records_output(s, msg);
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
     if (client && client_is_there(client)) {

@@ -43,8 +43,21 @@ static int on_query(void *role, void *from, struct pc_msg *msg, struct pc_err *e
 static int on_result(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
 {
     struct peer *peer = from;
-    output_acknowledge(peer->engine);
-    return task_result(peer->engine, msg, err);
+    struct engine *engine = peer->engine;
+    output_acknowledge(engine);
+    return engine->is_unreported ? again_result(engine, msg, err) : task_result(engine, msg, err);
+}
+
+static int on_held(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct peer *peer = from;
+    return again_held(peer->engine, msg, err);
+}
+
+static int on_resumed(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
+{
+    struct peer *peer = from;
+    return again_resumed(role, peer->client, msg, err);
 }
 
 static int on_recall(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
@@ -106,6 +119,8 @@ static const struct pc_handler handlers[] = {
     {PC_MSG_RESULT, PC_FROM_WORK, on_result},
     {PC_MSG_STREAM, PC_FROM_WORK, on_stream},
     {PC_MSG_RECALL, PC_FROM_CONTROL, on_recall},
+    {PC_MSG_HELD, PC_FROM_WORK, on_held},
+    {PC_MSG_RESUMED, PC_FROM_CLIENT, on_resumed},
     {PC_MSG_RESULT_ACK, PC_FROM_CLIENT, on_ack},
     {PC_MSG_ABORT, PC_FROM_CLIENT, on_abort},
     {PC_MSG_QUERY, PC_FROM_CLIENT, on_query},

@@ -72,11 +72,11 @@ static void forget(struct sched *s, struct question *question)
 /* ---- asking ----------------------------------------------------------------------------- */
 
 /* A number that the client uses twice at a time gets one answer: the fault is its own. */
-static void add(struct sched *s, struct client *client, struct pc_msg *msg, uint64_t sequence,
-                const char *what, const char *id)
+static struct question *add(struct sched *s, struct client *client, struct pc_msg *msg,
+                            uint64_t sequence, const char *what, const char *id)
 {
     if (HASH_COUNT(s->questions) >= OPEN_MAX || find(s, client->session, sequence))
-        return;
+        return NULL;
     size_t size = id ? strnlen(id, ID_MAX) : 0;
     struct question *question = pc_xcalloc(1, sizeof(*question) + size + 1);
     question->key = (struct task_key){.session = client->session, .sequence = sequence};
@@ -89,6 +89,7 @@ static void add(struct sched *s, struct client *client, struct pc_msg *msg, uint
     DL_APPEND(client->questions, question);
     if (!client->unasked && what)
         client->unasked = question;
+    return question;
 }
 
 /* NULL: the query is none. */
@@ -105,6 +106,16 @@ static const pc_json *fetched(const pc_json *query, const char **what)
             return tasks;
         }
     return NULL; /* the hub will say what is wrong */
+}
+
+/* What has come of it already, from an earlier scheduler. */
+static void take_seen(struct question *question, const pc_json *query)
+{
+    const pc_json *seen = pc_json_member(query, "seen");
+    int i = 0;
+    for (const pc_json *row = seen ? pc_json_first(seen) : NULL; row && i < PC_STREAM_TEXTS;
+         row = pc_json_next(row))
+        question->seen[i++] = strtoull(pc_json_text(row) ? pc_json_text(row) : "0", NULL, 10);
 }
 
 static bool has_seen(const struct question *question)
@@ -199,8 +210,12 @@ void question_ask(struct sched *s, struct client *client, struct pc_msg *msg, co
     uint64_t sequence = msg->head.sequence;
     if (!tasks)
         add(s, client, msg, sequence, NULL, NULL);
-    for (const pc_json *id = tasks ? pc_json_first(tasks) : NULL; id; id = pc_json_next(id))
-        add(s, client, msg, sequence++, what, pc_json_text(id) ? pc_json_text(id) : "?");
+    for (const pc_json *id = tasks ? pc_json_first(tasks) : NULL; id; id = pc_json_next(id)) {
+        struct question *question =
+            add(s, client, msg, sequence++, what, pc_json_text(id) ? pc_json_text(id) : "?");
+        if (question)
+            take_seen(question, query);
+    }
     records_flush(s); /* the answer includes all that happened before the question */
     if (!s->ledger.is_greeted && s->is_hub_missed)
         fail_all(s);

@@ -16,7 +16,8 @@ static bool can_take(const struct engine *engine)
 {
     unsigned limit = ahead_limit(engine);
     return engine->state == ENGINE_UP && !engine->away.is_away &&
-           (limit == 0 || engine->load.tasks < limit) && !engine->queue && !engine->is_recalling;
+           (limit == 0 || engine->load.tasks < limit) && !engine->queue && !engine->is_recalling &&
+           !engine->is_unreported;
 }
 
 /* After its load or its limit changed: puts it in its place in the pools. */
@@ -59,6 +60,16 @@ static void assign(struct engine *engine, struct task *task)
     queue_note_start(engine->sched, task, 1);
     world_acks(engine);
     world_run(engine, task);
+    records_started(engine->sched, task);
+}
+
+void queue_attach(struct engine *engine, struct task *task)
+{
+    DL_APPEND(engine->running, task);
+    if (engine->running == task)
+        begin(task);
+    engine->load.tasks++;
+    task->run = engine->runs;
     records_started(engine->sched, task);
 }
 
@@ -360,6 +371,7 @@ void queue_engine_gone(struct engine *engine)
     coming_engine_gone(engine);
     queue_engine_down(engine);
     ahead_engine_gone(engine);
+    again_engine_gone(engine);
     records_engine_gone(engine);
     if (engine->has_exited && engine->knows_begun)
         spare_unbegun(engine);

@@ -124,6 +124,7 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     s->keep_bytes = (uint64_t)pc_json_i64_or(json, "keep_bytes", SCHED_KEEP_BYTES);
     s->heartbeat_ms = (unsigned)pc_json_i64_or(json, "heartbeat_ms", 3000);
     s->grace_ms = (unsigned)pc_json_i64_or(json, "grace_ms", 0);
+    s->is_successor = pc_json_bool_or(json, "is_successor", false);
     durable_configure(s, json);
     if (settings_take(s, json, err))
         return -1;
@@ -131,8 +132,6 @@ static int configure(struct sched *s, const pc_json *json, struct pc_err *err)
     s->tcp_fd = pc_json_bool_or(json, "has_tcp", false) ? fd++ : -1;
     s->begun.fd = pc_json_bool_or(json, "has_begun", false) ? fd++ : -1;
     s->handover_fd = pc_json_bool_or(json, "has_handover", false) ? fd++ : -1;
-    if (face_listen(s, err))
-        return -1;
     s->beat_ms = (int64_t)uv_now(&s->loop);
     uv_timer_start(&s->beat_timer, on_beat_timer, s->heartbeat_ms, s->heartbeat_ms);
     return 0;
@@ -146,6 +145,25 @@ static int reconfigure(struct sched *s, const pc_json *json, struct pc_err *err)
     if (!pc_json_member(json, "client_public"))
         return pc_log_level_change(json, err);
     if (keys_take(s, json, err))
+        return -1;
+    pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
+    return 0;
+}
+
+/* What a scheduler wants to know of the hub by itself. */
+static void ask_hub(struct sched *s)
+{
+    again_ask(s);
+    durable_ask(s);
+}
+
+/* From now on clients and engines may come. One that takes the place of another has to hear from
+ * the hub first whom that one knew. */
+static int open_doors(struct sched *s, struct pc_err *err)
+{
+    if (!s->is_configured || s->is_listening || (s->is_successor && !s->has_heritage))
+        return 0;
+    if (face_listen(s, err))
         return -1;
     pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
     return 0;
@@ -165,9 +183,8 @@ static int on_config(void *role, void *from, struct pc_msg *msg, struct pc_err *
         return failed;
     s->is_configured = true;
     if (s->ledger.is_greeted) /* the hub was faster than the parent */
-        durable_ask(s);
-    pc_conn_send_body(&s->parent, PC_MSG_READY, "{}", 2);
-    return 0;
+        ask_hub(s);
+    return open_doors(s, err);
 }
 
 static int on_end(void *role, void *from, struct pc_msg *msg, struct pc_err *err)
@@ -241,7 +258,7 @@ static int on_recorded(void *role, void *from, struct pc_msg *msg, struct pc_err
     if (is_first) {
         engines_ask_again(s);
         questions_repeat(s);
-        durable_ask(s);
+        ask_hub(s);
     }
     if (s->is_leaving)
         leave(s);
@@ -254,10 +271,8 @@ static int on_reply(void *role, void *from, struct pc_msg *msg, struct pc_err *e
     struct client *client;
     if (from == &s->hub.conn)
         ledger_answered(s);
-    if (from == &s->hub.conn && !question_answered(s, msg)) {
-        durable_answered(s, msg);
-        return 0;
-    }
+    if (from == &s->hub.conn && !question_answered(s, msg))
+        return again_answered(s, msg) ? open_doors(s, err) : durable_answered(s, msg);
     HASH_FIND(hh, s->clients, &msg->head.session, sizeof(uint64_t), client);
     if (client && client_is_there(client))
         client_send(client, pc_msg_ref(msg));
@@ -384,6 +399,7 @@ static void tear_down(struct sched *s)
         pc_fatal(1, "handles were left open at the end");
     groups_fini(s);
     timeouts_fini(s);
+    again_fini(s);
     past_fini(s);
     tagsets_fini(s);
     ledger_fini(s);

@@ -153,7 +153,8 @@ struct task {
     bool is_balanced, is_aborted;
     bool is_start_known; /* to the hub */
     bool was_spared;     /* its engine ended before it began */
-    bool is_again;       /* the hub submitted it, on behalf of its client */
+    bool is_again;       /* the hub submitted it, on behalf of its client, or it came once more */
+    bool is_repeated;    /* an earlier scheduler knew it, perhaps */
     bool has_output_gap; /* the hub was not sent all of it */
     bool is_durable;
     bool is_held;       /* ... and waits until it is on disk: nothing is done with it before */
@@ -180,6 +181,9 @@ struct client {
     unsigned fetching;          /* tasks that it was asked for, see questions.c */
     struct engine *stalled;     /* engines whose output credit waits for this client to read */
     struct pc_known functions;  /* that it has sent, with the FUNCTION */
+    bool is_returning;          /* an earlier scheduler knew it, and RESUMED has not come, ... */
+    bool has_returned;          /* ... or has */
+    bool has_left;              /* ... it had left before */
 };
 
 enum engine_state {
@@ -204,6 +208,8 @@ struct engine {
     struct away away; /* while it is: one of its lanes is missing, or both */
     pc_json *about;   /* {id, pid, host, python, uuid}, as told to clients */
     int64_t heard_ms;
+    bool is_unreported; /* an earlier scheduler knew it, and HELD has not come */
+    uint32_t offered;   /* results that came before */
 
     char tags[PC_TAGS_MAX + 1];
     struct member *members; /* the groups it is in */
@@ -256,6 +262,7 @@ struct known_key {
 };
 
 struct knock;
+struct claim;
 
 struct sched {
     uv_loop_t loop;
@@ -333,6 +340,13 @@ struct sched {
     struct pc_known hub_functions; /* that were sent to the hub */
     uint64_t keep_bytes;           /* larger requests and results are not sent to the hub */
 
+    /* in place of an earlier scheduler; see again.c */
+    bool is_successor;
+    bool has_heritage;                    /* the hub has said whom that one knew */
+    bool is_again;                        /* some engines have not reported */
+    unsigned unreported, lost_unreported; /* these, and those that are gone without */
+    struct claim *claims;
+
     /* durable tasks */
     bool takes_durable; /* they are possible */
     bool all_durable;   /* all are, that can be */
@@ -381,14 +395,53 @@ void engine_tell(struct engine *engine, struct pc_msg *msg);
 void away_client(struct sched *sched, struct client *client);
 void away_engine(struct engine *engine);
 void away_home(struct sched *sched, struct home *home);
+void away_client_back(struct sched *sched, struct client *client);
 /* It is back, or given up. */
 void away_end(struct sched *sched, struct away *away);
+
+/* An earlier scheduler knew it. */
+void away_begin_client(struct sched *sched, struct client *client);
+
+/* ---- again.c: in place of a scheduler that was killed ---- */
+/* Asks the hub who was there. */
+void again_ask(struct sched *sched);
+/* True: `reply` was the answer, and from now on they may come. */
+bool again_answered(struct sched *sched, const struct pc_msg *reply);
+void again_fini(struct sched *sched);
+/* What nobody has spoken of by now has ended, or is lost: of this session, or of clients that are
+ * not there (0). And the answer of the hub. */
+void again_settle(struct sched *sched, uint64_t session);
+void again_settled(struct sched *sched, const pc_json *reply);
+/* RESULT and HELD of an engine that has not reported. */
+int again_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
+int again_held(struct engine *engine, struct pc_msg *msg, struct pc_err *err);
+/* It has, or has nothing to report. */
+void again_reported(struct engine *engine);
+void again_engine_gone(struct engine *engine);
+/* RESUMED. */
+int again_resumed(struct sched *sched, struct client *client, const struct pc_msg *msg,
+                  struct pc_err *err);
+/* It will not come back. */
+void again_client_lost(struct sched *sched, struct client *client);
+/* Whether an engine has the result of this task, of which nobody else has spoken; then that is the
+ * end of it. */
+bool again_is_claimed(struct sched *sched, const struct task_key *key);
+void again_claim(struct sched *sched, struct task *task);
+/* As client_place, unless it is one that may have begun on an engine that is gone: that ends. */
+void again_place(struct sched *sched, struct task *task, const struct pc_submit_body *body);
+/* Whether the result of this task has to wait until its client has spoken of it; and does so. */
+bool again_defers(const struct task *task);
+void again_defer(struct task *task, struct pc_msg *result);
+/* When all have reported what waits may begin. */
+void again_check(struct sched *sched);
 
 /* ---- clients.c ---- */
 struct client *client_new(struct sched *sched, struct peer *peer, const pc_json *hello);
 /* The client that HELLO names comes back. NULL, with the reason: it can't. */
 struct client *client_resume(struct sched *sched, struct peer *peer, const pc_json *hello,
                              struct pc_err *err);
+/* It comes back for the first time to this scheduler, which has to be told everything. */
+bool client_is_new(const struct client *client);
 /* It is connected, or may come back. */
 bool client_is_there(const struct client *client);
 void client_lost(struct sched *sched, struct client *client);
@@ -419,6 +472,10 @@ void clients_tell_engines(struct sched *sched, pc_json *engines);
 /* The ENGINES message with every engine that is up. */
 struct pc_msg *engines_list(struct sched *sched);
 
+/* What the hub had of a client that is not there. */
+int client_revive(struct sched *sched, struct pc_msg *submit, struct pc_err *err);
+/* A task that came once more: if an engine has its result it ends, and true is returned. */
+bool client_takes_claim(struct sched *sched, struct task *task, const struct pc_submit_body *body);
 /* The balanced task goes its way: `body` is that of its request. */
 void client_place(struct sched *sched, struct task *task, const struct pc_submit_body *body);
 /* The client of this session; if there is none, one that has left. */
@@ -431,6 +488,8 @@ void durable_configure(struct sched *sched, const pc_json *config);
 void durable_tell(const struct sched *sched, pc_json *json);
 /* Whether this submission is one; that is then said in `body`. */
 bool durable_is(const struct sched *sched, struct pc_submit_body *body, bool is_again);
+/* Tells its client once more that it was accepted. */
+void durable_tell_accepted(struct sched *sched, const struct task *task);
 /* A new one: it waits until the hub has written it. */
 void durable_hold(struct sched *sched, struct task *task);
 /* ACCEPTED of the hub. */
@@ -441,12 +500,14 @@ void durable_refuse_all(struct sched *sched, const char *why);
 void durable_ask(struct sched *sched);
 /* ... which come as SUBMIT, and then a REPLY. */
 int durable_revive(struct sched *sched, struct pc_msg *submit, struct pc_err *err);
-void durable_answered(struct sched *sched, const struct pc_msg *reply);
+int durable_answered(struct sched *sched, const struct pc_msg *reply); /* 0 */
 
 /* ---- engines.c ---- */
 void engine_hello_control(struct sched *sched, struct peer *peer, const pc_json *hello);
 void engine_hello_work(struct sched *sched, struct peer *peer, const pc_json *hello);
 void engine_got_id(struct sched *sched, struct pc_msg *msg);
+/* One that an earlier scheduler knew, as ENGINES has it. False: it makes no sense. */
+bool engine_inherit(struct sched *sched, const pc_json *about);
 void engines_ask_again(struct sched *sched);
 /* A lane broke. False: it may not come back. */
 bool engine_cut(struct engine *engine);
@@ -477,8 +538,10 @@ void engines_drop(struct sched *sched);
 void homes_init(struct sched *sched, const pc_json *config);
 /* A host was welcomed. False: it has no uuid of its own. */
 bool home_add(struct sched *sched, struct peer *peer, const pc_json *hello);
-/* One comes back. False, with the reason: it can't. */
-bool home_resume(struct sched *sched, struct peer *peer, const pc_json *hello, struct pc_err *err);
+/* One comes back; is_new: to a scheduler that knows nothing of it. False, with the reason: it
+ * can't. */
+bool home_resume(struct sched *sched, struct peer *peer, const pc_json *hello, bool *is_new,
+                 struct pc_err *err);
 void home_send(struct sched *sched, struct home *home, struct pc_msg *msg); /* takes msg */
 void home_remove(struct sched *sched, struct home *home);
 void homes_drop(struct sched *sched); /* at the end: those that are away */
@@ -505,6 +568,8 @@ void queue_engine_up(struct engine *engine);
 void queue_withdraw(struct task *task);
 /* One of the tasks that an engine had ended. */
 void queue_finished(struct task *task);
+/* An ASSIGNED task that this engine runs already. */
+void queue_attach(struct engine *engine, struct task *task);
 /* Something of this engine has changed: sends it what it can take. */
 void queue_advance(struct engine *engine);
 /* It takes nothing more. */
@@ -673,6 +738,13 @@ bool task_is_over(const struct task *task);
 void task_free(struct sched *sched, struct task *task);
 /* The engine may forget the result: with its next RUN, or now when much has come together. */
 void task_acknowledge(struct engine *engine, const struct task *task);
+void engine_acknowledge(struct engine *engine, const struct task_key *key, uint64_t bytes);
+/* A task of which only the name is known. Its request may follow. */
+struct task *task_new_unknown(struct sched *sched, struct client *client, uint64_t sequence);
+/* Takes back the request of such a task, as far as it goes; it runs already. */
+void task_learn(struct task *task, struct pc_msg *request, const struct pc_submit_body *body);
+/* It was not here. */
+void task_forget(struct sched *sched, struct task *task);
 /* At the end, when there is no engine any more. */
 void tasks_drop(struct sched *sched);
 /* Sends the client this result and keeps the task until it is acknowledged. Takes `result`. */

@@ -65,6 +65,35 @@ struct task *task_new(struct sched *s, struct client *client, uint64_t sequence,
     return task;
 }
 
+struct task *task_new_unknown(struct sched *s, struct client *client, uint64_t sequence)
+{
+    struct task *task = pc_xcalloc(1, sizeof(*task));
+    task->key = (struct task_key){.session = client->session, .sequence = sequence};
+    task->client = client;
+    task->submitted_us = pc_wall_us();
+    task->state = TASK_WAITING;
+    if (pc_index_add(&s->tasks, client->session, sequence, task))
+        pc_fatal(1, "out of memory");
+    DL_APPEND2(client->tasks, task, client_prev, client_next);
+    return task;
+}
+
+void task_learn(struct task *task, struct pc_msg *request, const struct pc_submit_body *body)
+{
+    task->request = pc_msg_ref(request);
+    task->kind = body->kind;
+    task->run_flags = body->run_flags;
+    task->is_balanced = body->flags & PC_SUBMIT_BALANCED;
+    task->is_again = true;
+}
+
+void task_forget(struct sched *s, struct task *task)
+{
+    pc_index_remove(&s->tasks, task->key.session, task->key.sequence);
+    DL_DELETE2(task->client->tasks, task, client_prev, client_next);
+    free(task);
+}
+
 void task_set_function(struct task *task, struct pc_msg *function)
 {
     task->function = function ? pc_msg_ref(function) : NULL;
@@ -73,9 +102,14 @@ void task_set_function(struct task *task, struct pc_msg *function)
 /* The engine may forget this result: with its next RUN, or now when much has come together. */
 void task_acknowledge(struct engine *engine, const struct task *task)
 {
-    pc_buf_put_u64(&engine->acks, task->key.session);
-    pc_buf_put_u64(&engine->acks, task->key.sequence);
-    engine->acked_bytes += task->result_bytes;
+    engine_acknowledge(engine, &task->key, task->result_bytes);
+}
+
+void engine_acknowledge(struct engine *engine, const struct task_key *key, uint64_t bytes)
+{
+    pc_buf_put_u64(&engine->acks, key->session);
+    pc_buf_put_u64(&engine->acks, key->sequence);
+    engine->acked_bytes += bytes;
 }
 
 void task_free(struct sched *s, struct task *task)
@@ -213,6 +247,11 @@ int task_result(struct engine *engine, struct pc_msg *msg, struct pc_err *err)
     struct task *task = task_find(s, msg->head.session, msg->head.sequence);
     if (!task || task->engine != engine || task_is_over(task) || task->state < TASK_ASSIGNED)
         return pc_err_set(err, PC_E_PROTOCOL, "RESULT of a task that was not sent to it");
+    if (again_defers(task)) {
+        again_defer(task, msg);
+        queue_advance(engine);
+        return 0;
+    }
     queue_finished(task);
     ahead_measure(engine, &body);
     body.submitted_us = task->submitted_us;

@@ -43,6 +43,8 @@ int window_take(struct client *client, const struct pc_msg *submit, uint32_t cou
 void window_give_back(const struct task *task)
 {
     struct window *window = &task->client->window;
+    if (!task->request) /* of which it knew nothing */
+        return;
     window->count--;
     /* The first one carries the bytes. */
     if (task->key.sequence == task->request->head.sequence && !task->is_again)

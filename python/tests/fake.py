@@ -298,7 +298,7 @@ class Controller:
                 parts = [self.describe(type(e).__name__, str(e), traceback.format_exc(), task)]
             if out.getvalue():
                 task.connection.send(
-                    STREAM, bytes(8), [out.getvalue().encode()], task.connection.session,
+                    STREAM, bytes(16), [out.getvalue().encode()], task.connection.session,
                     task.sequence, task.engine)
         times = struct.pack("<B7xqqq", status, task.submitted, started, time.time_ns() // 1000)
         task.connection.send(RESULT, times, parts, task.connection.session, task.sequence, task.engine)

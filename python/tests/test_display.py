@@ -37,7 +37,7 @@ class Screen(io.StringIO):
 
 def write(controller, call, data, stream=0, engine=0):
     """Output of a task that still runs."""
-    controller.connections[0].send(STREAM, bytes([stream]) + bytes(7), [data], call.session, call.sequence, engine)
+    controller.connections[0].send(STREAM, bytes([stream]) + bytes(15), [data], call.session, call.sequence, engine)
 
 
 # ---- afterwards -------------------------------------------------------------------------------

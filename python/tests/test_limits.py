@@ -132,7 +132,7 @@ def test_two_full_directions(controller, client, readers):
         if sum(sizes) < MIB:
             return
         for _ in range(16):
-            connection.send(STREAM, bytes(8), [bytes(MIB)], connection.session, 1, 0)
+            connection.send(STREAM, bytes(16), [bytes(MIB)], connection.session, 1, 0)
         flooded.append(sizes)
 
     controller.before_parts = flood

@@ -315,13 +315,13 @@ def is_lost(client):
         return True
 
 
-def test_killed_scheduler(client, cluster):
+def test_killed_parent(client, cluster):
     result = client[0].apply_async(sleep_for_ever)
-    os.kill(cluster.pids()["scheduler"], signal.SIGKILL)
+    os.kill(cluster.pids()["parent"], signal.SIGKILL)
     with pytest.raises(ConnectionError) as info:
         result.get(60)
     assert isinstance(info.value, error.ConnectionLost)
-    cluster.wait()
+    cluster.process.communicate()
 
 
 def test_client_shuts_the_cluster_down(client, cluster):

@@ -8,9 +8,9 @@ import signal
 from conftest import is_alive, wait_until
 
 
-def test_scheduler(home, start):
-    """The cluster can't go on without it: it ends, and says why."""
-    cluster = start(2)
+def test_scheduler_that_is_not_replaced(home, start):
+    """Without a grace time nobody would come back to another one: the cluster ends, and says why."""
+    cluster = start(2, "--grace", 0)
     pid = cluster.pids()["scheduler"]
     os.kill(pid, signal.SIGKILL)
     code, _, err = cluster.wait()

@@ -12,7 +12,7 @@ from home import children, is_alive, wait_until
 PAUSES_S = (0.05, 0.3, 3)
 # A role that dies more often than five times a minute ends the cluster, as it should.
 SPARED_S = 15
-SUPERVISED = ("hub", "nursery")
+SUPERVISED = ("scheduler", "hub", "nursery")
 
 
 def title(pid):

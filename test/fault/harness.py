@@ -23,8 +23,8 @@ from faults import Faults, find
 from home import Cluster, temporary_home, wait_until
 from proxy import Proxy
 
-KINDS = ("kill-engine", "pause-engine", "kill-nursery", "kill-hub", "pause-hub", "pause-scheduler", "hold-wire",
-         "cut-wire", "half_close-wire", "hold-host", "cut-host", "half_close-host")
+KINDS = ("kill-engine", "pause-engine", "kill-nursery", "kill-hub", "pause-hub", "kill-scheduler", "pause-scheduler",
+         "hold-wire", "cut-wire", "half_close-wire", "hold-host", "cut-host", "half_close-host")
 WORKS = (workload.Balanced, workload.Direct, workload.Broadcast, workload.Output,
          workload.Collaborator)
 AHEAD_MAX = 32  # SCHED_AHEAD_MOST: tasks that an engine may have been sent

@@ -68,11 +68,13 @@ static int decode_result(const struct pc_msg *msg, struct pc_err *err)
 
 static int decode_stream(const struct pc_msg *msg, struct pc_err *err)
 {
-    uint8_t stream;
-    if (pc_stream_decode(msg, &stream, err) < 0)
+    struct pc_stream_body body;
+    if (pc_stream_decode(msg, &body, err) < 0)
         return -1;
-    struct pc_msg *again = pc_stream_new(stream, msg->parts[0].data, msg->parts[0].size);
+    struct pc_msg *again =
+        pc_stream_new(body.stream, body.at, msg->parts[0].data, msg->parts[0].size);
     FUZZ_CHECK(again);
+    again->body[1] = body.flags;
     check_same(msg, again->body, again->head.body_size);
     pc_msg_unref(again);
     return 0;
@@ -114,6 +116,28 @@ static int decode_recall(const struct pc_msg *msg, struct pc_err *err)
     return 0;
 }
 
+static int decode_held(const struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_held_body body;
+    uint8_t again[PC_HELD_SIZE];
+    if (pc_held_decode(msg, &body, err) < 0)
+        return -1;
+    pc_held_encode(again, &body);
+    check_same(msg, again, sizeof(again));
+    return 0;
+}
+
+static int decode_resumed(const struct pc_msg *msg, struct pc_err *err)
+{
+    struct pc_resumed_body body;
+    if (pc_resumed_decode(msg, &body, err) < 0)
+        return -1;
+    struct pc_msg *again = pc_resumed_new(&body);
+    check_same(msg, again->body, again->head.body_size);
+    pc_msg_unref(again);
+    return 0;
+}
+
 static void check_record(const uint8_t *at, size_t size, const struct pc_record *record)
 {
     static struct pc_part parts[UINT16_MAX];
@@ -152,11 +176,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint8_t type;
         int (*decode)(const struct pc_msg *msg, struct pc_err *err);
     } decoders[] = {
-        {PC_MSG_SUBMIT, decode_submit},        {PC_MSG_RUN, decode_run},
-        {PC_MSG_RESULT, decode_result},        {PC_MSG_STREAM, decode_stream},
-        {PC_MSG_OUTPUT_CREDIT, decode_credit}, {PC_MSG_RECORDS, decode_records},
-        {PC_MSG_ABORT, decode_abort},          {PC_MSG_FUNCTION, decode_function},
-        {PC_MSG_RECALL, decode_recall},        {PC_MSG_ACCEPTED, pc_accepted_check},
+        {PC_MSG_SUBMIT, decode_submit},
+        {PC_MSG_RUN, decode_run},
+        {PC_MSG_RESULT, decode_result},
+        {PC_MSG_STREAM, decode_stream},
+        {PC_MSG_OUTPUT_CREDIT, decode_credit},
+        {PC_MSG_RECORDS, decode_records},
+        {PC_MSG_ABORT, decode_abort},
+        {PC_MSG_FUNCTION, decode_function},
+        {PC_MSG_RECALL, decode_recall},
+        {PC_MSG_ACCEPTED, pc_accepted_check},
+        {PC_MSG_HELD, decode_held},
+        {PC_MSG_RESUMED, decode_resumed},
     };
     if (size < 1 || size > PC_MIB)
         return 0;

@@ -271,6 +271,15 @@ static void write_recall(struct pc_buf *all)
     write_task(all, PC_MSG_RECALL, "recall", body, sizeof(body), NULL, 0);
 }
 
+static void write_held(struct pc_buf *all)
+{
+    uint8_t body[PC_HELD_SIZE], resumed[PC_RESUMED_HEAD_SIZE + 16] = {1, [8] = 5, [16] = 9};
+    pc_held_encode(
+        body, &(struct pc_held_body){.begun = 7, .count = 1, .session = 0x1234, .sequence = 3});
+    write_task(all, PC_MSG_HELD, "held", body, sizeof(body), NULL, 0);
+    write_task(all, PC_MSG_RESUMED, "resumed", resumed, sizeof(resumed), NULL, 0);
+}
+
 static void write_binary_messages(struct pc_buf *all)
 {
     static const char *const source[] = {"x = 1"}, *const value[] = {"pickled value", "buffer"};
@@ -302,6 +311,7 @@ static void write_binary_messages(struct pc_buf *all)
     write_abort(all);
     write_function(all);
     write_recall(all);
+    write_held(all);
 }
 
 /* ---- streams that are more than one good message ------------------------------------------ */

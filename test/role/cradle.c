@@ -290,7 +290,7 @@ struct pc_msg *cradle_result(struct cradle_engine *engine, struct pc_buf *output
 {
     for (;;) {
         struct pc_err err;
-        uint8_t stream;
+        struct pc_stream_body stream;
         struct pc_msg *msg = pc_sock_receive(&engine->work, CRADLE_LIMIT_MS, &err);
         if (!msg)
             fail_msg("waiting for a result: %s", err.text);
@@ -300,7 +300,7 @@ struct pc_msg *cradle_result(struct cradle_engine *engine, struct pc_buf *output
             return msg;
         assert_int_equal(pc_stream_decode(msg, &stream, &err), 0);
         if (output)
-            pc_buf_put(&output[stream], msg->parts[0].data, msg->parts[0].size);
+            pc_buf_put(&output[stream.stream], msg->parts[0].data, msg->parts[0].size);
         credit(engine, msg->parts[0].size);
         pc_msg_unref(msg);
     }

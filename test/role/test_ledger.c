@@ -236,9 +236,9 @@ static void fetches_are_asked_again_one_by_one(void **state)
     ask(&asker, 10, "{\"query\":\"fetch\",\"what\":\"result\",\"tasks\":[\"a\",\"b\",\"c\"]}");
     pass(&stage, PC_MSG_QUERY);
     say_result(&stage, &asker, 10);
-    say(&stage, &asker, 11, pc_stream_new(PC_STREAM_STDOUT, "12345", 5));
-    say(&stage, &asker, 11, pc_stream_new(PC_STREAM_STDERR, "67", 2));
-    say(&stage, &asker, 11, pc_stream_new(PC_STREAM_DISPLAY, "{}\n", 3));
+    say(&stage, &asker, 11, pc_stream_new(PC_STREAM_STDOUT, 0, "12345", 5));
+    say(&stage, &asker, 11, pc_stream_new(PC_STREAM_STDERR, 0, "67", 2));
+    say(&stage, &asker, 11, pc_stream_new(PC_STREAM_DISPLAY, 0, "{}\n", 3));
     pc_msg_unref(stage_await(&asker.sock, PC_MSG_RESULT));
     for (int i = 0; i < PC_STREAM_TEXTS; i++)
         pc_msg_unref(stage_await(&asker.sock, PC_MSG_STREAM));
@@ -337,7 +337,7 @@ static void what_has_not_ended_is_in_nobodys_way(void **state)
     for (uint64_t i = 0; i < 100; i++) {
         ask(&asker, 10 + i, "{\"query\":\"fetch\",\"what\":\"result\",\"tasks\":[\"a\"]}");
         pass(&stage, PC_MSG_QUERY);
-        say(&stage, &asker, 10 + i, pc_stream_new(PC_STREAM_STDOUT, NULL, 0));
+        say(&stage, &asker, 10 + i, pc_stream_new(PC_STREAM_STDOUT, 0, NULL, 0));
     }
     say_result(&stage, &asker, 109);
     struct pc_msg *msg = stage_await(&asker.sock, PC_MSG_RESULT);

@@ -154,7 +154,7 @@ static void results_that_did_not_arrive_are_sent_again(void **state)
 
 static void send_output(struct scene *scene, const struct pc_msg *run, const char *text)
 {
-    struct pc_msg *msg = pc_stream_new(PC_STREAM_STDOUT, text, strlen(text));
+    struct pc_msg *msg = pc_stream_new(PC_STREAM_STDOUT, 0, text, strlen(text));
     msg->head.session = run->head.session;
     msg->head.sequence = run->head.sequence;
     assert_int_equal(pc_sock_send(&scene->engine.work, msg, NULL), 0);

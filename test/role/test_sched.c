@@ -397,10 +397,10 @@ static void engines_that_break_the_rules_are_dropped(void **state)
             msg = submit_msg(1, 1, bad.id);
             break;
         case 2: /* more output than its window */
-            msg = pc_stream_new(PC_STREAM_STDOUT, lots, 2 * PC_OUTPUT_WINDOW + 1);
+            msg = pc_stream_new(PC_STREAM_STDOUT, 0, lots, 2 * PC_OUTPUT_WINDOW + 1);
             break;
         case 3: /* a stream that does not exist */
-            msg = pc_stream_new(7, "x", 1);
+            msg = pc_stream_new(7, 0, "x", 1);
             break;
         }
         pc_sock_send(&bad.work, msg, NULL);
@@ -439,11 +439,11 @@ static void output_precedes_its_result(void **state)
     struct pc_call *call = play_submit(client, &engine.id, "a");
     struct pc_msg *run = stage_await(&engine.work, PC_MSG_RUN);
     memset(line, 'o', sizeof(line));
-    struct pc_msg *out = pc_stream_new(PC_STREAM_STDOUT, line, sizeof(line));
+    struct pc_msg *out = pc_stream_new(PC_STREAM_STDOUT, 0, line, sizeof(line));
     say_output(&engine, run, out);
-    say_output(&engine, run, pc_stream_new(PC_STREAM_DATA, "data", 4));
-    say_output(&engine, run, pc_stream_new(PC_STREAM_STDERR, "oops\n", 5));
-    say_output(&engine, run, pc_stream_new(PC_STREAM_DISPLAY, "{}\n", 3));
+    say_output(&engine, run, pc_stream_new(PC_STREAM_DATA, 0, "data", 4));
+    say_output(&engine, run, pc_stream_new(PC_STREAM_STDERR, 0, "oops\n", 5));
+    say_output(&engine, run, pc_stream_new(PC_STREAM_DISPLAY, 0, "{}\n", 3));
     fake_engine_answer(&engine, run, "done");
     pc_msg_unref(run);
     play_wait(client, call);

@@ -248,10 +248,11 @@ static void feed(struct hub *hub, enum pc_record_event event, uint64_t sequence,
 
 static void print(struct hub *hub, uint64_t sequence, uint8_t stream, const char *text)
 {
-    struct pc_msg *msg = pc_stream_new(stream, text, strlen(text));
+    size_t known;
+    struct pc_msg *msg = pc_stream_new(stream, 0, text, strlen(text));
     msg->head.session = 9;
     msg->head.sequence = sequence;
-    hub_history_output(&hub->history, msg, stream);
+    hub_history_output(&hub->history, msg, &(struct pc_stream_body){.stream = stream}, &known);
     pc_msg_unref(msg);
 }
 

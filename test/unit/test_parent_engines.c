@@ -25,7 +25,7 @@ static int tear_down(void **state)
 
 static void end(struct parent_engines *engines, bool is_replaced)
 {
-    parent_engines_exited(engines, parent_engines_find(engines, UUID), is_replaced);
+    parent_engines_exited(engines, parent_engines_find(engines, UUID), is_replaced, NULL);
 }
 
 /* The engine may be quicker to end than the order is to come that it be ended and replaced. */

@@ -70,10 +70,11 @@ static void feed(struct scene *scene, struct pc_record *record, size_t part_size
 
 static void print(struct scene *scene, uint64_t sequence, uint8_t stream, const char *text)
 {
-    struct pc_msg *msg = pc_stream_new(stream, text, strlen(text));
+    size_t known;
+    struct pc_msg *msg = pc_stream_new(stream, 0, text, strlen(text));
     msg->head.session = 5;
     msg->head.sequence = sequence;
-    hub_history_output(&scene->history, msg, stream);
+    hub_history_output(&scene->history, msg, &(struct pc_stream_body){.stream = stream}, &known);
     pc_msg_unref(msg);
 }
 
