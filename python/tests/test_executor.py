@@ -3,6 +3,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import itertools
 import logging
@@ -18,6 +19,7 @@ import pytest
 
 import pcluster
 from pcluster import error
+from pcluster.client import submitted
 
 
 def wait_until(condition):
@@ -178,12 +180,12 @@ def test_shutdown_cancels_what_was_submitted_here(controller, client):
 
 
 def test_numbers_of_what_has_ended_are_dropped(client, monkeypatch):
-    monkeypatch.setattr("pcluster.client.executor._STRETCHES_MAX", 10)
+    monkeypatch.setattr("pcluster.client.submitted._STRETCHES_MAX", 10)
     one, other = client.executor(), client.executor()
     for _ in range(50):
         one.submit(int).result()
         other.submit(int).result()
-    assert len(one._stretches) <= 12
+    assert len(one._submitted._stretches) <= 12
 
 
 def test_a_closed_client(controller):
@@ -525,30 +527,154 @@ def test_tracebacks_do_not_grow(executor):
 
 # ---- the end of the program -------------------------------------------------------------------
 
-
-@pytest.mark.parametrize("ending", ["", "os._exit(0)", "sys.exit(0)", "executor.shutdown(wait=False)",
-                                    "threading.Thread(target=future.result).start()",
-                                    "threading.Thread(target=concurrent.futures.wait, args=([future],)).start()"])
-def test_the_program_ends_while_futures_are_pending(controller, ending):
-    controller.hold()
-    program = f"""
-import concurrent.futures, os, sys, threading
+#: Says "refused" once the program is at its end: until then it is the pickling that fails.
+PROGRAM = """
+import atexit, concurrent.futures, os, pickle, signal, sys, threading, time
 import pcluster
-client = pcluster.Client({controller.path!r})
+client = pcluster.Client({path!r})
+atexit.register(print, "atexit", flush=True)
 executor = client.executor()
-future = executor.submit(int)
-future.add_done_callback(lambda f: None)
-items = executor.map(abs, range(5))
-if {ending.startswith('threading')}:
-    threading.Timer(0.3, client.close).start()
-{ending}
+future = executor.submit(abs, -7)
+future.add_done_callback(lambda f: print(
+    "cancelled" if f.cancelled() else "ended", None if f.cancelled() else f.exception() or f.result(), flush=True))
+
+def watch():
+    lock, other = threading.Lock(), client.executor()
+    while True:
+        try:
+            other.submit(lock)
+        except pickle.PicklingError:
+            time.sleep(0.01)
+        except RuntimeError as failure:
+            print(failure, flush=True)
+            return then()
+
+def then():
+    pass
+
+def watched():
+    threading.Thread(target=watch, daemon=True).start()
 """
+
+
+@contextlib.contextmanager
+def program(controller, text):
+    """A program that ends while nothing begins; killed at the end if it has not."""
+    controller.hold()
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True,
-                          timeout=60, check=False)
-    assert done.returncode == 0
-    if not ending.startswith("threading"):
-        assert done.stderr == ""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM.format(path=controller.path) + text], env=env,
+                               text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("ending", [
+    "watched()", "watched(); sys.exit(0)", "executor.shutdown(wait=False); watched()",
+    "watched(); del executor, future", "watched(); threading.Thread(target=future.result).start()",
+    "watched(); threading.Thread(target=concurrent.futures.wait, args=([future],)).start()",
+    "watched(); executor = client[:].executor; future = executor.submit(int)"])
+def test_the_end_of_the_program_waits(controller, ending):
+    with program(controller, f"items = executor.map(abs, range(-5, 0))\n{ending}\n") as process:
+        assert "cannot schedule new futures after interpreter shutdown" in process.stdout.readline()
+        controller.release()
+        assert process.communicate(timeout=60) == ("ended 7\natexit\n", "")
+        assert process.returncode == 0
+
+
+def test_the_end_of_the_program_comes_in_order(controller):
+    """Callbacks may send nothing, an executor of the last moment may not, and what failed ends as well."""
+    text = """
+future.add_done_callback(lambda f: executor.submit(abs, 1))
+executor.submit(divmod, 1, 0)
+
+@atexit.register
+def last():
+    try:
+        client.executor().submit(abs, -1)
+    except RuntimeError as failure:
+        print("last:", failure)
+
+watched()
+1 / 0
+"""
+    with program(controller, text) as process:
+        process.stdout.readline()
+        controller.release()
+        out, err = process.communicate(timeout=60)
+    assert out.splitlines()[0] == "ended 7" and out.splitlines()[-1] == "atexit"
+    assert "last: cannot schedule new futures after interpreter shutdown" in out
+    assert "exception calling callback" in err and err.count("interpreter shutdown") == 1
+    assert err.count("ZeroDivisionError") == 1 and process.returncode == 1
+
+
+def test_ctrl_c_leaves_the_end_of_the_program(controller):
+    text = "then = lambda: os.kill(os.getpid(), signal.SIGINT)\nwatched()\n"
+    with program(controller, text) as process:
+        out, err = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in err and "atexit" in out.splitlines()
+    assert not controller.seen
+
+
+@pytest.mark.parametrize("what", ["client.close()", "lost"])
+def test_what_is_closed_or_lost_ends_the_wait(controller, what):
+    with program(controller, f"then = lambda: {what if '(' in what else None}\nwatched()\n") as process:
+        process.stdout.readline()
+        if what == "lost":
+            controller.listener.close()
+            controller.hang_up()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and err == "" and out.splitlines()[-1] == "atexit"
+
+
+@pytest.mark.parametrize("text", ["os._exit(0)", "client.close()"])
+def test_ends_that_wait_for_nothing(controller, text):
+    with program(controller, text) as process:
+        assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
+
+
+def test_plain_results_are_not_waited_for(controller):
+    text = """
+future.cancel()
+result = client.load_balanced_view().apply_async(int)
+result.add_done_callback(print)
+"""
+    controller.hold()
+    with pcluster.Client(controller.path) as other:  # what is past cancelling
+        other.load_balanced_view().apply_async(int)
+        wait_until(lambda: controller.taken)
+        with program(controller, text) as process:
+            assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
+
+
+def test_a_forked_child_waits_for_nothing(controller):
+    text = """
+child = os.fork()
+if not child:
+    sys.exit(3)
+print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+    with program(controller, text) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["atexit\n", "child 3\n"]
+        controller.release()
+        assert process.communicate(timeout=60) == ("ended 7\natexit\n", "")
+
+
+def test_the_tasks_of_executors_that_are_gone_are_forgotten(controller, client):
+    gc.collect()
+    kept = [client.executor()]  # with it those of other tests go
+    before = len(submitted._all)
+    controller.hold()
+    client.executor().submit(int)
+    client.executor()
+    gc.collect()
+    assert len(submitted._all) == before + 1
+    controller.release()
+    wait_until(lambda: not client.outstanding)
+    kept.append(client.executor())
+    assert len(submitted._all) == before + 1 and kept[1]._submitted in submitted._all
 
 
 # ---- callbacks and the end of an executor, of a client ----------------------------------------

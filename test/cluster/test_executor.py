@@ -147,23 +147,59 @@ items = executor.map(time.sleep, [600] * 20)
 """
 
 
-def test_a_program_ends_while_futures_are_pending(start):
-    """Neither a hang nor a traceback; the engines go on with what they have."""
+def test_the_end_of_a_program_waits(home):
+    """As for the executors of concurrent.futures, and before the program's own cluster is stopped."""
+    program = """
+import itertools, time, pcluster
+rc = pcluster.Cluster(n=2).start_and_connect_sync()
+pool = rc.executor()
+pool.submit(time.sleep, 0.5).add_done_callback(lambda f: print("slept", f.exception()))
+numbers = pool.map(pow, range(50), itertools.repeat(2))
+pool.submit(divmod, 1, 0)
+"""
+    done = run_python("-c", program, env=dict(os.environ, PCLUSTER_EXE=home.exe))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "slept None\n", "")
+    home.wait_empty()
+
+
+def test_ctrl_c_leaves_the_end_of_a_program(start):
+    """The engines go on with what they have."""
     cluster = start(2)
-    done = run_python("-c", PROGRAM, cluster.file)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    program = PROGRAM + """
+import os, pickle, signal
+
+def interrupt():
+    lock = threading.Lock()
+    while True:
+        try:
+            executor.submit(lock)
+        except pickle.PicklingError:
+            time.sleep(0.01)
+        except RuntimeError:  # the program has come to its end
+            return os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+"""
+    done = run_python("-c", program, cluster.file)
+    assert "KeyboardInterrupt" in done.stderr
     with Client(cluster.file) as c:
+        assert [row["state"] for row in c.status()["engines"]] == ["busy"] * 2
         c.interrupt()
         wait_until(lambda: c.load_balanced_view().apply_async(abs, -1).wait(0.2) or c.interrupt(), "an engine")
 
 
 def test_ctrl_c_leaves_the_block(shared, client):
-    """A KeyboardInterrupt within the block ends the program in time: __exit__ still waits, and a
-    second one ends that, too."""
+    """A KeyboardInterrupt within the block ends the program in time: __exit__ still waits, and another
+    one ends that, and the next the wait at the end of the program."""
     program = PROGRAM + """
 import os, signal
-for moment in (0.2, 0.6):
-    threading.Timer(moment, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+def interrupt():
+    while True:
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
 with executor:
     future.result()
 """

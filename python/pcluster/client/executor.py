@@ -1,34 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A view as a concurrent.futures.Executor.
-
-An executor remembers the numbers of the tasks that it has sent, so that shutdown() waits for these
-and takes back these, and not what was sent through the view in other ways.
-"""
+"""A view as a concurrent.futures.Executor."""
 
 from __future__ import annotations
 
-import bisect
-import threading
 import time
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, Union
 
-from .. import _client, error
+from .. import error
 from .asyncresult import AsyncMapResult, AsyncResult
 from .lazymap import LazyMapIterator, limit_of
+from .submitted import Submitted
 
 if TYPE_CHECKING:
     from .view import View
-
-#: Stretches of task numbers before those that have ended are dropped.
-_STRETCHES_MAX = 1000
 
 
 class ViewExecutor(Executor):
     """Runs what is submitted on the engines of a view. Made by `view.executor`, `client.executor()`.
 
-    Leaving a `with` block waits for everything submitted. At the end of the program nothing is
-    waited for: what is still pending then goes on running, and its result is lost.
+    Leaving a `with` block waits for everything submitted, and so does the end of the program, which
+    refuses what is submitted from then on, also by callbacks. Ctrl-C leaves, and so does the loss of the
+    connection. A child that was forked waits for nothing of its parent's. What was sent through the view in
+    other ways is not waited for.
 
     Args:
         view: usually a load-balanced one; with a direct view of several engines each of them runs
@@ -37,11 +31,16 @@ class ViewExecutor(Executor):
 
     def __init__(self, view: "View") -> None:
         self.view = view
-        self._is_shut_down = False
-        self._sending = 0  # threads that are sending now
-        self._changed = threading.Condition()
-        self._stretches: List[List[int]] = []  # [first, end) of the numbers of what was sent
-        self._stretches_max = _STRETCHES_MAX
+        self._submitted = Submitted(view.client)
+
+    def __del__(self) -> None:
+        submitted = self.__dict__.get("_submitted")
+        if submitted is not None:
+            submitted.disown()
+
+    @property
+    def _is_shut_down(self) -> bool:
+        return self._submitted.is_shut_down
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.view!r}{': shut down' if self._is_shut_down else ''}>"
@@ -63,40 +62,10 @@ class ViewExecutor(Executor):
             An AsyncResult, which is a Future.
 
         Raises:
-            RuntimeError: after shutdown()
+            RuntimeError: after shutdown(), or at the end of the program
             CannotPickle, NoEnginesRegistered, ...: as apply_async() does
         """
-        return self._sent(self.view.apply_async, fn, *args, **kwargs)
-
-    def _sent(self, send: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """The result of `send()`, whose tasks are remembered."""
-        with self._changed:
-            if self._is_shut_down:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            self._sending += 1
-        result: Optional[AsyncResult] = None
-        try:
-            result = send(*args, **kwargs)
-            return result
-        finally:
-            with self._changed:
-                if result is not None:
-                    self._remember(result._calls)
-                self._sending -= 1
-                if self._is_shut_down:
-                    self._changed.notify_all()
-
-    def _remember(self, calls: Tuple[_client.Call, ...]) -> None:
-        for call in calls:
-            number = call.sequence
-            if self._stretches and self._stretches[-1][1] == number:
-                self._stretches[-1][1] = number + 1
-            else:
-                self._stretches.append([number, number + 1])
-        if len(self._stretches) > self._stretches_max:
-            oldest = min((call.sequence for call in self.view.client._raw.outstanding()), default=None)
-            self._stretches = [s for s in self._stretches if oldest is not None and s[1] > oldest]
-            self._stretches_max = max(2 * len(self._stretches), _STRETCHES_MAX)
+        return self._submitted.send(self.view.apply_async, fn, *args, **kwargs)
 
     def map(  # type: ignore[override]
         self,
@@ -129,14 +98,14 @@ class ViewExecutor(Executor):
 
         Raises:
             TimeoutError: by the iterator, when the next result is not there in time
-            RuntimeError: after shutdown()
+            RuntimeError: after shutdown(), or at the end of the program
             ValueError: chunksize is less than 1
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be at least 1, not {chunksize}")
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self.view._balanced:
-            return _parts(self._sent(self.view.map_async, fn, *iterables), deadline)
+            return _parts(self._submitted.send(self.view.map_async, fn, *iterables), deadline)
         limit = limit_of(max_outstanding, self.view)
         return _items(
             LazyMapIterator(
@@ -154,32 +123,16 @@ class ViewExecutor(Executor):
             wait: wait until everything submitted has ended, and its callbacks have run
             cancel_futures: take back what has not begun: it ends with TaskAborted
         """
-        with self._changed:
-            self._is_shut_down = True
-        raw = self.view.client._raw
+        submitted, raw = self._submitted, self.view.client._raw
+        submitted.close()
         if cancel_futures and not raw.closed:
-            raw.abort(self._outstanding(), 0)
+            raw.abort(submitted.outstanding(), 0)
         if not wait:
             return
-        with self._changed:
-            self._changed.wait_for(lambda: not self._sending)
-        if not raw.closed:
-            if cancel_futures:
-                raw.abort(self._outstanding(), 0)  # also what was on its way
-            raw.wait(self._outstanding(), None)
-            self.view.client._let_callbacks_run()
-
-    def _outstanding(self) -> Tuple[_client.Call, ...]:
-        """What was sent through this executor and has not ended."""
-        with self._changed:
-            stretches = sorted(self._stretches)
-        firsts = [first for first, _ in stretches]
-
-        def is_own(call: _client.Call) -> bool:
-            place = bisect.bisect_right(firsts, call.sequence) - 1
-            return place >= 0 and call.sequence < stretches[place][1]
-
-        return tuple(call for call in self.view.client._raw.outstanding() if is_own(call))
+        submitted.wait_sent()
+        if cancel_futures and not raw.closed:
+            raw.abort(submitted.outstanding(), 0)  # also what was on its way
+        submitted.wait()
 
 
 def _items(iterator: LazyMapIterator) -> Iterator[Any]:

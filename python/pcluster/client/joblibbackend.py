@@ -118,7 +118,7 @@ class JoblibBackend(AutoBatchingMixin, ParallelBackendBase):
         executor, self._executor = self._executor, ViewExecutor(self._view)
         executor.shutdown(wait=False)
         try:
-            self._view.client._raw.abort(executor._outstanding(), _client.ABORT_INTERRUPT)
+            self._view.client._raw.abort(executor._submitted.outstanding(), _client.ABORT_INTERRUPT)
         except error.KernelError:
             pass  # closed, or the connection was lost: nothing is left to take back
 
