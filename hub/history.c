@@ -290,6 +290,13 @@ bool hub_history_is_stored(struct hub_history *history, const struct hub_task_ke
            store->kind->number_of(store, key) != 0;
 }
 
+void hub_history_record_comes(const struct hub_history *history, const struct pc_record *record)
+{
+    struct hub_task_key key = {.session = record->session, .sequence = record->sequence};
+    if (record->event != PC_RECORD_SUBMITTED)
+        hub_task_come(hub_tasks_find(&history->tasks, &key));
+}
+
 struct hub_task *hub_history_record(struct hub_history *history, struct hub_engines *engines,
                                     const struct pc_record *record, struct pc_msg *msg)
 {

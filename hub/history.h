@@ -33,6 +33,8 @@ struct hub_history {
 void hub_history_init(struct hub_history *history);
 void hub_history_fini(struct hub_history *history);
 
+/* Has the memory fetched that the record is about; it changes nothing. */
+void hub_history_record_comes(const struct hub_history *history, const struct pc_record *record);
 /*
  * Takes in a record; `msg` is what it came in. Returns the task when it has ended with this record:
  * after telling who waits for it, give it to hub_history_keep, which passes it to the store.

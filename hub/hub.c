@@ -355,23 +355,35 @@ static int on_client_down(void *role, void *peer, struct pc_msg *msg, struct pc_
     return status;
 }
 
+static void take_record(struct hub *hub, const struct pc_record *record, struct pc_msg *msg)
+{
+    struct hub_task *task = hub_history_record(&hub->history, &hub->engines, record, msg);
+    if (!task)
+        return;
+    hub_watches_end(&hub->watches, &hub->history, task, &hub->scheduler.conn);
+    hub_history_keep(&hub->history, task);
+}
+
+/* While one record is dealt with, the task of the next is fetched. */
 static int on_records(void *role, void *peer, struct pc_msg *msg, struct pc_err *err)
 {
     struct hub *hub = role;
     struct pc_reader reader;
-    struct pc_record record;
+    struct pc_record records[2];
+    unsigned next = 0;
     pc_reader_init(&reader, msg->body, msg->head.body_size);
-    if (!reader.left) /* those that were here were dropped */
+    if (!reader.left) { /* those that were here were dropped */
         hub_history_gap(&hub->history);
-    while (reader.left) {
-        if (pc_record_decode(&reader, &record) < 0)
-            return pc_err_set(err, PC_E_PROTOCOL, "RECORDS with a broken record");
-        struct hub_task *task = hub_history_record(&hub->history, &hub->engines, &record, msg);
-        if (task) {
-            hub_watches_end(&hub->watches, &hub->history, task, &hub->scheduler.conn);
-            hub_history_keep(&hub->history, task);
-        }
+        return 0;
     }
+    for (bool is_first = true; reader.left; is_first = false, next = !next) {
+        if (pc_record_decode(&reader, &records[next]) < 0)
+            return pc_err_set(err, PC_E_PROTOCOL, "RECORDS with a broken record");
+        hub_history_record_comes(&hub->history, &records[next]);
+        if (!is_first)
+            take_record(hub, &records[!next], msg);
+    }
+    take_record(hub, &records[!next], msg);
     return 0;
 }
 

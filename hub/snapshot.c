@@ -111,14 +111,27 @@ static void write_task(struct writer *writer, const struct hub_task *task)
         add_kept(writer);
 }
 
+/* Those that have not ended are mostly the latest ones: the others need not be looked at. */
+static uint64_t before_the_first_pending(const struct hub_history *history)
+{
+    uint64_t number = UINT64_MAX;
+    const struct hub_task *task;
+    for (size_t left = history->tasks.by_key.count - history->store.count;
+         left && (task = hub_tasks_before(&history->tasks, number)) != NULL; number = task->number)
+        left -= !hub_task_has_ended(task);
+    return number - 1;
+}
+
 static void write_tasks(struct writer *writer)
 {
     const struct hub_history *history = &writer->hub->history;
     struct hub_task *task;
-    for (task = history->store.oldest; task; task = task->end_next)
+    for (task = history->store.oldest; task; task = task->end_next) {
+        hub_list_look_ahead(task->end_next);
         write_task(writer, task);
-    for (uint64_t number = 0; (task = hub_tasks_after(&history->tasks, number, NULL)) != NULL;
-         number = task->number)
+    }
+    for (uint64_t number = before_the_first_pending(history);
+         (task = hub_tasks_after(&history->tasks, number, NULL)) != NULL; number = task->number)
         if (!hub_task_has_ended(task))
             write_task(writer, task);
     add_kept(writer);

@@ -20,10 +20,20 @@ void hub_list_remove(struct hub_store *store, struct hub_task *task)
     hub_tasks_remove(store->tasks, task);
 }
 
+void hub_list_look_ahead(const struct hub_task *task)
+{
+    if (!task)
+        return;
+    hub_task_payload_come(task);
+    if (task->end_next)
+        hub_task_come(task->end_next);
+}
+
 void hub_list_drop_oldest(struct hub_store *store)
 {
     store->dropped_tasks++;
     hub_list_remove(store, store->oldest);
+    hub_list_look_ahead(store->oldest); /* before it goes, too, there is another task to take in */
 }
 
 static void drop_payload(struct hub_store *store)

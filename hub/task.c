@@ -186,15 +186,16 @@ char *hub_task_output(const struct hub_task *task, uint8_t stream, size_t *size)
 
 /* ---- what it costs ---------------------------------------------------------------------- */
 
-static uint64_t message_bytes(const struct pc_msg *msg)
+/* Without a look at the messages: they are in no cache when it matters. */
+static uint64_t message_bytes(const struct pc_msg *msg, uint64_t parts_bytes)
 {
-    return msg ? sizeof(*msg) + msg->head.part_count * sizeof(struct pc_part) + msg->parts_bytes
-               : 0;
+    return msg ? sizeof(*msg) + sizeof(struct pc_part) + parts_bytes : 0;
 }
 
 uint64_t hub_task_payload(const struct hub_task *task)
 {
-    uint64_t bytes = message_bytes(task->request) + message_bytes(task->result);
+    uint64_t bytes = message_bytes(task->request, task->request_bytes) +
+                     message_bytes(task->result, task->result_bytes);
     if (!task->output)
         return bytes;
     bytes += sizeof(*task->output);

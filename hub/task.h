@@ -89,6 +89,23 @@ struct hub_task {
     bool is_orphan;    /* no scheduler has it, as far as is known */
 };
 
+/* Tasks that have not been looked at for a while are in no cache. These have the processor fetch
+ * one that comes next, and what it has, while something else is done. */
+static inline void hub_task_come(const struct hub_task *task)
+{
+    for (size_t at = 0; at < sizeof(*task); at += 64)
+        __builtin_prefetch((const uint8_t *)task + at);
+}
+
+static inline void hub_task_payload_come(const struct hub_task *task)
+{
+    const void *const pieces[] = {task->request, task->result, task->body};
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        __builtin_prefetch(pieces[i]);
+        __builtin_prefetch((const uint8_t *)pieces[i] + 64);
+    }
+}
+
 void hub_task_free(struct hub_task *task);
 static inline bool hub_task_has_ended(const struct hub_task *task)
 {

@@ -114,10 +114,18 @@ void hub_tasks_sort_labels(struct hub_tasks *tasks)
 
 /* ---- functions -------------------------------------------------------------------------- */
 
+/* Mostly it is that of the task before. */
+static struct hub_function *find_function(const struct hub_tasks *tasks, const uint8_t *name)
+{
+    struct hub_function *function = tasks->latest_function;
+    if (!function || memcmp(function->name, name, PC_FUNCTION_NAME_SIZE) != 0)
+        HASH_FIND(hh, tasks->functions, name, PC_FUNCTION_NAME_SIZE, function);
+    return function;
+}
+
 void hub_tasks_set_function(struct hub_tasks *tasks, struct hub_task *task, struct pc_msg *msg)
 {
-    struct hub_function *function;
-    HASH_FIND(hh, tasks->functions, msg->body, PC_FUNCTION_NAME_SIZE, function);
+    struct hub_function *function = find_function(tasks, msg->body);
     if (!function) {
         function = pc_xcalloc(1, sizeof(*function));
         memcpy(function->name, msg->body, PC_FUNCTION_NAME_SIZE);
@@ -127,14 +135,13 @@ void hub_tasks_set_function(struct hub_tasks *tasks, struct hub_task *task, stru
         tasks->function_bytes += msg->parts_bytes;
     }
     function->users++;
-    task->function = function;
+    tasks->latest_function = task->function = function;
 }
 
 int hub_tasks_use_function(struct hub_tasks *tasks, struct hub_task *task, const uint8_t *name,
                            struct pc_msg *msg)
 {
-    struct hub_function *function;
-    HASH_FIND(hh, tasks->functions, name, PC_FUNCTION_NAME_SIZE, function);
+    const struct hub_function *function = find_function(tasks, name);
     if (function)
         msg = function->msg;
     if (!msg || memcmp(msg->body, name, PC_FUNCTION_NAME_SIZE) != 0)
@@ -148,6 +155,8 @@ void hub_function_put(struct hub_function *function)
     if (!function || --function->users)
         return;
     struct hub_tasks *tasks = function->tasks;
+    if (tasks->latest_function == function)
+        tasks->latest_function = NULL;
     HASH_DEL(tasks->functions, function);
     tasks->function_bytes -= function->msg->parts_bytes;
     pc_msg_unref(function->msg);

@@ -22,7 +22,7 @@ struct hub_page {
 struct hub_tasks {
     struct pc_index by_key; /* struct hub_task */
     struct hub_label *labels;
-    struct hub_function *functions;
+    struct hub_function *functions, *latest_function; /* that a task was given; NULL: it is gone */
     uint64_t function_bytes;
     struct hub_page **pages; /* a ring: page p at pages[p % page_capacity] */
     uint64_t first_page, end_page, page_capacity;
