@@ -6,7 +6,6 @@ import gc
 import linecache
 import sys
 import traceback
-from collections import deque
 
 from pcluster_display import representations
 from pcluster_load import clear as _clear_carried
@@ -23,7 +22,7 @@ _execution_count = 0
 # Sources that tracebacks can still show; older ones are dropped.
 _SOURCES_MAX = 1000
 _SOURCES_BYTES_MAX = 4 << 20
-_sources: deque = deque()
+_sources: dict = {}  # sizes by file name, the oldest first
 _sources_bytes = 0
 _source_count = 0
 
@@ -38,19 +37,22 @@ def start():
     _initial.update(namespace)
 
 
-def _remember(source):
-    """Gives the source a file name of its own, under which tracebacks find its lines."""
+def _remember(source, name=None):
+    """Keeps the source for tracebacks, which find its lines under its file name: that of a file of
+    the client, which need not be here, or one of its own."""
     global _source_count, _sources_bytes
-    _source_count += 1
-    name = f"<pcluster execute {_source_count}>"
-    _sources.append((name, len(source)))
-    _sources_bytes += len(source)
+    if name is None:
+        _source_count += 1
+        name = f"<pcluster execute {_source_count}>"
+    _sources_bytes += len(source) - _sources.pop(name, 0)
+    _sources[name] = len(source)
     while len(_sources) > 1 and (
         len(_sources) > _SOURCES_MAX or _sources_bytes > _SOURCES_BYTES_MAX
     ):
-        old, size = _sources.popleft()
-        _sources_bytes -= size
+        old = next(iter(_sources))
+        _sources_bytes -= _sources.pop(old)
         linecache.cache.pop(old, None)
+    # No time of change: nobody looks whether there is a file here, and a newer one.
     linecache.cache[name] = (len(source), None, source.splitlines(True), name)
     return name
 
@@ -93,10 +95,10 @@ def evaluate(source):
     return _run(*found[1:])
 
 
-def execute(source, is_silent):
+def execute(source, is_silent, file_name=None):
     """Runs source text in the namespace. Unless silent: its number, and its value as text."""
     global _execution_count
-    name = _remember(source)
+    name = _remember(source, file_name)
     if is_silent:
         exec(compile(source, name, "exec", dont_inherit=True), namespace)
         return None

@@ -36,16 +36,21 @@ void eng_run_init(uint32_t engine_id, const char *uuid)
 
 /* ---- the kinds of task ------------------------------------------------------------------ */
 
+static PyObject *text_of(const struct pc_part *part)
+{
+    return PyUnicode_DecodeUTF8((const char *)part->data, (Py_ssize_t)part->size, "strict");
+}
+
 static PyObject *run_execute(struct pc_msg *run, const struct pc_run_body *what)
 {
-    const struct pc_part *part = &run->parts[0];
-    PyObject *source =
-        PyUnicode_DecodeUTF8((const char *)part->data, (Py_ssize_t)part->size, "strict");
-    if (!source)
-        return NULL;
     PyObject *is_silent = what->run_flags & PC_RUN_SILENT ? Py_True : Py_False;
-    PyObject *value = PyObject_CallFunctionObjArgs(execute, source, is_silent, NULL);
-    Py_DECREF(source);
+    PyObject *source = text_of(&run->parts[0]), *name = NULL, *value = NULL;
+    if (source && run->head.part_count > 1)
+        name = text_of(&run->parts[1]);
+    if (source && !PyErr_Occurred())
+        value = PyObject_CallFunctionObjArgs(execute, source, is_silent, name, NULL);
+    Py_XDECREF(name);
+    Py_XDECREF(source);
     return value;
 }
 

@@ -146,7 +146,7 @@ struct pc_call; /* opaque, reference counted: one call on one engine */
 enum pc_kind {
     PC_KIND_NONE = 0,
     PC_KIND_APPLY = 1,   /* parts: pickled function; pickled (args, kwargs); buffers ... */
-    PC_KIND_EXECUTE = 2, /* parts: source text, UTF-8 */
+    PC_KIND_EXECUTE = 2, /* parts: source text; if it is that of a file, its name; UTF-8 */
     PC_KIND_PUSH = 3,    /* parts: pickled dict; buffers ... */
     PC_KIND_PULL = 4,    /* parts: JSON text, a string or a list of strings (expressions) */
     PC_KIND_CLEAR = 5,   /* no parts: empties the namespace */

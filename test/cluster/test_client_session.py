@@ -101,6 +101,33 @@ def test_run(client, tmp_path):
     assert client[:]["x"] == [42] * ENGINES
 
 
+def test_tracebacks_of_run_show_the_file(client, tmp_path, monkeypatch):
+    """The file is not on the engine: its name and its lines are."""
+    script = tmp_path / "größe.py"
+    script.write_text("def half(x):\n    return 1 / x  # the first text\n", encoding="utf-8")
+    client[0].run(script, block=True)
+    other = tmp_path / "calls.py"
+    other.write_text("\nhalf(0)  # the call\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ar = client[0].run("calls.py")
+    script.unlink()
+    other.unlink()
+    with pytest.raises(error.RemoteError) as caught:
+        ar.get()
+    lines = [line for line in caught.value.traceback.splitlines() if "^^" not in line]
+    assert lines[1:5] == [
+        f'  File "{other}", line 2, in <module>', "    half(0)  # the call",
+        f'  File "{script}", line 2, in half', "    return 1 / x  # the first text"]
+    script.write_text("\n\n\nhalf(0)  # of another text\n", encoding="utf-8")
+    with pytest.raises(error.RemoteError) as caught:
+        client[0].run(script, block=True)
+    assert f'File "{script}", line 4, in <module>\n    half(0)  # of another text' in caught.value.traceback
+    script.write_text("if True\n    pass\n", encoding="utf-8")
+    with pytest.raises(error.RemoteError, match="SyntaxError") as caught:
+        client[0].run(script, block=True)
+    assert f'File "{script}", line 1\n    if True' in caught.value.traceback
+
+
 @pytest.mark.parametrize("n", [0, 1, 5, 1000])
 def test_scatter_and_gather(client, n):
     for dist in "br":

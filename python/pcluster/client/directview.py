@@ -89,9 +89,18 @@ class DirectView(View):
         """
         if not isinstance(code, str):
             raise TypeError(f"execute() takes source text, not {type(code).__name__}")
+        return self._execute((code.encode(),), silent, targets, block, label)
+
+    def _execute(
+        self,
+        parts: Tuple[bytes, ...],
+        silent: bool,
+        targets: "Targets",
+        block: Optional[bool],
+        label: Optional[str],
+    ) -> AsyncResult:
         ids = self._choose(targets)
         flags = _client.RUN_SILENT if silent else 0
-        parts = (code.encode(),)
         calls = self._send(_client.KIND_EXECUTE, ids, flags, parts, self._block(block), label)
         result = self._result(calls, isinstance(ids, int), "execute")
         if self._block(block):
@@ -107,6 +116,8 @@ class DirectView(View):
     ) -> AsyncResult:
         """Run the text of a local file in the engines' namespaces. See execute().
 
+        The engines need not have the file: tracebacks name it, with its lines as they were sent.
+
         Args:
             filename: path on this machine; UTF-8
             targets: engine id(s); default those of the view
@@ -120,7 +131,9 @@ class DirectView(View):
             OSError: the file can't be read
         """
         with open(filename, encoding="utf-8") as file:
-            return self.execute(file.read() + "\n", targets=targets, block=block, label=label)
+            code = file.read() + "\n"
+        name = os.path.abspath(os.fsdecode(filename))
+        return self._execute((code.encode(), name.encode(errors="backslashreplace")), True, targets, block, label)
 
     # ---- names -------------------------------------------------------------------------------------
 
