@@ -180,7 +180,7 @@ def require(modules, objects):
             exec(f"import {name}", namespace)
         except ImportError as error:
             raise UnmetDependency(f"can't import {name}: {error}") from None
-        forget_carried(name.partition(".")[0])
+        forget_carried(name.rpartition(" as ")[2].partition(".")[0])
     push(objects)
 
 

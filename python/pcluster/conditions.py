@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import keyword
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -92,6 +93,22 @@ class _Require:
         return _REQUIRE.__reduce__()
 
 
+def _is_name(word: str) -> bool:
+    return word.isidentifier() and not keyword.iskeyword(word)
+
+
+def _import_of(text: str) -> str:
+    """What comes after `import` for the name of a module, maybe with `as`."""
+    words = text.split()
+    is_module = bool(words) and all(map(_is_name, words[0].split(".")))
+    if not is_module or not (len(words) == 1 or len(words) == 3 and words[1] == "as" and _is_name(words[2])):
+        raise ValueError(
+            f"{text!r} is no name of a module: write 'numpy', 'os.path' or 'numpy as np', and several of them as "
+            "several arguments; what is in a module goes by itself: require(numpy.sqrt)"
+        )
+    return " ".join(words)
+
+
 def require(*modules_or_functions: Any, **objects: Any) -> Callable[[Any], dependent]:
     """Decorator: before each call import modules, and put functions and other objects, into the
     engine's namespace, where the function finds them as its globals.
@@ -102,7 +119,8 @@ def require(*modules_or_functions: Any, **objects: Any) -> Callable[[Any], depen
     Where a module is missing, a load-balanced view has the task tried on another engine.
 
     Args:
-        modules_or_functions: modules, or their names; functions and classes, which get their own name
+        modules_or_functions: modules, or their names, also "numpy as np"; functions and classes, which
+            get their own name
         objects: anything else, by name
 
     Returns:
@@ -117,10 +135,10 @@ def require(*modules_or_functions: Any, **objects: Any) -> Callable[[Any], depen
         if isinstance(thing, ModuleType):
             names.append(thing.__name__)
         elif isinstance(thing, str):
-            if not all(part.isidentifier() for part in thing.split(".")):
-                raise ValueError(f"{thing!r} is no name of a module")
-            names.append(thing)
+            names.append(_import_of(thing))
         elif isinstance(thing, (FunctionType, type)) or callable(thing) and hasattr(thing, "__name__"):
+            if not _is_name(thing.__name__):
+                raise TypeError(f"{thing.__name__} is no name to call a function by; give it one: require(f=...)")
             objects[thing.__name__] = thing
         else:
             raise TypeError(f"require() takes modules, their names, and functions, not {type(thing).__name__}")

@@ -4,6 +4,7 @@
 import array
 import functools
 import pickle
+import sys
 import threading
 
 import pytest
@@ -226,15 +227,18 @@ def test_depend():
     assert pcluster.dependent(abs, lambda: None)(-1) == 1  # only False means no
 
 
-@pytest.mark.parametrize("thing", [5, None, [], functools.partial(abs)])
+@pytest.mark.parametrize("thing", [5, None, [], functools.partial(abs), lambda: None])
 def test_require_takes_what_has_a_name(thing):
     with pytest.raises(TypeError):
         pcluster.require(thing)
 
 
 def test_require_takes_names_of_modules():
-    with pytest.raises(ValueError):
-        pcluster.require("os; import sys")
+    for text in ("os; import sys", "", "os, sys", "from os import path", "os as", "os as o.p", "class", "os as if"):
+        with pytest.raises(ValueError, match="numpy as np"):
+            pcluster.require(text)
+    assert pcluster.require(" os.path  as where_it_is", "os")(abs)(-1) == 1
+    assert vars(sys.modules["__main__"]).pop("where_it_is").sep == "/"
     with pytest.raises(pcluster.UnmetDependency, match="no_such_module"):
         pcluster.require("no_such_module")(abs)(1)
 

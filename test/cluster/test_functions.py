@@ -324,6 +324,14 @@ def test_require_modules_and_objects(view):
     assert view.pull("scale") == 3
 
 
+def test_require_under_another_name(view):
+    f = from_main("def f(): return cs.__name__, p.sep")
+    assert view.apply(pcluster.require("colorsys as cs", "os.path as p")(f)) == ("colorsys", "/")
+    f = from_main("def f(): return cs.__name__")
+    f.__globals__["cs"] = "what it carries itself"
+    assert view.apply(pcluster.require("colorsys as cs")(f)) == "colorsys"
+
+
 def test_require_goes_where_the_module_is(client, balanced):  # noqa: F811
     client[1].execute("import sys; sys.modules['only_there'] = sys", block=True)
     f = pcluster.require("only_there")(from_main("def f(): return only_there.__name__"))
